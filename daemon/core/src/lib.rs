@@ -1,0 +1,2 @@
+//! Every decision of the daemon and the worker: pure, without I/O and without a clock.
+#![forbid(unsafe_code)]

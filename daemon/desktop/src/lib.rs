@@ -1,0 +1,1 @@
+//! The desktop worker: captures, encodes, injects; one per session, in a jail of its own.

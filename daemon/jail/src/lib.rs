@@ -1,0 +1,1 @@
+//! The warden: makes, limits and destroys jails.

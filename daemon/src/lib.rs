@@ -1,0 +1,1 @@
+//! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.

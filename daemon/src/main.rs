@@ -1,0 +1,3 @@
+//! Picks the role before any thread or library starts.
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! What both ends of a wire agree on. Pure: no I/O, no clock, no unsafe.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+mod deadline;
+mod id;
+pub mod limits;
+pub mod local;
+pub mod stream;
+mod units;
+pub mod wire;
+
+pub use deadline::{Deadline, Wakeup};
+pub use id::{BadId, SessionId, UserIndex, ViewerId};
+pub use units::{Bitrate, Micros, Size};

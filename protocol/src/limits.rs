@@ -1,0 +1,50 @@
+//! The constants that both ends of a wire rely on, each with its unit and reason.
+
+use crate::Size;
+
+/// Smallest desktop: what a menu and a window still fit into.
+pub const DESKTOP_SIZE_MIN: Size = Size {
+    width: 320,
+    height: 200,
+};
+
+/// Largest desktop: Xvfb starts with this and can only shrink (33 MB of pixels).
+pub const DESKTOP_SIZE_MAX: Size = Size {
+    width: 3840,
+    height: 2160,
+};
+
+/// Bytes of one local control message; a SEQPACKET socket holds 208 KB.
+pub const LOCAL_MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of one access unit on the media socket: a 4K key frame at low quantiser fits.
+pub const ACCESS_UNIT_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of one WebSocket message.
+pub const SIGNAL_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of one message on the `ctl` channel.
+pub const CTL_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of text in one piece of a paste: leaves room for its envelope in a local message.
+pub const PASTE_PIECE_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of text in one paste.
+pub const PASTE_BYTES_MAX: usize = 1 << 20;
+
+/// Events in one input packet: a packet stays under 600 bytes, one datagram on any path.
+pub const INPUT_EVENTS_MAX: usize = 32;
+
+/// Keys that can be held at once: more than hands have fingers, fewer than a flood.
+pub const KEYS_HELD_MAX: usize = 32;
+
+/// Input messages a viewer may send within one second; more closes it.
+pub const INPUT_MESSAGES_PER_SECOND_MAX: u32 = 2_000;
+
+/// Side of a cursor picture in pixels; larger ones are shown as the default arrow.
+pub const CURSOR_SIDE_MAX: u16 = 96;
+
+const _: () = assert!(
+    CURSOR_SIDE_MAX as usize * CURSOR_SIDE_MAX as usize * 4 + 64 <= LOCAL_MESSAGE_BYTES_MAX
+);
+const _: () = assert!(PASTE_PIECE_BYTES_MAX + 64 <= LOCAL_MESSAGE_BYTES_MAX);

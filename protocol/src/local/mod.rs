@@ -1,0 +1,5 @@
+//! The wires inside one node: warden, daemon, worker. Each opens with its version.
+
+pub mod access_unit;
+pub mod warden;
+pub mod worker;

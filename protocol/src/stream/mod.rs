@@ -1,0 +1,1 @@
+//! Machines of a media stream: without I/O and without a clock, shared by daemon and viewers.

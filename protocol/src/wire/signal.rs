@@ -1,0 +1,78 @@
+//! JSON messages of `/ws`: sign in, exchange session descriptions, learn the end.
+
+use serde::{Deserialize, Serialize};
+
+/// From the page to the server.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToServer {
+    /// First message, within five seconds.
+    Auth {
+        /// Access token.
+        token: String,
+    },
+    /// A WebRTC offer; a later one on the same socket renegotiates (ICE restart).
+    Offer {
+        /// Session description (RFC 8866, RFC 8829).
+        sdp: String,
+        /// Pixels from left to right that the page can show.
+        width: u16,
+        /// Pixels from top to bottom.
+        height: u16,
+    },
+    /// A fresh access token for the socket that stays open.
+    Renew {
+        /// Access token.
+        token: String,
+    },
+    /// The page leaves; the desktop stays.
+    Bye,
+}
+
+/// Tokens and descriptions stay out of logs.
+impl std::fmt::Debug for ToServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auth { .. } => "Auth",
+            Self::Offer { .. } => "Offer",
+            Self::Renew { .. } => "Renew",
+            Self::Bye => "Bye",
+        })
+    }
+}
+
+/// From the server to the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToPage {
+    /// The token was accepted and the session may be attached.
+    Ready {
+        /// Session id.
+        session: String,
+        /// Address and port that media will come from, for plain words when UDP is blocked.
+        media: Vec<String>,
+        /// What is weaker here than designed, one sentence each.
+        notices: Vec<String>,
+    },
+    /// Answer to an offer.
+    Answer {
+        /// Session description.
+        sdp: String,
+    },
+    /// Something could not be done; the socket closes after it unless `is_final` is false.
+    Error {
+        /// Stable name, as in the HTTP API's problem documents.
+        code: String,
+        /// Plain words.
+        message: String,
+        /// The socket closes.
+        is_final: bool,
+    },
+    /// Another page of this user took the session.
+    TakenOver,
+    /// The session is over.
+    Ended {
+        /// Stable name of the reason.
+        reason: String,
+    },
+}
