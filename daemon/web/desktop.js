@@ -49,6 +49,11 @@ export class Desktop {
     return desktopSize(this.#viewport);
   }
 
+  get wantedSizeWords() {
+    const { width, height } = this.wantedSize;
+    return `${width} × ${height}`;
+  }
+
   get sizeWords() {
     return `${this.#picture.width} × ${this.#picture.height}`;
   }

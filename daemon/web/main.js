@@ -201,7 +201,7 @@ async function showHome(options = {}) {
   const missing = missingForVideo();
   byId('home-lead').textContent = session
     ? 'Your desktop is running, just as you left it.'
-    : 'Your desktop will be as large as this window.';
+    : `A fresh desktop, as large as this window: ${desktop.wantedSizeWords}.`;
   byId('start').textContent = session ? 'Back to your desktop' : 'Start desktop';
   byId('toolbar').querySelector('.who')?.replaceChildren(auth.user);
   show('home', 'home', missing ? { words: missingWords(missing) } : options);
