@@ -4,7 +4,7 @@
 import { Problem } from './api.js';
 import { Signal, signalUrl } from './signal.js';
 import { Stream } from './stream.js';
-import { blockedWords, candidateAddresses, problemWords, tcpWords, unreachableWords } from './words.js';
+import { blockedWords, candidateAddresses, problemWords, sentence, tcpWords } from './words.js';
 
 const RETRY_FIRST_MS = 300;
 const RETRY_MAX_MS = 5_000;
@@ -16,13 +16,14 @@ const PATH_MS_MAX = 10_000;
 const PICTURE_MS_MAX = 10_000;
 /** A path may lose a few packets; for longer than this it gets a fresh one. */
 const UNSTEADY_MS_MAX = 1_500;
+const LOST = 'The connection was lost.';
 
 /**
  * @typedef {(
  *   { kind: 'connecting', step: 'signal' | 'path' | 'picture' } |
  *   { kind: 'streaming' } |
- *   { kind: 'reconnecting' | 'failing' | 'refused' | 'signed_out', words: string } |
- *   { kind: 'taken_over' } |
+ *   { kind: 'reconnecting' | 'failing', words: string } |
+ *   { kind: 'taken_over' | 'signed_out' | 'no_codec' } |
  *   { kind: 'ended', reason: string }
  * )} Status
  */
@@ -55,6 +56,8 @@ export class Attachment {
   #attempts = 0;
   #hadPicture = false;
   #isStreaming = false;
+  /** The path is silent, while connection and picture still stand. */
+  #isSilent = false;
   #isOver = false;
   /** Words of the last failure, until a picture comes. */
   #words = '';
@@ -119,6 +122,7 @@ export class Attachment {
       onState: (state) => this.#handleState(state),
       onCtl: this.#options.onCtl,
       onCtlOpen: this.#options.onCtlOpen,
+      onCtlClosed: () => this.#fail('The server closed the connection.'),
       onFrame: (frame) => this.#handleFrame(frame),
     });
     this.#stream = stream;
@@ -156,44 +160,53 @@ export class Attachment {
   #handleState(state) {
     switch (state) {
       case 'connected':
-        if (this.#isStreaming) return this.#settle();
+        // The screen may be at rest: no frame would say that the path works again.
+        if (this.#isStreaming || this.#isSilent) return this.#handleStreaming();
         if (!this.#hadPicture) this.#report({ kind: 'connecting', step: 'picture' });
         this.#expect(PICTURE_MS_MAX, () => this.#fail('Connected, but no picture came.'));
         return void this.#noteTransport();
       case 'disconnected':
         return this.#expect(UNSTEADY_MS_MAX, () => this.#refreshPath());
       case 'failed':
-        return this.#fail(this.#isStreaming ? 'The connection was lost.' : this.#blockedWords());
+        return this.#fail(this.#hadPicture ? LOST : this.#blockedWords());
     }
   }
 
   /** @param {VideoFrameCallbackMetadata} frame */
   #handleFrame(frame) {
-    if (!this.#isStreaming) {
-      this.#settle();
-      this.#attempts = 0;
-      this.#words = '';
-      this.#isStreaming = this.#hadPicture = true;
-      this.#report({ kind: 'streaming' });
-    }
+    if (!this.#isStreaming) this.#handleStreaming();
     this.#options.onFrame(frame);
+  }
+
+  #handleStreaming() {
+    this.#settle();
+    this.#attempts = 0;
+    this.#words = '';
+    this.#isSilent = false;
+    this.#isStreaming = this.#hadPicture = true;
+    this.#report({ kind: 'streaming' });
   }
 
   /** The path went silent: a fresh one on the same connection needs no new picture. */
   #refreshPath() {
     const [stream, signal] = [this.#stream, this.#signal];
-    if (!stream || !signal?.isOpen) return this.#fail('The connection was lost.');
-    this.#expect(SIGNAL_MS_MAX, () => this.#fail('The connection was lost.'));
+    if (!stream || !signal?.isOpen || !this.#isStreaming) return this.#fail(LOST);
+    this.#isStreaming = false;
+    this.#isSilent = true;
+    this.#options.sender.apply((input, now) => input.handleRelease(now));
+    this.#report({ kind: 'reconnecting', words: 'Looking for another way to the server.' });
+    this.#expect(SIGNAL_MS_MAX, () => this.#fail(LOST));
     void this.#offer(stream, signal, { iceRestart: true });
   }
 
   /** @param {{ code: string, message: string, isFinal: boolean }} error */
   #handleError({ code, message, isFinal }) {
-    if (!isFinal) return this.#fail(message);
-    if (isTokenProblem(code)) return this.#finish({ kind: 'signed_out', words: message });
-    if (code === 'not_found') return this.#finish({ kind: 'ended', reason: 'gone' });
-    if (code === 'no_codec') return this.#finish({ kind: 'refused', words: message });
-    this.#fail(message);
+    if (isFinal) {
+      if (isTokenProblem(code)) return this.#finish({ kind: 'signed_out' });
+      if (code === 'not_found') return this.#finish({ kind: 'ended', reason: 'gone' });
+      if (code === 'no_codec') return this.#finish({ kind: 'no_codec' });
+    }
+    this.#fail(sentence(message));
   }
 
   /** The socket closed or stayed silent: the API says why. */
@@ -216,10 +229,9 @@ export class Attachment {
   /** @param {unknown} error */
   #handleProblem(error) {
     if (!(error instanceof Problem)) throw error;
-    const words = problemWords(error, location.host);
-    if (error.isSignedOut) return this.#finish({ kind: 'signed_out', words: '' });
+    if (error.isSignedOut) return this.#finish({ kind: 'signed_out' });
     if (error.status === 404) return this.#finish({ kind: 'ended', reason: 'gone' });
-    this.#fail(error.code === 'unreachable' ? unreachableWords(location.host) : words);
+    this.#fail(problemWords(error, location.host));
   }
 
   /**
@@ -237,8 +249,7 @@ export class Attachment {
 
   /** @param {string} words */
   #lose(words) {
-    if (this.#isStreaming) this.#options.onPictureLost();
-    this.#isStreaming = false;
+    this.#keepPicture();
     this.#options.sender.disconnect();
     this.#words = words;
     this.#report({ kind: this.#hadPicture ? 'reconnecting' : 'failing', words });
@@ -246,16 +257,21 @@ export class Attachment {
 
   /** @param {Status} status the last one */
   #finish(status) {
-    if (this.#isStreaming) this.#options.onPictureLost();
+    this.#keepPicture();
     this.close();
     this.#options.onStatus(status);
+  }
+
+  #keepPicture() {
+    if (this.#isStreaming || this.#isSilent) this.#options.onPictureLost();
+    this.#isStreaming = this.#isSilent = false;
   }
 
   #drop() {
     this.#settle();
     clearTimeout(this.#retry);
     this.#retry = undefined;
-    this.#isStreaming = false;
+    this.#isStreaming = this.#isSilent = false;
     this.#options.sender.disconnect();
     this.#stream?.close();
     this.#signal?.close();

@@ -142,8 +142,9 @@ function handleStatus(status) {
     case 'failing':
       byId('wait-words').textContent = 'Could not connect. Trying again by itself.';
       return show('error', 'wait', { words: status.words });
-    case 'refused':
-      return show('error', 'home', { words: status.words });
+    case 'no_codec':
+      leave();
+      return show('error', 'home', { words: missingWords('no_h264') });
     case 'taken_over':
       byId('again').textContent = 'Use it here';
       return showEnded('Your desktop was opened in another tab or on another computer.', true);
@@ -152,7 +153,7 @@ function handleStatus(status) {
       byId('again').textContent = 'Start a new desktop';
       return showEnded(endWords(status.reason), status.reason === 'requested');
     case 'signed_out':
-      return handleExpiry(status.words);
+      return handleExpiry();
   }
 }
 
@@ -172,16 +173,15 @@ function forgetSession() {
   forgetNotices();
 }
 
-/** @param {string} [words] */
-function handleExpiry(words) {
+function handleExpiry() {
   isComingBack = attachment !== null;
   leave();
   auth.forget();
   desktop.clear();
   showSignIn(
-    words || (isComingBack
+    isComingBack
       ? 'Your sign-in has expired. Sign in again to return to your desktop; it is still running.'
-      : 'Your sign-in has expired. Sign in again.'),
+      : 'Your sign-in has expired. Sign in again.',
   );
 }
 
@@ -294,7 +294,11 @@ async function goHome() {
 async function toggleFullScreen() {
   stage.focus();
   if (document.fullscreenElement) return document.exitFullscreen();
-  await root.requestFullscreen({ navigationUI: 'hide' });
+  try {
+    await root.requestFullscreen({ navigationUI: 'hide' });
+  } catch {
+    return notify(['This browser did not allow full screen.']);
+  }
   // Chromium, secure contexts: Alt+Tab, Escape and the like reach the desktop too.
   await /** @type {any} */ (navigator).keyboard?.lock?.().catch(() => undefined);
 }

@@ -9,6 +9,7 @@ const PRESENTED_INTERVAL_MS = 200;
  * @property {(state: RTCPeerConnectionState) => void} onState
  * @property {(message: any) => void} onCtl a parsed message of the `ctl` channel
  * @property {() => void} onCtlOpen
+ * @property {() => void} onCtlClosed by the server
  * @property {(frame: VideoFrameCallbackMetadata) => void} onFrame
  */
 
@@ -40,6 +41,7 @@ export class Stream {
     this.input = this.#pc.createDataChannel('in', { ordered: false, maxRetransmits: 0 });
     this.#ctl = this.#pc.createDataChannel('ctl');
     this.#ctl.onopen = () => this.#events.onCtlOpen();
+    this.#ctl.onclose = () => this.#events.onCtlClosed();
     this.#ctl.onmessage = ({ data }) => this.#events.onCtl(JSON.parse(String(data)));
   }
 
@@ -83,7 +85,7 @@ export class Stream {
     this.#isClosed = true;
     clearTimeout(this.#presentedTimer);
     if (this.#frameRequest) this.#video.cancelVideoFrameCallback(this.#frameRequest);
-    this.#ctl.onopen = this.#ctl.onmessage = null;
+    this.#ctl.onopen = this.#ctl.onclose = this.#ctl.onmessage = null;
     this.#pc.onconnectionstatechange = this.#pc.ontrack = null;
     this.#pc.close();
   }

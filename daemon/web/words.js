@@ -1,8 +1,11 @@
 // @ts-check
 // Says what went wrong in plain words, and what to do about it.
 
-/** Words for the API's stable codes; `detail` of the server stands for all others. */
-/** @type {Record<string, string>} */
+/**
+ * Words for the API's stable codes; `detail` of the server stands for all others.
+ *
+ * @type {Record<string, string>}
+ */
 const PROBLEMS = {
   invalid_credentials: 'This user name and password do not belong together.',
   invalid_code: 'This sign-in link has been used or has expired. Ask for a fresh one.',
@@ -30,7 +33,10 @@ const ENDS = {
  * @returns {string}
  */
 export function problemWords({ code, status, detail, retryAfter }, host) {
-  if (code === 'unreachable') return unreachableWords(host);
+  if (code === 'unreachable') {
+    return `The server does not answer at ${host}. Check that it is running and that this `
+      + 'computer is on the right network.';
+  }
   const known = PROBLEMS[code];
   if (known) return known;
   if (status === 429) {
@@ -40,12 +46,6 @@ export function problemWords({ code, status, detail, retryAfter }, host) {
   }
   if (detail) return sentence(detail);
   return `The server answered with an error (${code}). Its log says more.`;
-}
-
-/** @param {string} host */
-export function unreachableWords(host) {
-  return `The server does not answer at ${host}. Check that it is running and that this `
-    + 'computer is on the right network.';
 }
 
 /** @param {string} reason stable name from the server */
@@ -100,12 +100,13 @@ export function tcpWords(port) {
  */
 export function insecureWords(isSecureContext) {
   if (isSecureContext) return null;
-  return 'This page came over plain http from another computer, so the browser withholds keyboard '
-    + 'capture in full screen and the finest pointer updates, and the connection’s passwords are '
-    + 'not encrypted. Use https, or an SSH tunnel to localhost.';
+  return 'This page came over plain http from another computer: your password travels unencrypted, '
+    + 'and the browser withholds keyboard capture in full screen and the finest pointer updates. '
+    + 'Better use https, or an SSH tunnel to localhost.';
 }
 
-/** The addresses in a session description, as `host:port`.
+/**
+ * The addresses in a session description, as `host:port`.
  *
  * @param {string} sdp
  * @returns {{ udp: string[], tcp: string[] }}
@@ -140,8 +141,12 @@ function duration(seconds) {
   return `${Math.ceil(seconds / 60)} minutes`;
 }
 
-/** @param {string} text */
-function sentence(text) {
+/**
+ * The server's words as a sentence of the page.
+ *
+ * @param {string} text
+ */
+export function sentence(text) {
   const start = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?…]$/.test(start) ? start : `${start}.`;
 }
