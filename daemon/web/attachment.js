@@ -97,7 +97,7 @@ export class Attachment {
 
   #connect() {
     this.#drop();
-    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step: 'signal' });
+    this.#reportStep('signal');
     const { session, auth } = this.#options;
     this.#expect(SIGNAL_MS_MAX, () => void this.#diagnose());
     const signal = new Signal(signalUrl(session.websocket_url, location.href), auth.token, {
@@ -117,7 +117,7 @@ export class Attachment {
    */
   #handleReady(signal, notices) {
     this.#options.onNotices(notices);
-    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step: 'path' });
+    this.#reportStep('path');
     const stream = new Stream(this.#options.video, {
       onState: (state) => this.#handleState(state),
       onCtl: this.#options.onCtl,
@@ -150,7 +150,7 @@ export class Attachment {
     try {
       await stream.accept(sdp);
     } catch (error) {
-      if (this.#stream === stream) this.#fail(`This browser refused the server’s answer: ${error}`);
+      if (this.#stream === stream) this.#fail(`This browser refused the answer: ${error}.`);
     }
     // An ICE restart on a connection that never broke changes no state.
     if (this.#stream === stream && stream.state === 'connected') this.#handleState('connected');
@@ -162,7 +162,7 @@ export class Attachment {
       case 'connected':
         // The screen may be at rest: no frame would say that the path works again.
         if (this.#isStreaming || this.#isSilent) return this.#handleStreaming();
-        if (!this.#hadPicture) this.#report({ kind: 'connecting', step: 'picture' });
+        this.#reportStep('picture');
         this.#expect(PICTURE_MS_MAX, () => this.#fail('Connected, but no picture came.'));
         return void this.#noteTransport();
       case 'disconnected':
@@ -289,6 +289,15 @@ export class Attachment {
 
   #settle() {
     clearTimeout(this.#deadline);
+  }
+
+  /**
+   * The first attempt is told step by step; while later ones are made the failure is shown.
+   *
+   * @param {'signal' | 'path' | 'picture'} step
+   */
+  #reportStep(step) {
+    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step });
   }
 
   /** @param {Status} status */
