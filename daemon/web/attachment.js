@@ -97,7 +97,7 @@ export class Attachment {
 
   #connect() {
     this.#drop();
-    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step: 'signal' });
+    this.#reportStep('signal');
     const { session, auth } = this.#options;
     this.#expect(SIGNAL_MS_MAX, () => void this.#diagnose());
     const signal = new Signal(signalUrl(session.websocket_url, location.href), auth.token, {
@@ -117,7 +117,7 @@ export class Attachment {
    */
   #handleReady(signal, notices) {
     this.#options.onNotices(notices);
-    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step: 'path' });
+    this.#reportStep('path');
     const stream = new Stream(this.#options.video, {
       onState: (state) => this.#handleState(state),
       onCtl: this.#options.onCtl,
@@ -150,7 +150,7 @@ export class Attachment {
     try {
       await stream.accept(sdp);
     } catch (error) {
-      if (this.#stream === stream) this.#fail(`This browser refused the server’s answer: ${error}`);
+      if (this.#stream === stream) this.#fail(`This browser refused the answer: ${error}.`);
     }
     // An ICE restart on a connection that never broke changes no state.
     if (this.#stream === stream && stream.state === 'connected') this.#handleState('connected');
@@ -162,7 +162,7 @@ export class Attachment {
       case 'connected':
         // The screen may be at rest: no frame would say that the path works again.
         if (this.#isStreaming || this.#isSilent) return this.#handleStreaming();
-        if (!this.#hadPicture) this.#report({ kind: 'connecting', step: 'picture' });
+        this.#reportStep('picture');
         this.#expect(PICTURE_MS_MAX, () => this.#fail('Connected, but no picture came.'));
         return void this.#noteTransport();
       case 'disconnected':
@@ -201,25 +201,27 @@ export class Attachment {
 
   /** @param {{ code: string, message: string, isFinal: boolean }} error */
   #handleError({ code, message, isFinal }) {
-    if (isFinal) {
-      if (isTokenProblem(code)) return this.#finish({ kind: 'signed_out' });
-      if (code === 'not_found') return this.#finish({ kind: 'ended', reason: 'gone' });
-      if (code === 'no_codec') return this.#finish({ kind: 'no_codec' });
-    }
-    this.#fail(sentence(message));
+    if (code === 'no_codec') return this.#finish({ kind: 'no_codec' });
+    if (!isFinal) return this.#fail(sentence(message));
+    void this.#diagnose(sentence(message));
   }
 
-  /** The socket closed or stayed silent: the API says why. */
-  async #diagnose() {
+  /**
+   * The socket was closed or stayed silent: the API says whether the session and the sign-in
+   * still stand.
+   *
+   * @param {string} [words] for the case that they do
+   */
+  async #diagnose(words = 'The server closed the connection.') {
     const signal = this.#signal;
     const { api, session } = this.#options;
     this.#settle();
-    this.#lose('Connecting again…');
+    if (this.#hadPicture) this.#lose('Connecting again.');
     try {
       const { state, reason } = await api.session(session.id);
       if (this.#signal !== signal || this.#isOver) return;
       if (state === 'ended') return this.#finish({ kind: 'ended', reason: reason ?? 'gone' });
-      this.#fail('The server closed the connection.');
+      this.#fail(words);
     } catch (error) {
       if (this.#signal !== signal || this.#isOver) return;
       this.#handleProblem(error);
@@ -291,6 +293,15 @@ export class Attachment {
     clearTimeout(this.#deadline);
   }
 
+  /**
+   * The first attempt is told step by step; while later ones are made the failure is shown.
+   *
+   * @param {'signal' | 'path' | 'picture'} step
+   */
+  #reportStep(step) {
+    if (!this.#hadPicture && this.#words === '') this.#report({ kind: 'connecting', step });
+  }
+
   /** @param {Status} status */
   #report(status) {
     if (!this.#isOver) this.#options.onStatus(status);
@@ -329,9 +340,4 @@ export function pathOf(report) {
     protocol: local?.protocol ?? 'udp',
     roundTripMs: seconds === undefined ? null : seconds * 1000,
   };
-}
-
-/** @param {string} code */
-function isTokenProblem(code) {
-  return ['unauthorized', 'token_expired', 'token_invalid', 'token_revoked'].includes(code);
 }

@@ -146,8 +146,8 @@ export class Desktop {
     const css = entry?.contentRect;
     if (!css || css.width === 0) return;
     this.#viewport = {
-      width: exact?.inlineSize ?? Math.round(css.width * devicePixelRatio),
-      height: exact?.blockSize ?? Math.round(css.height * devicePixelRatio),
+      width: devicePixels(css.width, exact?.inlineSize),
+      height: devicePixels(css.height, exact?.blockSize),
     };
     this.#arrange();
     clearTimeout(this.#resizeTimer);
@@ -181,4 +181,16 @@ export class Desktop {
     if (named === this.#sizeTold) return;
     if (this.#options.tell({ t: 'resize', ...size })) this.#sizeTold = named;
   }
+}
+
+/**
+ * A side in device pixels. The browser's own rounding is the better one, unless it is of another
+ * scale than the page is laid out in, as with an emulated pixel ratio.
+ *
+ * @param {number} css
+ * @param {number | undefined} exact
+ */
+function devicePixels(css, exact) {
+  const scaled = Math.round(css * devicePixelRatio);
+  return exact !== undefined && Math.abs(exact - scaled) <= 2 ? exact : scaled;
 }

@@ -2,7 +2,9 @@
 // Maps between the window, the picture and the desktop's pixels.
 
 /** @typedef {{ width: number, height: number }} Size */
-/** @typedef {{ left: number, top: number, width: number, height: number, isExact: boolean }} Place */
+/**
+ * @typedef {{ left: number, top: number, width: number, height: number, isExact: boolean }} Place
+ */
 
 /** Smallest and largest desktop, in pixels; the server enforces the same. */
 export const DESKTOP_MIN = { width: 320, height: 200 };

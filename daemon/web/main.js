@@ -347,7 +347,8 @@ function boot() {
   };
   byId('fullscreen').onclick = () => run('fullscreen', toggleFullScreen);
   document.addEventListener('fullscreenchange', () => {
-    byId('fullscreen').textContent = document.fullscreenElement ? 'Leave full screen' : 'Full screen';
+    const words = document.fullscreenElement ? 'Leave full screen' : 'Full screen';
+    byId('fullscreen').textContent = words;
   });
   addEventListener('online', () => attachment?.hurry());
   addEventListener('hashchange', takeLink);

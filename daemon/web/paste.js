@@ -4,6 +4,8 @@
 /** Bytes of UTF-8 in one piece and in one paste; the server enforces the same. */
 export const PIECE_BYTES_MAX = 32 << 10;
 export const PASTE_BYTES_MAX = 1 << 20;
+/** Bytes of a piece in JSON, where some characters take up to six: 64 KiB less the envelope. */
+export const MESSAGE_BYTES_MAX = 60 << 10;
 
 /**
  * @param {string} text
@@ -16,11 +18,24 @@ export function pastePieces(text) {
   if (bytes.length > PASTE_BYTES_MAX) return null;
   const pieces = [];
   for (let start = 0; start < bytes.length; ) {
-    const end = characterBoundary(bytes, start + PIECE_BYTES_MAX);
-    pieces.push(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(start, end)));
+    let end = characterBoundary(bytes, start + PIECE_BYTES_MAX);
+    while (messageBytes(bytes.subarray(start, end)) > MESSAGE_BYTES_MAX) {
+      end = characterBoundary(bytes, start + ((end - start) >> 1));
+    }
+    pieces.push(decode(bytes.subarray(start, end)));
     start = end;
   }
   return pieces;
+}
+
+/** @param {Uint8Array} piece */
+function messageBytes(piece) {
+  return new TextEncoder().encode(JSON.stringify(decode(piece))).length;
+}
+
+/** @param {Uint8Array} piece */
+function decode(piece) {
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(piece);
 }
 
 /**

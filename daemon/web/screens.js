@@ -1,7 +1,11 @@
 // @ts-check
 // Which screen is shown, with which words. Knows the elements, decides nothing.
 
-/** @typedef {'signin' | 'home' | 'connecting' | 'streaming' | 'reconnecting' | 'ended' | 'error'} State */
+/**
+ * @typedef {(
+ *   'signin' | 'home' | 'connecting' | 'streaming' | 'reconnecting' | 'ended' | 'error'
+ * )} State
+ */
 /** @typedef {'signin' | 'once' | 'home' | 'wait' | 'ended' | 'stage'} Panel */
 
 const NOTICES_MS = 10_000;
@@ -57,9 +61,8 @@ export function say(words, isCalm = false) {
 function focusFirst(panel) {
   if (panel === 'stage') return byId('stage').focus({ preventScroll: true });
   const form = document.querySelector(`.panel[data-panel="${panel}"]`);
-  const empty = form?.querySelector('input:placeholder-shown, input');
-  const field = [...(form?.querySelectorAll('input') ?? [])].find((it) => it.value === '') ?? empty;
-  const target = field ?? form?.querySelector('button.primary:not([hidden])');
+  const empty = [...(form?.querySelectorAll('input') ?? [])].find((it) => it.value === '');
+  const target = empty ?? form?.querySelector('button.primary:not([hidden])');
   if (target instanceof HTMLElement) target.focus({ preventScroll: true });
 }
 

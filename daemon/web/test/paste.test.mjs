@@ -3,7 +3,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { PASTE_BYTES_MAX, pastePieces, PIECE_BYTES_MAX } from '../paste.js';
+import {
+  MESSAGE_BYTES_MAX,
+  PASTE_BYTES_MAX,
+  pastePieces,
+  PIECE_BYTES_MAX,
+} from '../paste.js';
 
 const bytes = (text) => new TextEncoder().encode(text).length;
 
@@ -12,11 +17,20 @@ test('short text is one piece', () => {
 });
 
 test('long text is cut between characters, and nothing is lost', () => {
-  for (const text of ['ä'.repeat(40_000), `x${'😀'.repeat(30_000)}`, `xy${'€'.repeat(50_000)}`]) {
+  const [two, three, four] = ['ä', '€', '😀'].map((it) => it.repeat(40_000));
+  for (const text of [`${two}`, `xy${three}`, `x${four}`]) {
     const pieces = pastePieces(text);
     assert.equal(pieces.join(''), text);
     assert.ok(pieces.length > 1);
     assert.ok(pieces.every((it) => bytes(it) <= PIECE_BYTES_MAX && it !== ''));
+  }
+});
+
+test('text that JSON must escape makes smaller pieces, so that each fits a message', () => {
+  for (const text of ['\n'.repeat(100_000), '\u0001'.repeat(100_000), '"\\'.repeat(50_000)]) {
+    const pieces = pastePieces(text);
+    assert.equal(pieces.join(''), text);
+    assert.ok(pieces.every((it) => bytes(JSON.stringify(it)) <= MESSAGE_BYTES_MAX));
   }
 });
 

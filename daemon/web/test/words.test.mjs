@@ -61,6 +61,6 @@ test('a single-use link is read, and nonsense in the address is not', () => {
 
 test('the socket is on the host of the page, whatever the server calls itself', () => {
   const check = (url, page, expected) => assert.equal(signalUrl(url, page), expected);
-  check('ws://localhost:8080/ws?session=a', 'http://127.0.0.1:9000/', 'ws://127.0.0.1:9000/ws?session=a');
+  check('ws://localhost:80/ws?session=a', 'http://[::1]:9000/', 'ws://[::1]:9000/ws?session=a');
   check('/ws?session=a', 'https://desk.example/', 'wss://desk.example/ws?session=a');
 });
