@@ -110,8 +110,9 @@ pub trait Encoder: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::FrameSize`] for a frame of another size, [`EncodeError::Encode`] when the
-    /// library fails: the encoder is then spent and must be opened again.
+    /// [`EncodeError::FrameSize`] for a frame of another size; nothing has changed then.
+    /// [`EncodeError::Encode`] or [`EncodeError::Configure`] when the library fails: the frame is
+    /// lost, and the next access unit is a keyframe.
     ///
     /// # Panics
     ///
@@ -130,7 +131,7 @@ pub trait Encoder: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::Configure`] or [`EncodeError::Size`]; the former size stays.
+    /// [`EncodeError::Size`] or [`EncodeError::Configure`]; the former size stays.
     fn resize(&mut self, size: Size) -> Result<(), EncodeError>;
 
     /// The decoder lost the frame named `pts`, and with it every later one: the next frame refers

@@ -1,4 +1,8 @@
 //! What x264 writes is decoded again: by a decoder that knows nothing of ours.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is a failed test, in its helpers too"
+)]
 
 mod annexb;
 mod desktop;

@@ -1,7 +1,9 @@
 //! A desktop made of text, drawn from a seed: what encoders are tested and measured with.
 #![allow(
     dead_code,
-    reason = "shared by a test and an example, which use different parts"
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "shared by a test and an example, which use different parts; a panic is a failed test"
 )]
 
 use sandbox_hw::Rect;
