@@ -2,8 +2,11 @@
 
 mod encoder;
 mod i420;
+mod probe;
+mod x264;
 
 pub use encoder::{
     AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
 };
 pub use i420::{I420, Rect};
+pub use probe::{Found, open, probe};
