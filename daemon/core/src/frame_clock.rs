@@ -153,6 +153,7 @@ impl FrameClock {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 mod tests {
     use super::*;
 

@@ -112,6 +112,7 @@ impl Refinement {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 mod tests {
     use super::*;
 

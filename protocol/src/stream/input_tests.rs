@@ -1,4 +1,5 @@
 //! Holds the receiver of input against lost, doubled and reordered packets.
+#![expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 
 use std::time::{Duration, Instant};
 
