@@ -11,8 +11,10 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError, ReplyOrIdError};
 use x11rb::protocol::damage::{self, ConnectionExt as _, Damage, ReportLevel};
 use x11rb::protocol::randr::{self, ConnectionExt as _, NotifyMask};
 use x11rb::protocol::xfixes::{self, ConnectionExt as _, CursorNotifyMask, GetCursorImageReply};
+use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
-    ConnectionExt as _, KEY_RELEASE_EVENT, SelectionClearEvent, SelectionRequestEvent, Window,
+    ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, SelectionClearEvent, SelectionRequestEvent,
+    Window,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::protocol::{Event, xtest};
@@ -57,9 +59,12 @@ pub(crate) enum DisplayError {
 
 impl From<ConnectionError> for DisplayError {
     fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::IoError(io) if io.kind() == ErrorKind::TimedOut => Self::Held,
-            other => Self::Connection(other),
+        let is_timeout =
+            matches!(&error, ConnectionError::IoError(io) if io.kind() == ErrorKind::TimedOut);
+        if is_timeout {
+            Self::Held
+        } else {
+            Self::Connection(error)
         }
     }
 }
@@ -95,6 +100,8 @@ pub(crate) enum Report {
     Resized,
     /// Keycodes mean something else.
     KeymapChanged { first: u8, count: u8 },
+    /// Caps Lock is on, or off again.
+    LockChanged { is_on: bool },
     /// A program wants what we offer.
     SelectionRequested(SelectionRequestEvent),
     /// Somebody else owns a selection that was ours.
@@ -131,6 +138,7 @@ impl Display {
             (xfixes::X11_EXTENSION_NAME, "XFIXES"),
             (randr::X11_EXTENSION_NAME, "RANDR"),
             (xtest::X11_EXTENSION_NAME, "XTEST"),
+            (xkb::X11_EXTENSION_NAME, "XKEYBOARD"),
         ] {
             if x.extension_information(name)?.is_none() {
                 return Err(DisplayError::Extension(is_needed_for));
@@ -162,6 +170,7 @@ impl Display {
             mode: None,
         };
         display.size = display.root_size()?;
+        display.watch_locks()?;
         display.release_keys()?;
         Ok(display)
     }
@@ -258,6 +267,9 @@ impl Display {
             Event::MappingNotify(event) => Some(Report::KeymapChanged {
                 first: event.first_keycode,
                 count: event.count,
+            }),
+            Event::XkbStateNotify(event) => Some(Report::LockChanged {
+                is_on: event.locked_mods.contains(ModMask::LOCK),
             }),
             Event::SelectionRequest(event) => Some(Report::SelectionRequested(event)),
             Event::SelectionClear(event) => Some(Report::SelectionLost(event)),
@@ -362,6 +374,28 @@ impl Display {
         })
     }
 
+    /// Whether Caps Lock is on.
+    pub(crate) fn is_caps_locked(&self) -> Result<bool, DisplayError> {
+        let keyboard = xkb::ID::USE_CORE_KBD.into();
+        let state = self.x.xkb_get_state(keyboard)?.reply()?;
+        Ok(state.locked_mods.contains(ModMask::LOCK))
+    }
+
+    /// Asks for a report when Caps Lock changes.
+    fn watch_locks(&self) -> Result<(), DisplayError> {
+        self.x.xkb_use_extension(1, 0)?.reply()?;
+        let locks = xkb::SelectEventsAuxStateNotify {
+            affect_state: xkb::StatePart::MODIFIER_LOCK,
+            state_details: xkb::StatePart::MODIFIER_LOCK,
+        };
+        let details = xkb::SelectEventsAux::new().state_notify(locks);
+        let keyboard = xkb::ID::USE_CORE_KBD.into();
+        let (events, parts) = (xkb::EventType::default(), xkb::MapPart::default());
+        self.x
+            .xkb_select_events(keyboard, events, events, parts, parts, &details)?;
+        Ok(())
+    }
+
     /// A worker before us may have left keys down.
     fn release_keys(&self) -> Result<(), DisplayError> {
         let keys = self.x.query_keymap()?.reply()?.keys;
@@ -383,7 +417,7 @@ impl AsFd for Display {
 }
 
 fn connect(socket: OwnedFd, cookie: [u8; 16]) -> Result<X, DisplayError> {
-    let stream = XStream::new(socket, START_PATIENCE).map_err(ConnectError::IoError)?;
+    let stream = XStream::new(socket, START_PATIENCE);
     let name = b"MIT-MAGIC-COOKIE-1".to_vec();
     let x = X::connect_to_stream_with_auth_info(stream, 0, name, cookie.to_vec())?;
     x.stream().set_patience(ANSWER_PATIENCE);

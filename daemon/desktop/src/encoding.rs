@@ -112,10 +112,10 @@ impl Encoding {
             .changed
             .wait_while(slot, is_opening)
             .unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *slot, Slot::Idle) {
-            Slot::Done(Err(error)) => Err(error),
-            _ => Ok(()),
+        if let Slot::Done(Err(error)) = std::mem::replace(&mut *slot, Slot::Idle) {
+            return Err(error);
         }
+        Ok(())
     }
 
     /// Gives the thread a frame to make.
@@ -141,13 +141,10 @@ impl Encoding {
             return Ok(None);
         }
         let mut slot = self.shared.lock();
-        match std::mem::replace(&mut *slot, Slot::Idle) {
-            Slot::Done(result) => result.map(Some),
-            other => {
-                *slot = other;
-                Ok(None)
-            }
+        if let Slot::Done(result) = std::mem::replace(&mut *slot, Slot::Idle) {
+            return result.map(Some);
         }
+        unreachable!("a job is reported after its result was put there")
     }
 }
 
@@ -193,14 +190,17 @@ impl Shared {
     fn next(&self) -> Option<Box<Job>> {
         let mut slot = self.lock();
         loop {
-            match std::mem::replace(&mut *slot, Slot::Working) {
+            slot = match std::mem::replace(&mut *slot, Slot::Working) {
                 Slot::Given(job) => return Some(job),
                 Slot::Ending => {
                     *slot = Slot::Ending;
                     return None;
                 }
-                other => *slot = other,
-            }
+                other @ (Slot::Opening | Slot::Idle | Slot::Working | Slot::Done(_)) => {
+                    *slot = other;
+                    slot
+                }
+            };
             slot = self
                 .changed
                 .wait(slot)
@@ -263,7 +263,9 @@ impl Picture {
             self.resize(job)?;
         }
         if job.bitrate != self.config.bitrate {
-            self.encoder.set_bitrate(job.bitrate)?;
+            if let Err(error) = self.encoder.set_bitrate(job.bitrate) {
+                tracing::warn!(%error, "the encoder keeps its bitrate");
+            }
             self.config.bitrate = job.bitrate;
         }
         let captured = clock::micros();

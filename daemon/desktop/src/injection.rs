@@ -32,6 +32,7 @@ pub(crate) struct Injection {
     /// The keymap must be read before the next key.
     is_known: bool,
     pressed: Vec<Pressed>,
+    is_caps_locked: bool,
     wheel_x: i32,
     wheel_y: i32,
 }
@@ -48,6 +49,11 @@ impl Injection {
     pub(crate) fn handle_keymap_changed(&mut self, first: u8, count: u8) {
         let is_ours = count == 1 && self.keymap.is_spare(first);
         self.is_known &= is_ours;
+    }
+
+    /// Caps Lock is on, or off.
+    pub(crate) const fn handle_lock_changed(&mut self, is_on: bool) {
+        self.is_caps_locked = is_on;
     }
 
     /// Puts one step into the connection's buffer.
@@ -91,10 +97,18 @@ impl Injection {
             self.is_known = true;
         }
         let down: Vec<u8> = self.pressed.iter().map(|it| it.keycode).collect();
-        let Some(Choice { keycode, meaning }) = self.keymap.choose(code, keysym, &down) else {
+        let Some(choice) = self.keymap.choose(code, keysym, &down) else {
             tracing::debug!("a key that means nothing here");
             return Ok(());
         };
+        let Choice {
+            keycode,
+            meaning,
+            caps_lock,
+        } = choice;
+        if let Some(wanted) = caps_lock {
+            self.lock_caps(wanted, &down, display)?;
+        }
         if let Some(keysym) = meaning {
             // The same at both levels, so that Shift, down for the viewer's layout, changes
             // nothing. The reply comes after every program was told.
@@ -108,6 +122,24 @@ impl Injection {
             keycode,
         });
         fake(display, KEY_PRESS_EVENT, keycode)
+    }
+
+    /// The viewer's Caps Lock may have been on before it came.
+    fn lock_caps(
+        &mut self,
+        wanted: bool,
+        down: &[u8],
+        display: &Display,
+    ) -> Result<(), DisplayError> {
+        let Some(keycode) = self.keymap.caps_lock() else {
+            return Ok(());
+        };
+        if wanted == self.is_caps_locked || down.contains(&keycode) {
+            return Ok(());
+        }
+        self.is_caps_locked = wanted;
+        fake(display, KEY_PRESS_EVENT, keycode)?;
+        fake(display, KEY_RELEASE_EVENT, keycode)
     }
 
     fn release(&mut self, code: u16, keysym: u32, display: &Display) -> Result<(), DisplayError> {

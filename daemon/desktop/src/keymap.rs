@@ -4,6 +4,7 @@
 const KEYCODE_OF_EVDEV_0: u16 = 8;
 
 const ISO_LEVEL3_SHIFT: u32 = 0xfe03;
+const CAPS_LOCK: u32 = 0xffe5;
 
 /// Keycodes that may be given another meaning, at most: enough that a program has read the
 /// meaning of one before it changes again.
@@ -29,6 +30,8 @@ pub(crate) struct Choice {
     pub keycode: u8,
     /// It must be given this meaning first.
     pub meaning: Option<u32>,
+    /// For a letter: whether Caps Lock must be on for its case, with Shift as it is.
+    pub caps_lock: Option<bool>,
 }
 
 /// The mapping with the keycodes that we may use for what it lacks.
@@ -74,15 +77,17 @@ impl Keymap {
     pub(crate) fn choose(&mut self, code: u16, keysym: u32, pressed: &[u8]) -> Option<Choice> {
         let own = self.mapping.keycode(code);
         let level = Level::of(&self.mapping, pressed);
+        let row = |keycode| self.mapping.row(keycode);
         let plain = |keycode| Choice {
             keycode,
             meaning: None,
+            caps_lock: level.caps_lock(row(keycode), keysym),
         };
         if keysym == 0 {
             return own.map(plain);
         }
         if let Some(own) = own
-            && level.yields(self.mapping.row(own), keysym)
+            && level.yields(row(own), keysym)
         {
             return Some(plain(own));
         }
@@ -91,14 +96,21 @@ impl Keymap {
             .mapping
             .keycodes()
             .filter(is_free)
-            .find(|it| level.yields(self.mapping.row(*it), keysym));
+            .find(|it| level.yields(row(*it), keysym));
         if let Some(other) = other {
             return Some(plain(other));
         }
         if is_function(keysym) && own.is_some() {
             return own.map(plain);
         }
-        self.spare(keysym, pressed).or(own.map(plain))
+        let at_worst = own.map(plain);
+        self.spare(keysym, pressed).or(at_worst)
+    }
+
+    /// The keycode that is Caps Lock.
+    pub(crate) fn caps_lock(&self) -> Option<u8> {
+        let is_it = |it: &u8| self.mapping.row(*it).first() == Some(&CAPS_LOCK);
+        self.mapping.keycodes().find(is_it)
     }
 
     fn spare(&mut self, keysym: u32, pressed: &[u8]) -> Option<Choice> {
@@ -114,6 +126,7 @@ impl Keymap {
         Some(Choice {
             keycode: former.keycode,
             meaning: (former.keysym != keysym).then_some(keysym),
+            caps_lock: None,
         })
     }
 }
@@ -161,13 +174,9 @@ impl Level {
     }
 
     fn yields(self, row: &[u32], keysym: u32) -> bool {
-        let (low, high) = match row {
-            [low, high, ..] => (*low, *high),
-            [low] => (*low, 0),
-            [] => return false,
-        };
-        // A function key is itself at any level: Shift+Tab is sent as Tab. Caps Lock is the
-        // desktop's own affair, so either case of a letter names the key.
+        let (low, high) = columns(row);
+        // A function key is itself at any level: Shift+Tab is sent as Tab. Either case of a letter
+        // names its key, because Caps Lock can be made to fit.
         let is_itself = is_function(keysym) && low == keysym;
         let is_letter = is_case_pair(low, high) && (keysym == low || keysym == high);
         is_itself
@@ -178,6 +187,24 @@ impl Level {
                 Self::Third => row.iter().skip(2).any(|it| *it == keysym),
             }
     }
+
+    fn caps_lock(self, row: &[u32], keysym: u32) -> Option<bool> {
+        let (low, high) = columns(row);
+        let is_upper = keysym == high;
+        let is_letter = is_case_pair(low, high) && (keysym == low || is_upper);
+        match self {
+            Self::Plain => is_letter.then_some(is_upper),
+            Self::Shift => is_letter.then_some(!is_upper),
+            Self::Third => None,
+        }
+    }
+}
+
+/// A keycode's meaning without and with Shift; 0 for none.
+fn columns(row: &[u32]) -> (u32, u32) {
+    let mut columns = row.iter().copied();
+    let low = columns.next().unwrap_or(0);
+    (low, columns.next().unwrap_or(0))
 }
 
 /// Keysyms of keys that make no character: Return, arrows, modifiers, ….
@@ -244,12 +271,8 @@ mod tests {
 
     #[track_caller]
     fn check(code: u16, keysym: u32, pressed: &[u8], expected: u8) {
-        let choice = keymap().choose(code, keysym, pressed);
-        let plain = Choice {
-            keycode: expected,
-            meaning: None,
-        };
-        assert_eq!(choice, Some(plain));
+        let choice = keymap().choose(code, keysym, pressed).unwrap();
+        assert_eq!((choice.keycode, choice.meaning), (expected, None));
     }
 
     #[test]
@@ -311,6 +334,21 @@ mod tests {
         mapping.keysyms[at] = 0;
         keymap.set(mapping);
         assert_eq!(keymap.choose(0, euro, &[]).unwrap().meaning, Some(euro));
+    }
+
+    #[test]
+    fn caps_lock_must_fit_the_case_of_a_letter_and_of_nothing_else() {
+        let caps_lock = |code, keysym: char, pressed: &[u8]| {
+            let choice = keymap().choose(code, keysym.into(), pressed);
+            choice.unwrap().caps_lock
+        };
+        assert_eq!(caps_lock(21, 'y', &[]), Some(false));
+        assert_eq!(caps_lock(21, 'Y', &[]), Some(true));
+        assert_eq!(caps_lock(21, 'Y', &[SHIFT]), Some(false));
+        assert_eq!(caps_lock(21, 'y', &[SHIFT]), Some(true));
+        assert_eq!(caps_lock(21, 'z', &[]), Some(false));
+        assert_eq!(caps_lock(2, '1', &[]), None);
+        assert_eq!(caps_lock(18, '€', &[]), None);
     }
 
     #[test]

@@ -81,6 +81,8 @@ struct Wanted {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Result<Self, DisplayError> {
         let size = parts.display.size().fit(DESKTOP_SIZE_MIN, parts.size_max);
+        let mut injection = Injection::default();
+        injection.handle_lock_changed(parts.display.is_caps_locked()?);
         let interval = Duration::from_secs(1) / u32::from(parts.fps_max.max(1));
         Ok(Self {
             inbox: Inbox::new("daemon"),
@@ -89,7 +91,7 @@ impl Worker {
             clock: FrameClock::new(interval),
             refinement: Refinement::default(),
             receiver: Receiver::default(),
-            injection: Injection::default(),
+            injection,
             paste: Paste::new(&parts.display)?,
             counters: Counters::default(),
             size,
@@ -368,6 +370,7 @@ impl Worker {
             Report::KeymapChanged { first, count } => {
                 self.injection.handle_keymap_changed(first, count);
             }
+            Report::LockChanged { is_on } => self.injection.handle_lock_changed(is_on),
             Report::SelectionRequested(request) => {
                 self.paste.handle_request(&request, &self.parts.display)?;
             }

@@ -2,32 +2,31 @@
 //! then an answer never comes.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use x11rb::rust_connection::{PollMode, Stream};
 use x11rb::utils::RawFdContainer;
 
-/// The socket of one X connection. No descriptors travel on it.
+/// The socket of one X connection. No descriptors travel on it, and its mode stays as it is: the
+/// warden holds it too.
 #[derive(Debug)]
 pub(crate) struct XStream {
-    socket: UnixStream,
+    socket: OwnedFd,
     patience: Cell<Duration>,
 }
 
 impl XStream {
     /// Takes a connected socket; waits at most `patience` for each answer.
-    pub(crate) fn new(socket: OwnedFd, patience: Duration) -> io::Result<Self> {
-        let socket = UnixStream::from(socket);
-        socket.set_nonblocking(true)?;
-        Ok(Self {
+    pub(crate) const fn new(socket: OwnedFd, patience: Duration) -> Self {
+        Self {
             socket,
             patience: Cell::new(patience),
-        })
+        }
     }
 
     pub(crate) fn set_patience(&self, patience: Duration) {
@@ -59,11 +58,12 @@ impl Stream for XStream {
     }
 
     fn read(&self, buf: &mut [u8], _: &mut Vec<RawFdContainer>) -> io::Result<usize> {
-        retry(|| (&self.socket).read(buf))
+        let (length, _) = retry_on_intr(|| recv(&self.socket, &mut *buf, RecvFlags::DONTWAIT))?;
+        Ok(length)
     }
 
-    fn write(&self, buf: &[u8], _: &mut Vec<RawFdContainer>) -> io::Result<usize> {
-        retry(|| (&self.socket).write(buf))
+    fn write(&self, buf: &[u8], fds: &mut Vec<RawFdContainer>) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)], fds)
     }
 
     fn write_vectored(
@@ -71,15 +71,9 @@ impl Stream for XStream {
         bufs: &[IoSlice<'_>],
         _: &mut Vec<RawFdContainer>,
     ) -> io::Result<usize> {
-        retry(|| (&self.socket).write_vectored(bufs))
-    }
-}
-
-fn retry<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match operation() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => (),
-            result => return result,
-        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let mut nothing_along = SendAncillaryBuffer::default();
+        let send = || sendmsg(&self.socket, bufs, &mut nothing_along, flags);
+        Ok(retry_on_intr(send)?)
     }
 }

@@ -18,12 +18,17 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
     SocketType, recv, send, sendmsg, socketpair,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox_hw::{I420, Rect};
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
     Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
 };
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Size, codec};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+use crate::eye::Eye;
 
 pub(crate) const SCREEN: Size = Size {
     width: 1280,
@@ -55,14 +60,14 @@ pub(crate) struct Desktop {
     folder: PathBuf,
     socket: PathBuf,
     /// Xvfb finds the framebuffer through our descriptor.
-    _memfd: OwnedFd,
+    memfd: OwnedFd,
 }
 
 impl Desktop {
     /// Starts both and waits until the worker is ready.
     pub(crate) fn start() -> Self {
         let desktop = Self::start_with(|_| (), SealFlags::SHRINK | SealFlags::GROW);
-        let ToWarden::Ready { size, weaker } = desktop.from_worker() else {
+        let ToWarden::Ready { size, weaker } = desktop.word_of_worker() else {
             panic!("the worker is not ready");
         };
         assert_eq!((size, weaker), (SIZE, vec!["one layer".to_owned()]));
@@ -88,9 +93,7 @@ impl Desktop {
         let main = OwnedFd::from(UnixStream::connect(&socket).unwrap());
         let spare = OwnedFd::from(UnixStream::connect(&socket).unwrap());
         let (warden, of_worker) = seqpacket();
-        let worker = std::thread::spawn(|| {
-            sandbox_desktop::run_on(of_worker, || Ok(vec!["one layer".to_owned()]))
-        });
+        let worker = std::thread::spawn(|| sandbox_desktop::run_on(of_worker, seal));
         let mut plan = plan();
         change(&mut plan);
         send_with(&warden, &FromWarden::Start(plan), &[&memfd, &main, &spare]);
@@ -101,11 +104,11 @@ impl Desktop {
             x_server,
             folder,
             socket,
-            _memfd: memfd,
+            memfd,
         }
     }
 
-    pub(crate) fn from_worker(&self) -> ToWarden {
+    pub(crate) fn word_of_worker(&self) -> ToWarden {
         receive(self.warden.as_fd()).expect("the worker says something")
     }
 
@@ -127,6 +130,7 @@ impl Desktop {
         Viewer {
             control,
             media,
+            eye: Eye::new(),
             messages: VecDeque::new(),
         }
     }
@@ -158,6 +162,22 @@ impl Desktop {
         self.worker.take().unwrap().join().unwrap()
     }
 
+    /// What the X server drew, as an encoder's frame.
+    pub(crate) fn screen(&self, size: Size) -> I420 {
+        let mut pixels = vec![0; (STRIDE * u32::from(size.height)) as usize];
+        let read = rustix::io::pread(&self.memfd, pixels.as_mut_slice(), PIXELS_OFFSET.into());
+        assert_eq!(read.unwrap(), pixels.len());
+        let mut frame = I420::new(size);
+        frame.update(&pixels, STRIDE as usize, &[Rect::whole(size)]);
+        frame
+    }
+
+    /// Stops the X server without ending it.
+    pub(crate) fn freeze_x_server(&self) {
+        let pid = Pid::from_child(&self.x_server);
+        kill_process(pid, Signal::STOP).unwrap();
+    }
+
     pub(crate) fn kill_x_server(&mut self) {
         self.x_server.kill().unwrap();
         self.x_server.wait().unwrap();
@@ -172,10 +192,40 @@ impl Drop for Desktop {
     }
 }
 
+/// Confines the calling thread, and those that it will start, much as the warden does: no file,
+/// no program and no socket is opened any more.
+fn seal() -> Result<Vec<String>, String> {
+    let denied = [
+        libc::SYS_open,
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_fork,
+        libc::SYS_clone3,
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+        libc::SYS_connect,
+        libc::SYS_memfd_create,
+        libc::SYS_ioctl,
+        libc::SYS_newfstatat,
+    ];
+    let filter = SeccompFilter::new(
+        denied.into_iter().map(|it| (it, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+    Ok(vec!["one layer".to_owned()])
+}
+
 /// The daemon's end of an attach.
 pub(crate) struct Viewer {
     pub(crate) control: OwnedFd,
     pub(crate) media: OwnedFd,
+    pub(crate) eye: Eye,
     messages: VecDeque<FromWorker>,
 }
 
@@ -234,14 +284,15 @@ impl Viewer {
         })
     }
 
-    /// Waits for the next access unit.
-    pub(crate) fn access_unit(&self) -> (AccessUnitHeader, Vec<u8>) {
+    /// Waits for the next access unit and decodes it.
+    pub(crate) fn access_unit(&mut self) -> (AccessUnitHeader, Vec<u8>) {
         let mut prefix = [0; PREFIX_LEN];
         self.read_exact(&mut prefix);
         let length = AccessUnitHeader::decode_prefix(prefix).unwrap();
         let mut bytes = vec![0; length];
         self.read_exact(&mut bytes);
         let (header, payload) = AccessUnitHeader::decode(&bytes).unwrap();
+        self.eye.see(payload);
         (header, payload.to_vec())
     }
 

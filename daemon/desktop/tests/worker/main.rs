@@ -1,17 +1,28 @@
 //! The worker on a real X server, with this test in the place of warden, daemon and program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail by panicking, wherever its helpers live"
+)]
 
+mod eye;
 mod harness;
 mod program;
+
+use std::os::fd::AsFd as _;
 
 use rustix::fs::SealFlags;
 use sandbox_protocol::Size;
 use sandbox_protocol::local::worker::{FromWorker, ToWarden, ToWorker};
 use sandbox_protocol::wire::input::{Event, Move};
 use x11rb::connection::Connection as _;
+use x11rb::protocol::randr::ConnectionExt as _;
 use x11rb::protocol::xproto::ConnectionExt as _;
 
 use crate::harness::{Desktop, SIZE, Viewer, is_closed};
-use crate::program::{Program, Reader, Seen, connect};
+use crate::program::{Noise, Program, Reader, Seen, connect};
 
 const STREAM: u64 = 7;
 
@@ -107,7 +118,7 @@ fn a_fresh_attach_ends_the_old_one_and_begins_with_a_keyframe() {
     let (header, _) = second.access_unit();
     assert!(header.is_keyframe);
     assert_eq!(header.frame, 1);
-    while !is_closed(harness_control(&first)) {}
+    while !is_closed(first.control.as_fd()) {}
     second.send_events(STREAM, 1, &[key(A, true), key(A, false)]);
     second.wait_for_ack(STREAM, 2);
     assert_eq!(
@@ -115,11 +126,6 @@ fn a_fresh_attach_ends_the_old_one_and_begins_with_a_keyframe() {
         [Seen::KeyDown(A.1), Seen::KeyUp(A.1)],
         "the stream goes on where it was"
     );
-}
-
-fn harness_control(viewer: &Viewer) -> rustix::fd::BorrowedFd<'_> {
-    use std::os::fd::AsFd as _;
-    viewer.control.as_fd()
 }
 
 #[test]
@@ -343,7 +349,7 @@ fn the_warden_is_told_why_a_worker_cannot_start() {
     let unknown = Desktop::start_with(|it| it.codec = "vp8".to_owned(), SealFlags::SHRINK);
     let wide = Desktop::start_with(|it| it.stride += 1, SealFlags::SHRINK);
     for (mut desktop, expected) in [(unsealed, "sealed"), (unknown, "vp8"), (wide, "bytes")] {
-        let ToWarden::Failed { detail, .. } = desktop.from_worker() else {
+        let ToWarden::Failed { detail, .. } = desktop.word_of_worker() else {
             panic!("a worker started: {expected}");
         };
         assert!(detail.contains(expected), "{detail}");
@@ -355,9 +361,140 @@ fn the_warden_is_told_why_a_worker_cannot_start() {
 fn a_worker_ends_with_its_x_server() {
     let mut desktop = Desktop::start();
     desktop.kill_x_server();
-    let ToWarden::Failed { layer, .. } = desktop.from_worker() else {
+    let ToWarden::Failed { layer, .. } = desktop.word_of_worker() else {
         panic!("the worker goes on");
     };
     assert_eq!(layer, "", "nothing is missing on this host");
     assert_eq!(desktop.worker.take().unwrap().join().unwrap(), 1);
+}
+
+#[test]
+fn what_the_viewer_sees_at_rest_is_what_the_x_server_drew() {
+    let desktop = Desktop::start();
+    let seed = 0x2545_f491;
+    println!("seed {seed:#x}");
+    let mut noise = Noise::start(&desktop, seed);
+    let mut viewer = desktop.attach(SIZE);
+    // Some at once, so that there is more damage than is taken rectangle by rectangle.
+    for count in [1, 7, 300, 1, 2, 3] {
+        noise.draw(count);
+        viewer.access_unit();
+    }
+    viewer.wait_for_rest();
+    let psnr = viewer.eye.psnr(&desktop.screen(SIZE));
+    assert!(psnr >= 40.0, "{psnr} dB");
+    viewer.send(&ToWorker::Resize(Size {
+        width: 500,
+        height: 300,
+    }));
+    while viewer.access_unit().0.size == SIZE {}
+    noise.draw(50);
+    let (last, _) = viewer.wait_for_rest();
+    let psnr = viewer.eye.psnr(&desktop.screen(last.size));
+    assert!(psnr >= 40.0, "{psnr} dB at {}", last.size);
+}
+
+#[test]
+fn a_daemon_that_reads_slowly_gets_the_newest_picture_and_no_backlog() {
+    let desktop = Desktop::start();
+    let mut noise = Noise::start(&desktop, 7);
+    let mut viewer = desktop.attach(SIZE);
+    viewer.access_unit();
+    // Until the media socket is full: then nothing is captured however much is drawn.
+    let mut captures = viewer.counters().captures;
+    let mut without_capture = 0;
+    for _ in 0..100_000 {
+        noise.draw(200);
+        let before = std::mem::replace(&mut captures, viewer.counters().captures);
+        without_capture = if captures == before {
+            without_capture + 1
+        } else {
+            0
+        };
+        if without_capture == 300 {
+            break;
+        }
+    }
+    assert_eq!(without_capture, 300, "{captures} captures");
+    viewer.send_events(STREAM, 1, &[key(A, true), key(A, false)]);
+    viewer.wait_for_ack(STREAM, 2);
+    noise.draw(1);
+    let (last, counters) = viewer.wait_for_rest();
+    assert_eq!(last.input_seq, 2);
+    assert!(counters.captures <= captures + 3, "{captures} {counters:?}");
+    assert!(viewer.eye.psnr(&desktop.screen(SIZE)) >= 40.0);
+}
+
+#[test]
+fn a_message_that_is_none_ends_the_attach_and_not_the_worker() {
+    let desktop = Desktop::start();
+    let stranger = desktop.attach_silently();
+    rustix::net::send(&stranger.control, b"?", rustix::net::SendFlags::empty()).unwrap();
+    while !is_closed(stranger.control.as_fd()) {}
+    let other = desktop.attach_silently();
+    other.send(&ToWorker::Hello {
+        version: u16::MAX,
+        bitrate: sandbox_protocol::Bitrate::kbps(1),
+        size: SIZE,
+    });
+    while !is_closed(other.control.as_fd()) {}
+    assert!(desktop.attach(SIZE).access_unit().0.is_keyframe);
+}
+
+#[test]
+fn a_program_that_changes_the_screen_changes_the_picture() {
+    let desktop = Desktop::start();
+    let mut viewer = desktop.attach(SIZE);
+    viewer.access_unit();
+    let x = connect(&desktop);
+    let root = x.setup().roots[0].root;
+    x.randr_set_screen_size(root, 801, 601, 100, 100)
+        .unwrap()
+        .check()
+        .unwrap();
+    let expected = Size {
+        width: 800,
+        height: 600,
+    };
+    viewer.wait_for(|it| (*it == FromWorker::Resized(expected)).then_some(()));
+    while viewer.access_unit().0.size != expected {}
+}
+
+#[test]
+fn input_gets_through_a_program_that_grabs_the_server() {
+    let desktop = Desktop::start();
+    let program = Program::start(&desktop);
+    let mut viewer = desktop.attach(SIZE);
+    viewer.wait_for_rest();
+    let x = connect(&desktop);
+    x.grab_server().unwrap().check().unwrap();
+    press(&mut viewer, 1, A);
+    x.ungrab_server().unwrap().check().unwrap();
+    assert_eq!(program.next(), Seen::KeyDown(A.1));
+}
+
+#[test]
+fn an_x_server_that_answers_nobody_is_reported() {
+    let desktop = Desktop::start();
+    let viewer = desktop.attach(SIZE);
+    desktop.freeze_x_server();
+    let text = "asks the X server for an owner".to_owned();
+    viewer.send(&ToWorker::Paste { text, last: true });
+    assert_eq!(desktop.word_of_worker(), ToWarden::XHeld);
+}
+
+#[test]
+fn caps_lock_follows_the_case_of_what_the_viewer_types() {
+    let desktop = Desktop::start();
+    let program = Program::start(&desktop);
+    let mut viewer = desktop.attach(SIZE);
+    let upper = (30, u32::from('A'));
+    press(&mut viewer, 1, upper);
+    press(&mut viewer, 3, upper);
+    press(&mut viewer, 5, A);
+    let letters = std::iter::from_fn(|| Some(program.next())).filter_map(|it| match it {
+        Seen::KeyDown(keysym @ 1..0xff00) => Some(keysym),
+        _ => None,
+    });
+    assert_eq!(letters.take(3).collect::<Vec<_>>(), [upper.1, upper.1, A.1]);
 }

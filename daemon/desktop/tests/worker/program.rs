@@ -8,12 +8,12 @@ use std::time::Duration;
 use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    Atom, AtomEnum, ChangeGCAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask,
-    Gcontext, InputFocus, Rectangle, Window, WindowClass,
+    Atom, AtomEnum, ChangeGCAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
+    CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, Window, WindowClass,
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
-use crate::harness::Desktop;
+use crate::harness::{Desktop, SIZE};
 
 /// What happened to the program's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,8 @@ fn open_window(x: &RustConnection) -> (Window, Gcontext) {
 fn read(x: &RustConnection, event: &Event) -> Option<Seen> {
     let keysym = |keycode, state: u16| {
         let mapping = x.get_keyboard_mapping(keycode, 1).unwrap().reply().unwrap();
-        mapping.keysyms[usize::from(state & 1)]
+        // Shift or Caps Lock gives the second meaning.
+        mapping.keysyms[usize::from(state & 3 != 0)]
     };
     match event {
         Event::KeyPress(it) => Some(Seen::KeyDown(keysym(it.detail, it.state.into()))),
@@ -134,6 +135,64 @@ fn paint(x: &RustConnection, window: Window, gc: Gcontext, shade: u32) {
     };
     x.poly_fill_rectangle(window, gc, &[area]).unwrap();
     x.flush().unwrap();
+}
+
+/// A window over the whole screen that shows noise, block by block.
+pub(crate) struct Noise {
+    x: RustConnection,
+    window: Window,
+    gc: Gcontext,
+    state: u32,
+}
+
+impl Noise {
+    pub(crate) fn start(desktop: &Desktop, seed: u32) -> Self {
+        let x = connect(desktop);
+        let (window, gc) = open_window(&x);
+        let all = ConfigureWindowAux::new()
+            .x(0)
+            .y(0)
+            .width(u32::from(SIZE.width))
+            .height(u32::from(SIZE.height));
+        x.configure_window(window, &all).unwrap();
+        Self {
+            x,
+            window,
+            gc,
+            state: seed,
+        }
+    }
+
+    /// Draws rectangles of any place, size and colour, all in one request.
+    pub(crate) fn draw(&mut self, count: usize) {
+        let colour = self.next();
+        let areas: Vec<_> = (0..count)
+            .map(|_| Rectangle {
+                x: self.below(SIZE.width).cast_signed(),
+                y: self.below(SIZE.height).cast_signed(),
+                width: self.below(40) + 1,
+                height: self.below(40) + 1,
+            })
+            .collect();
+        let colour = ChangeGCAux::new().foreground(colour);
+        self.x.change_gc(self.gc, &colour).unwrap();
+        self.x
+            .poly_fill_rectangle(self.window, self.gc, &areas)
+            .unwrap();
+        self.x.get_input_focus().unwrap().reply().unwrap();
+    }
+
+    fn below(&mut self, bound: u16) -> u16 {
+        u16::try_from(self.next() % u32::from(bound)).unwrap()
+    }
+
+    /// Xorshift, so that a seed replays.
+    fn next(&mut self) -> u32 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 17;
+        self.state ^= self.state << 5;
+        self.state
+    }
 }
 
 /// A program that pastes.
