@@ -17,10 +17,13 @@ const SENT_MAX: usize = 8_192;
 /// Packets that leave within this time are one burst: a frame is handed over in one go.
 const BURST: Micro = 2_000;
 
-/// Smallest burst whose spread tells a rate: below it the 250 µs of the reports' clock weigh more.
-const TRAIN_PACKETS_MIN: u32 = 6;
+/// Smallest burst whose spread tells a rate; larger ones weigh more.
+const TRAIN_PACKETS_MIN: u32 = 3;
 
-/// Bursts whose rates are kept; their median rules.
+/// The reports' clock: no spread is known better.
+const ARRIVAL_CLOCK: Micro = 250;
+
+/// Bursts whose rates are kept; their median by bytes rules.
 const TRAINS_MAX: usize = 8;
 
 /// A measured rate speaks for the present link this long.
@@ -43,6 +46,13 @@ const REST: Micro = 10_000_000;
 
 /// Reports of this age count for loss and for what is delivered.
 const WINDOW: Micro = 1_000_000;
+
+/// Reports of this age tell what a full link delivers.
+const DELIVERED_WINDOW: Micro = 300_000;
+
+/// Growth without a measured rate: 8 % a second as in GCC, and at least so many bit/s a second.
+const GROWTH: f64 = 0.08;
+const GROWTH_MIN: f64 = 200_000.0;
 
 /// A packet not reported for so long never will be: its report was lost too.
 const REPORT_MAX: Micro = 1_000_000;
@@ -95,6 +105,8 @@ pub struct Rate {
     trains: VecDeque<Train>,
     reports: VecDeque<Report>,
     last_down: Option<Micro>,
+    /// The queue that stood when the target was last lowered for it.
+    queue_at_down: Micro,
     last_up: Option<Micro>,
     ceiling: Option<(f64, Micro)>,
 }
@@ -123,6 +135,7 @@ struct Burst {
 struct Train {
     at: Micro,
     bps: f64,
+    bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +175,7 @@ impl Rate {
             trains: VecDeque::new(),
             reports: VecDeque::new(),
             last_down: None,
+            queue_at_down: 0,
             last_up: None,
             ceiling: None,
         };
@@ -334,44 +348,60 @@ impl Rate {
         }
         self.queue.push_back(queue);
         if burst.packets >= TRAIN_PACKETS_MIN {
-            let spread = (burst.last_arrival - burst.first_arrival).max(250);
+            let spread = (burst.last_arrival - burst.first_arrival).max(ARRIVAL_CLOCK);
             if self.trains.len() == TRAINS_MAX {
                 self.trains.pop_front();
             }
             self.trains.push_back(Train {
                 at: now,
                 bps: burst.bytes as f64 * 8e6 / spread as f64,
+                bytes: burst.bytes,
             });
         }
     }
 
     fn adapt(&mut self, now: Micro) {
         let loss = self.loss();
-        let standing = self.standing_queue();
-        let threshold = STANDING_QUEUE_MIN + (3.0 * self.queue_jitter).min(40_000.0) as Micro;
+        let jitter = (3.0 * self.queue_jitter).min(40_000.0) as Micro;
+        let standing = self
+            .standing_queue()
+            .filter(|it| *it > STANDING_QUEUE_MIN + jitter);
         let may_step_down = self
             .last_down
             .is_none_or(|it| now - it > 200_000 + self.round_trip_micros());
-        if standing.is_some_and(|it| it > threshold) {
-            if may_step_down {
-                self.step_down_for_queue(now);
+        match standing {
+            Some(queue) if may_step_down => self.step_down_for_queue(now, queue),
+            Some(_) => (),
+            None if loss > 0.1 && may_step_down => {
+                // What still arrives can be carried, whatever is lost beside it.
+                let arrives = self.delivered(now, DELIVERED_WINDOW).unwrap_or_default();
+                let target = (self.target * (1.0 - 0.5 * loss)).max(arrives * SHARE);
+                self.step_down(now, target.min(self.target));
             }
-        } else if loss > 0.1 {
-            if may_step_down {
-                self.step_down(now, self.target * (1.0 - 0.5 * loss));
+            None if loss < 0.02 && self.last_down.is_none_or(|it| now - it > 500_000) => {
+                self.queue_at_down = 0;
+                self.step_up(now);
             }
-        } else if loss < 0.02 && self.last_down.is_none_or(|it| now - it > 500_000) {
-            self.step_up(now);
+            None => (),
         }
     }
 
-    fn step_down_for_queue(&mut self, now: Micro) {
-        // The queue that is left drains at the link's rate whatever we do: look at fresh bursts.
-        self.queue.clear();
-        match self.measured(now).or_else(|| self.delivered()) {
-            Some(measured) if measured * SHARE < self.target => {
-                self.last_down = Some(now);
-                self.set_target(measured * SHARE);
+    fn step_down_for_queue(&mut self, now: Micro, queue: Micro) {
+        let is_draining = queue < self.queue_at_down - 10_000;
+        self.queue_at_down = queue;
+        if is_draining {
+            self.last_down = Some(now);
+            return;
+        }
+        // A full link delivers what it can. A deep queue is drained faster than a shallow one.
+        let drain = 1.0 - (queue as f64 / 1e6).min(0.5);
+        let capacity = match (self.measured(now), self.delivered(now, DELIVERED_WINDOW)) {
+            (Some(measured), Some(delivered)) => Some(measured.min(delivered)),
+            (measured, delivered) => measured.or(delivered),
+        };
+        match capacity.map(|it| it * SHARE * drain) {
+            Some(target) if target < self.target => {
+                self.lower_target(now, target);
             }
             Some(_) | None => self.step_down(now, self.target * SHARE),
         }
@@ -380,8 +410,7 @@ impl Rate {
     /// A step that the measured rate does not explain: others share the link, or it is policed.
     fn step_down(&mut self, now: Micro, target: f64) {
         self.ceiling = Some((self.target * 0.95, now));
-        self.last_down = Some(now);
-        self.set_target(target);
+        self.lower_target(now, target);
     }
 
     fn step_up(&mut self, now: Micro) {
@@ -391,14 +420,20 @@ impl Rate {
             .ceiling
             .filter(|(_, since)| now - since < CEILING_AGE_MAX)
             .map_or(f64::INFINITY, |(ceiling, _)| ceiling);
-        let grown = if self.delivered().is_some_and(|it| it > 0.5 * self.target) {
-            self.target * (1.0 + 0.08 * elapsed)
-        } else {
-            self.target
-        };
-        let measured = self.measured(now).map_or(0.0, |it| it * SHARE).min(ceiling);
-        let jumped = self.target + (measured - self.target) * 0.7;
-        self.set_target(grown.max(jumped));
+        let measured = self.measured(now);
+        let mut wanted = self.target;
+        if self
+            .delivered(now, WINDOW)
+            .is_some_and(|it| it > 0.5 * self.target)
+        {
+            wanted += (GROWTH * self.target).max(GROWTH_MIN) * elapsed;
+        }
+        if let Some(measured) = measured {
+            // Most of the way at once, the rest when further bursts say the same.
+            let jumped = self.target + (measured * SHARE - self.target) * 0.7;
+            wanted = wanted.min(measured * SHARE).max(jumped.min(ceiling));
+        }
+        self.set_target(wanted.max(self.target));
     }
 
     /// The first packet after a rest: the queue is empty, and a target that had fallen below what
@@ -418,6 +453,16 @@ impl Rate {
         }
     }
 
+    /// Lowers the target. What was lost until here is answered by that.
+    fn lower_target(&mut self, now: Micro, target: f64) {
+        self.last_down = Some(now);
+        for report in &mut self.reports {
+            report.arrived = 0;
+            report.lost = 0;
+        }
+        self.set_target(target);
+    }
+
     fn set_target(&mut self, target: f64) {
         self.target = target.clamp(bps(self.config.min), bps(self.config.max));
     }
@@ -433,12 +478,13 @@ impl Rate {
         median(fresh)
     }
 
-    /// What arrived in the last second, in bit/s.
-    fn delivered(&self) -> Option<f64> {
-        let (first, last) = (self.reports.front()?, self.reports.back()?);
-        let bytes: usize = self.reports.iter().map(|it| it.bytes).sum();
-        let span = (last.at - first.at).max(200_000);
-        Some(bytes as f64 * 8e6 / span as f64)
+    /// What arrived within the last `window`, in bit/s.
+    fn delivered(&self, now: Micro, window: Micro) -> Option<f64> {
+        let mut recent = self.reports.iter().filter(|it| now - it.at <= window);
+        // A report covers the time before it, so the first one only starts the clock.
+        let since = recent.next()?.at;
+        let (bytes, until) = recent.fold((0, since), |(bytes, _), it| (bytes + it.bytes, it.at));
+        (until > since).then(|| bytes as f64 * 8e6 / (until - since) as f64)
     }
 
     fn loss(&self) -> f64 {
@@ -536,8 +582,20 @@ fn bps(rate: Bitrate) -> f64 {
     rate.bps() as f64
 }
 
+/// The rate that half of the bytes were at or below.
 fn median<'a>(trains: impl IntoIterator<Item = &'a Train>) -> Option<f64> {
-    let mut rates: Vec<f64> = trains.into_iter().map(|it| it.bps).collect();
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len().checked_sub(1)? / 2).copied()
+    let mut trains: Vec<Train> = trains.into_iter().copied().collect();
+    trains.sort_by(|a, b| a.bps.total_cmp(&b.bps));
+    let half = trains.iter().map(|it| it.bytes).sum::<usize>() / 2;
+    let mut bytes = 0;
+    trains
+        .iter()
+        .find(|it| {
+            bytes += it.bytes;
+            bytes >= half
+        })
+        .map(|it| it.bps)
 }
+
+#[cfg(test)]
+mod tests;
