@@ -532,7 +532,7 @@ impl Hub {
         for transmit in transmits {
             let carrier = match transmit.proto {
                 Protocol::Tcp => Carrier::Tcp,
-                _ => Carrier::Udp,
+                Protocol::Udp | Protocol::SslTcp | Protocol::Tls => Carrier::Udp,
             };
             let remote = Remote {
                 carrier,

@@ -95,11 +95,12 @@ impl Worker {
     /// Reads on until a message comes; what the link's estimate says in between is skipped.
     pub(super) fn skip_to(&self, wanted: &ToWorker) {
         loop {
-            match self.receive() {
-                message if message == *wanted => return,
-                ToWorker::Target(_) | ToWorker::Flow(_) => (),
-                other => panic!("{other:?} instead of {wanted:?}"),
+            let message = self.receive();
+            if message == *wanted {
+                return;
             }
+            let is_about_link = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
+            assert!(is_about_link, "{message:?} instead of {wanted:?}");
         }
     }
 
