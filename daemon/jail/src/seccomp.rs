@@ -31,7 +31,11 @@ pub(crate) struct Filters {
 impl Filters {
     pub(crate) fn compile() -> Result<Self, FilterError> {
         Ok(Self {
-            display: compile("display", &[BASE, START, FILES, PROCESSES, SERVER], &[])?,
+            display: compile(
+                "display",
+                &[BASE, START, FILES, PROCESSES, SERVER, FRAMEBUFFER],
+                &[],
+            )?,
             worker: compile("worker", &[BASE, START, WORKER_START], &[])?,
             programs: compile(
                 "programs",
@@ -388,6 +392,9 @@ const PROCESSES: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_getpgrp,
 ];
+
+/// Xvfb flushes its framebuffer file before each wait.
+const FRAMEBUFFER: &[i64] = &[libc::SYS_msync];
 
 /// A server on path sockets.
 const SERVER: &[i64] = &[

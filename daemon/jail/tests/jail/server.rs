@@ -37,7 +37,7 @@ pub(crate) struct Server {
     link: Option<UnixStream>,
     /// The daemon ends when this closes.
     daemon: Option<UnixStream>,
-    listener: UnixListener,
+    listener: Option<UnixListener>,
 }
 
 impl Server {
@@ -79,13 +79,13 @@ impl Server {
             directory,
             link: None,
             daemon: None,
-            listener,
+            listener: Some(listener),
         }
     }
 
     /// Takes over the link of the daemon that the warden starts next; its greeting.
     pub(crate) fn meet_daemon(&mut self) -> Event {
-        let (stream, _) = wait_for("the daemon", || self.listener.accept().ok());
+        let (stream, _) = wait_for("the daemon", || self.listener.as_ref()?.accept().ok());
         stream.set_nonblocking(false).unwrap();
         let (_, descriptors) = receive_message(stream.as_fd(), RecvFlags::empty()).unwrap();
         let [link]: [OwnedFd; 1] = descriptors.try_into().unwrap();
@@ -102,6 +102,12 @@ impl Server {
     pub(crate) fn crash_daemon(&mut self) {
         self.link = None;
         self.daemon = None;
+    }
+
+    /// Without a listener each further daemon ends before it is ready.
+    pub(crate) fn refuse_daemons(&mut self) {
+        self.crash_daemon();
+        self.listener = None;
     }
 
     pub(crate) fn send(&self, request: &Request) {
@@ -156,6 +162,11 @@ impl Server {
         }
     }
 
+    /// The cgroups of one of its sessions.
+    pub(crate) fn groups_of(&self, session: SessionId) -> Vec<PathBuf> {
+        cgroups(&format!("sandbox-{}/{session}", node(&self.directory)))
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
@@ -204,9 +215,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _gone = self.warden.kill();
-        let _collected = self.warden.wait();
-        if thread::panicking() {
+        // In order where it can, so that a failed test leaves nothing for the next one.
+        if matches!(self.warden.try_wait(), Ok(None)) {
+            self.signal(rustix::process::Signal::TERM);
+            let deadline = Instant::now() + PATIENCE;
+            while matches!(self.warden.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let _gone = self.warden.kill();
+            let _collected = self.warden.wait();
+        }
+        if thread::panicking() && !self.directory.as_os_str().is_empty() {
             println!("{}", self.log());
         }
         let _gone = fs::remove_dir_all(&self.directory);
