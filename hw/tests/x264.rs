@@ -254,6 +254,49 @@ fn after_an_invalidation_the_next_frame_refers_to_none_of_the_lost_ones() {
 }
 
 #[test]
+fn what_is_not_said_to_have_changed_is_passed_over() {
+    let mut path = Path::new(CONFIG);
+    path.redraw(1);
+    path.send(Kind::Auto, Quality::Fixed(20));
+    let mut desktop = Desktop::new(SIZE, 1);
+    let rest = path.send(Kind::Auto, Quality::Fixed(20)).bytes.len();
+    for _ in 0..40 {
+        let cell = desktop.type_character();
+        path.frame
+            .update(&desktop.pixels, desktop.stride(), &[cell]);
+        let unit = path.send(Kind::Auto, Quality::Fixed(20));
+        assert!(unit.bytes.len() > rest);
+        assert!(path.viewer.psnr(&path.frame, cell) > 38.0);
+    }
+    assert!(path.psnr() > 40.0);
+}
+
+#[test]
+fn two_frames_given_in_turn_are_not_taken_for_one() {
+    let mut path = Path::new(CONFIG);
+    let mut other = Path::new(CONFIG);
+    path.redraw(1);
+    other.redraw(2);
+    for _ in 0..4 {
+        path.send(Kind::Auto, Quality::Fixed(18));
+        assert!(path.psnr() > 40.0, "{} dB", path.psnr());
+        std::mem::swap(&mut path.frame, &mut other.frame);
+    }
+}
+
+#[test]
+fn any_number_of_threads_will_do() {
+    for threads in [0, 1, 3, 255] {
+        let mut path = Path::new(Config { threads, ..CONFIG });
+        for seed in 1..4 {
+            path.redraw(seed);
+            path.send(Kind::Auto, Quality::Fixed(18));
+            assert!(path.psnr() > 40.0, "{threads} threads: {} dB", path.psnr());
+        }
+    }
+}
+
+#[test]
 fn with_every_kept_frame_lost_the_next_is_a_keyframe() {
     let mut path = Path::new(CONFIG);
     for seed in 1..=6 {

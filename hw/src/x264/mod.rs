@@ -20,7 +20,7 @@ use crate::encoder::{
 /// The encoder's name, as in `VIDEO_CODEC`.
 pub(crate) const NAME: &str = "libx264";
 
-/// Quantiser while the link has room: text is readable and a full screen still codes in 25 ms.
+/// Quantiser while the link has room: text has 45 dB; a dense screen of it is 290 KB at 1080p.
 const QP_TARGET: u8 = 20;
 
 /// Frames' worth of the link that a keyframe may take; at 1080p of text one frame's worth of
@@ -77,8 +77,24 @@ struct Stream {
     /// What the handle was last told.
     rate: Rate,
     kept: Kept,
+    /// The frame that was coded last, unless this x264 takes no hints.
+    seen: Seen,
+    /// Room for a hint for each block.
+    hints: Vec<u8>,
     /// x264 failed on a frame.
     is_spent: bool,
+}
+
+/// Which blocks x264 may pass over without a look: those that are as in the frame coded last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Its layout is not known to take hints.
+    Unsupported,
+    Nothing,
+    Frame {
+        id: u64,
+        version: u64,
+    },
 }
 
 /// x264's rate control settings. With quantiser compression off, CRF is the quantiser itself.
@@ -197,6 +213,11 @@ impl X264 {
         if !self.params.apply_profile(&self.api, c"baseline") {
             return Err(refused("profile", "baseline".to_owned()));
         }
+        let seen = if self.params.enable_hints() {
+            Seen::Nothing
+        } else {
+            Seen::Unsupported
+        };
         let Some(handle) = Handle::open(&self.api, &mut self.params) else {
             return Err(refused("parameters", format!("{:?}", self.config)));
         };
@@ -204,6 +225,8 @@ impl X264 {
             handle,
             rate,
             kept: Kept::default(),
+            seen,
+            hints: Vec::new(),
             is_spent: false,
         })
     }
@@ -257,6 +280,25 @@ impl Stream {
     fn goes_on(&self, kind: Kind) -> bool {
         !self.kept.0.is_empty() && !self.is_spent && kind == Kind::Auto
     }
+
+    /// Writes down which blocks of `frame` are as they were in the last one; `false` where that is
+    /// not known.
+    fn hint(&mut self, frame: &I420) -> bool {
+        let (id, version) = frame.version();
+        let before = match self.seen {
+            Seen::Unsupported => return false,
+            Seen::Nothing => None,
+            Seen::Frame { id: before, .. } if before != id => None,
+            Seen::Frame { version, .. } => Some(version),
+        };
+        self.seen = Seen::Frame { id, version };
+        let Some(before) = before else { return false };
+        self.hints.clear();
+        let hints = frame.unchanged_since(before);
+        self.hints
+            .extend(hints.map(|it| u8::from(it) * sys::UNCHANGED));
+        true
+    }
 }
 
 impl Encoder for X264 {
@@ -291,6 +333,7 @@ impl Encoder for X264 {
         }
         self.pts_last = Some(request.pts);
         let stream = self.prepare(request)?;
+        let is_hinted = stream.hint(frame);
         let order = Order {
             pts: signed(request.pts),
             is_idr: stream.is_fresh(),
@@ -298,6 +341,7 @@ impl Encoder for X264 {
                 Quality::Target => None,
                 Quality::Fixed(qp) => Some(fixed(qp)),
             },
+            unchanged: is_hinted.then_some(stream.hints.as_slice()),
         };
         stream.is_spent = true;
         let coded = stream.handle.encode(frame, order);
