@@ -14,7 +14,7 @@ use sandbox_hw::{
 use sandbox_protocol::{Bitrate, Size};
 
 use self::annexb::{Sps, kind, nals};
-use self::desktop::Desktop;
+use self::desktop::{Chance, Desktop};
 use self::viewer::Viewer;
 
 const SIZE: Size = Size {
@@ -51,11 +51,16 @@ fn a_fixed_quantiser_holds_whatever_the_link_carries() {
             (Kind::Keyframe, 9),
             (Kind::Auto, 33),
             (Kind::Keyframe, 40),
-            (Kind::Auto, 1),
+            (Kind::Auto, 2),
+            (Kind::Keyframe, 2),
         ] {
             path.redraw(u64::from(qp));
             let unit = path.send(kind, Quality::Fixed(qp));
             assert_eq!(unit.qp, qp);
+            assert_eq!(
+                unit.is_keyframe,
+                kind == Kind::Keyframe || slices.is_empty()
+            );
             slices.extend(slices_of(&unit.bytes));
         }
         slices
@@ -312,6 +317,51 @@ fn with_every_kept_frame_lost_the_next_is_a_keyframe() {
     assert_eq!(path.encoder.invalidate(8), Invalidation::Avoided);
     path.redraw(9);
     assert!(!path.send(Kind::Auto, Quality::Target).is_keyframe);
+}
+
+#[test]
+fn any_order_of_calls_gives_a_stream_that_shows_every_frame() {
+    const SEED: u64 = 11;
+    println!("seed {SEED}");
+    let mut chance = Chance::new(SEED);
+    let mut path = Path::new(CONFIG);
+    for step in 0..400 {
+        match chance.below(10) {
+            0 => {
+                let width = u16::try_from(320 + 2 * chance.below(200)).unwrap();
+                let height = u16::try_from(200 + 2 * chance.below(100)).unwrap();
+                let size = Size { width, height };
+                path.encoder.resize(size).unwrap();
+                path.frame = I420::new(size);
+                path.redraw(step);
+            }
+            1 | 2 => {
+                let rate = Bitrate::kbps(chance.below(40_000));
+                path.encoder.set_bitrate(rate).unwrap();
+            }
+            3 => {
+                _ = path
+                    .encoder
+                    .invalidate(path.pts.saturating_sub(chance.below(6)))
+            }
+            4 | 5 => path.redraw(step),
+            _ => (),
+        }
+        let kind = match chance.below(12) {
+            0 => Kind::Keyframe,
+            _ => Kind::Auto,
+        };
+        let qp = u8::try_from(chance.below(60)).unwrap();
+        let quality = match chance.below(3) {
+            0 => Quality::Fixed(qp),
+            _ => Quality::Target,
+        };
+        let unit = path.send(kind, quality);
+        assert!(kind == Kind::Auto || unit.is_keyframe, "step {step}");
+        if quality == Quality::Fixed(qp) && qp <= 20 {
+            assert!(path.psnr() > 40.0, "step {step}: {} dB", path.psnr());
+        }
+    }
 }
 
 #[test]

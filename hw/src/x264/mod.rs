@@ -1,8 +1,6 @@
 //! The x264 backend: which settings suit a desktop, and what a request means to x264.
-//!
-//! Rate control is "quality first": every frame starts at [`QP_TARGET`], and x264's VBV makes it
-//! coarser where it would not fit one frame's share of the link.
 
+mod rate;
 mod sys;
 
 use std::collections::VecDeque;
@@ -11,6 +9,7 @@ use std::sync::Arc;
 
 use sandbox_protocol::{Bitrate, Size};
 
+use self::rate::{KEYFRAME_SHARE, Rate, fixed};
 use self::sys::{Api, Handle, Order, Params};
 use crate::I420;
 use crate::encoder::{
@@ -20,24 +19,9 @@ use crate::encoder::{
 /// The encoder's name, as in `VIDEO_CODEC`.
 pub(crate) const NAME: &str = "libx264";
 
-/// Quantiser while the link has room: text has 45 dB; a dense screen of it is 290 KB at 1080p.
-const QP_TARGET: u8 = 20;
-
-/// Frames' worth of the link that a keyframe may take; at 1080p of text one frame's worth of
-/// 20 Mbit/s means QP 41, four mean 30.
-const KEYFRAME_SHARE: u64 = 4;
-
 /// Frames the decoder keeps, so that a lost one can be referred around. Level 4 allows four at
 /// 1920×1080; each costs 4 MB there.
 const FRAMES_KEPT: usize = 4;
-
-/// x264 stops within half a step above its limit and rounds to the nearest quantiser: this much
-/// below the wanted one both ends round to it.
-const FIXED_BELOW: f64 = 0.4;
-
-/// x264 wants at least 1 kbit in a frame's share, and 32-bit bits per second.
-const KBPS_MIN: u64 = 256;
-const KBPS_MAX: u64 = 1_000_000;
 
 /// Smallest side: one macroblock.
 const SIDE_MIN: u16 = 16;
@@ -95,52 +79,6 @@ enum Seen {
         id: u64,
         version: u64,
     },
-}
-
-/// x264's rate control settings. With quantiser compression off, CRF is the quantiser itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rate {
-    crf: f64,
-    crf_max: f64,
-    kbps: u64,
-    frame_kbit: u64,
-}
-
-impl Rate {
-    fn new(config: &Config, quality: Quality, frames: u64) -> Self {
-        let kbps = config.bitrate.as_kbps().clamp(KBPS_MIN, KBPS_MAX);
-        // No larger than x264's own quotient: then it plans each frame for itself, and a frame
-        // that was cheap leaves nothing for the next to be late with.
-        let frame_kbit = (kbps * frames / u64::from(config.fps_max.max(1))).clamp(1, KBPS_MAX);
-        let (crf, crf_max) = match quality {
-            // The upper end is out of reach: VBV alone decides.
-            Quality::Target => (f64::from(QP_TARGET), 99.0),
-            Quality::Fixed(qp) => {
-                let below = f64::from(fixed(qp)) - FIXED_BELOW;
-                (below, below + 0.01)
-            }
-        };
-        Self {
-            crf,
-            crf_max,
-            kbps,
-            frame_kbit,
-        }
-    }
-
-    fn settings(&self) -> [(&'static str, String); 4] {
-        [
-            ("crf", self.crf.to_string()),
-            ("crf-max", self.crf_max.to_string()),
-            ("vbv-maxrate", self.kbps.to_string()),
-            ("vbv-bufsize", self.frame_kbit.to_string()),
-        ]
-    }
-}
-
-/// A quantiser that 8-bit H.264 has and that is not lossless, which Baseline lacks.
-fn fixed(qp: u8) -> u8 {
-    qp.clamp(1, 51)
 }
 
 /// The frames that encoder and decoder both keep, oldest first.
@@ -547,29 +485,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-    }
-
-    #[test]
-    fn rates_stay_within_what_x264_can_hold() {
-        let config = |bps, fps_max| Config {
-            size: Size {
-                width: 640,
-                height: 360,
-            },
-            fps_max,
-            bitrate: Bitrate::from_bps(bps),
-            threads: 1,
-        };
-        for (bps, fps_max, kbps, frame_kbit) in [
-            (0, 0, 256, 256),
-            (8_000_000, 60, 8_000, 133),
-            (1, u16::MAX, 256, 1),
-            (u64::MAX, 1, KBPS_MAX, KBPS_MAX),
-        ] {
-            let rate = Rate::new(&config(bps, fps_max), Quality::Target, 1);
-            assert_eq!((rate.kbps, rate.frame_kbit), (kbps, frame_kbit));
-        }
-        let four = Rate::new(&config(u64::MAX, 1), Quality::Target, KEYFRAME_SHARE);
-        assert_eq!(four.frame_kbit, KBPS_MAX);
     }
 }
