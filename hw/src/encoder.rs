@@ -43,10 +43,11 @@ pub enum Kind {
 /// How much of the picture may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
-    /// Sharp where that fits the bitrate, coarser where it does not.
+    /// Sharp where that fits one frame's share of the bitrate, coarser where it does not. Further
+    /// frames of a picture that stands still sharpen it, each within its share.
     Target,
-    /// This quantiser exactly (1 is nearly lossless, 51 the coarsest), whatever it costs: the
-    /// caller has seen that the link is free. Values outside 1–51 are clamped.
+    /// This quantiser exactly (2 is nearly lossless, 51 the coarsest), whatever it costs: the
+    /// caller has seen that the link is free. Values outside 2–51 are clamped.
     Fixed(u8),
 }
 

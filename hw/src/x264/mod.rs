@@ -1,8 +1,6 @@
 //! The x264 backend: which settings suit a desktop, and what a request means to x264.
-//!
-//! Rate control is "quality first": every frame starts at [`QP_TARGET`], and x264's VBV makes it
-//! coarser where it would not fit one frame's share of the link.
 
+mod rate;
 mod sys;
 
 use std::collections::VecDeque;
@@ -11,6 +9,7 @@ use std::sync::Arc;
 
 use sandbox_protocol::{Bitrate, Size};
 
+use self::rate::{KEYFRAME_SHARE, Rate, fixed};
 use self::sys::{Api, Handle, Order, Params};
 use crate::I420;
 use crate::encoder::{
@@ -20,24 +19,9 @@ use crate::encoder::{
 /// The encoder's name, as in `VIDEO_CODEC`.
 pub(crate) const NAME: &str = "libx264";
 
-/// Quantiser while the link has room: text is readable and a full screen still codes in 25 ms.
-const QP_TARGET: u8 = 20;
-
-/// Frames' worth of the link that a keyframe may take; at 1080p of text one frame's worth of
-/// 20 Mbit/s means QP 41, four mean 30.
-const KEYFRAME_SHARE: u64 = 4;
-
 /// Frames the decoder keeps, so that a lost one can be referred around. Level 4 allows four at
 /// 1920×1080; each costs 4 MB there.
 const FRAMES_KEPT: usize = 4;
-
-/// x264 stops within half a step above its limit and rounds to the nearest quantiser: this much
-/// below the wanted one both ends round to it.
-const FIXED_BELOW: f64 = 0.4;
-
-/// x264 wants at least 1 kbit in a frame's share, and 32-bit bits per second.
-const KBPS_MIN: u64 = 256;
-const KBPS_MAX: u64 = 1_000_000;
 
 /// Smallest side: one macroblock.
 const SIDE_MIN: u16 = 16;
@@ -77,54 +61,24 @@ struct Stream {
     /// What the handle was last told.
     rate: Rate,
     kept: Kept,
+    /// The frame that was coded last, unless this x264 takes no hints.
+    seen: Seen,
+    /// Room for a hint for each block.
+    hints: Vec<u8>,
     /// x264 failed on a frame.
     is_spent: bool,
 }
 
-/// x264's rate control settings. With quantiser compression off, CRF is the quantiser itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rate {
-    crf: f64,
-    crf_max: f64,
-    kbps: u64,
-    frame_kbit: u64,
-}
-
-impl Rate {
-    fn new(config: &Config, quality: Quality, frames: u64) -> Self {
-        let kbps = config.bitrate.as_kbps().clamp(KBPS_MIN, KBPS_MAX);
-        // No larger than x264's own quotient: then it plans each frame for itself, and a frame
-        // that was cheap leaves nothing for the next to be late with.
-        let frame_kbit = (kbps * frames / u64::from(config.fps_max.max(1))).clamp(1, KBPS_MAX);
-        let (crf, crf_max) = match quality {
-            // The upper end is out of reach: VBV alone decides.
-            Quality::Target => (f64::from(QP_TARGET), 99.0),
-            Quality::Fixed(qp) => {
-                let below = f64::from(fixed(qp)) - FIXED_BELOW;
-                (below, below + 0.01)
-            }
-        };
-        Self {
-            crf,
-            crf_max,
-            kbps,
-            frame_kbit,
-        }
-    }
-
-    fn settings(&self) -> [(&'static str, String); 4] {
-        [
-            ("crf", self.crf.to_string()),
-            ("crf-max", self.crf_max.to_string()),
-            ("vbv-maxrate", self.kbps.to_string()),
-            ("vbv-bufsize", self.frame_kbit.to_string()),
-        ]
-    }
-}
-
-/// A quantiser that 8-bit H.264 has and that is not lossless, which Baseline lacks.
-fn fixed(qp: u8) -> u8 {
-    qp.clamp(1, 51)
+/// Which blocks x264 may pass over without a look: those that are as in the frame coded last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Its layout is not known to take hints.
+    Unsupported,
+    Nothing,
+    Frame {
+        id: u64,
+        version: u64,
+    },
 }
 
 /// The frames that encoder and decoder both keep, oldest first.
@@ -197,6 +151,11 @@ impl X264 {
         if !self.params.apply_profile(&self.api, c"baseline") {
             return Err(refused("profile", "baseline".to_owned()));
         }
+        let seen = if self.params.enable_hints() {
+            Seen::Nothing
+        } else {
+            Seen::Unsupported
+        };
         let Some(handle) = Handle::open(&self.api, &mut self.params) else {
             return Err(refused("parameters", format!("{:?}", self.config)));
         };
@@ -204,6 +163,8 @@ impl X264 {
             handle,
             rate,
             kept: Kept::default(),
+            seen,
+            hints: Vec::new(),
             is_spent: false,
         })
     }
@@ -257,6 +218,25 @@ impl Stream {
     fn goes_on(&self, kind: Kind) -> bool {
         !self.kept.0.is_empty() && !self.is_spent && kind == Kind::Auto
     }
+
+    /// Writes down which blocks of `frame` are as they were in the last one; `false` where that is
+    /// not known.
+    fn hint(&mut self, frame: &I420) -> bool {
+        let (id, version) = frame.version();
+        let before = match self.seen {
+            Seen::Unsupported => return false,
+            Seen::Nothing => None,
+            Seen::Frame { id: before, .. } if before != id => None,
+            Seen::Frame { version, .. } => Some(version),
+        };
+        self.seen = Seen::Frame { id, version };
+        let Some(before) = before else { return false };
+        self.hints.clear();
+        let hints = frame.unchanged_since(before);
+        self.hints
+            .extend(hints.map(|it| u8::from(it) * sys::UNCHANGED));
+        true
+    }
 }
 
 impl Encoder for X264 {
@@ -291,6 +271,7 @@ impl Encoder for X264 {
         }
         self.pts_last = Some(request.pts);
         let stream = self.prepare(request)?;
+        let is_hinted = stream.hint(frame);
         let order = Order {
             pts: signed(request.pts),
             is_idr: stream.is_fresh(),
@@ -298,6 +279,7 @@ impl Encoder for X264 {
                 Quality::Target => None,
                 Quality::Fixed(qp) => Some(fixed(qp)),
             },
+            unchanged: is_hinted.then_some(stream.hints.as_slice()),
         };
         stream.is_spent = true;
         let coded = stream.handle.encode(frame, order);
@@ -503,29 +485,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-    }
-
-    #[test]
-    fn rates_stay_within_what_x264_can_hold() {
-        let config = |bps, fps_max| Config {
-            size: Size {
-                width: 640,
-                height: 360,
-            },
-            fps_max,
-            bitrate: Bitrate::from_bps(bps),
-            threads: 1,
-        };
-        for (bps, fps_max, kbps, frame_kbit) in [
-            (0, 0, 256, 256),
-            (8_000_000, 60, 8_000, 133),
-            (1, u16::MAX, 256, 1),
-            (u64::MAX, 1, KBPS_MAX, KBPS_MAX),
-        ] {
-            let rate = Rate::new(&config(bps, fps_max), Quality::Target, 1);
-            assert_eq!((rate.kbps, rate.frame_kbit), (kbps, frame_kbit));
-        }
-        let four = Rate::new(&config(u64::MAX, 1), Quality::Target, KEYFRAME_SHARE);
-        assert_eq!(four.frame_kbit, KBPS_MAX);
     }
 }

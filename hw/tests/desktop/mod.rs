@@ -20,14 +20,14 @@ const DARK: ([u8; 3], [u8; 3]) = ([40, 32, 28], [210, 220, 225]);
 const LIGHT: ([u8; 3], [u8; 3]) = ([250, 252, 253], [30, 25, 20]);
 
 /// A generator of chance (xorshift64*).
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
