@@ -375,6 +375,7 @@ impl Worker {
                 self.paste.handle_request(&request, &self.parts.display)?;
             }
             Report::SelectionLost(event) => self.paste.handle_lost(&event),
+            Report::Nothing => (),
         }
         Ok(())
     }
