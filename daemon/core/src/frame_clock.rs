@@ -69,9 +69,12 @@ impl FrameClock {
         self.decide(now);
     }
 
-    /// No frame may start. Damage is kept in mind.
+    /// No frame may start, not even one whose effect has not been taken. Damage is kept in mind.
     pub const fn handle_shut(&mut self) {
         self.gate = Gate::Shut;
+        if self.effect.take().is_some() {
+            self.state = State::Damaged;
+        }
     }
 
     /// The frame in flight has left, or was dropped.
@@ -243,6 +246,17 @@ mod tests {
         clock.handle_timeout(now + INTERVAL);
         assert_eq!((clock.poll_effect(), clock.poll_timeout()), (None, None));
         assert!(!clock.is_at_rest());
+        clock.handle_open(now + INTERVAL);
+        assert_eq!(clock.poll_effect(), Some(Effect::Capture));
+    }
+
+    #[test]
+    fn a_shut_gate_takes_back_a_capture_that_has_not_begun() {
+        let now = Instant::now();
+        let mut clock = open(now);
+        clock.handle_damage(now);
+        clock.handle_shut();
+        assert_eq!(clock.poll_effect(), None);
         clock.handle_open(now + INTERVAL);
         assert_eq!(clock.poll_effect(), Some(Effect::Capture));
     }

@@ -96,7 +96,7 @@ pub(crate) enum Report {
     Damaged,
     /// The pointer has another picture.
     CursorChanged,
-    /// Some program changed the screen's size.
+    /// The screen may have another size.
     Resized,
     /// Keycodes mean something else.
     KeymapChanged { first: u8, count: u8 },
@@ -106,6 +106,8 @@ pub(crate) enum Report {
     SelectionRequested(SelectionRequestEvent),
     /// Somebody else owns a selection that was ours.
     SelectionLost(SelectionClearEvent),
+    /// Something that nothing follows from.
+    Nothing,
 }
 
 /// One desktop's X server.
@@ -248,46 +250,48 @@ impl Display {
 
     /// Hands out what came from the X server; `None` when nothing more has come.
     pub(crate) fn poll_report(&mut self) -> Result<Option<Report>, DisplayError> {
-        while let Some(event) = self.x.poll_for_event()? {
-            if let Some(report) = self.read(event) {
-                return Ok(Some(report));
+        let event = self.x.poll_for_event()?;
+        // What a program sent did not happen.
+        let is_sent = event.as_ref().is_some_and(Event::sent_event);
+        Ok(event.map(|it| {
+            if is_sent {
+                Report::Nothing
+            } else {
+                self.read(it)
             }
-        }
-        Ok(None)
+        }))
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "X has more events than we asked for"
     )]
-    fn read(&mut self, event: Event) -> Option<Report> {
+    fn read(&mut self, event: Event) -> Report {
         match event {
-            Event::DamageNotify(_) => Some(Report::Damaged),
-            Event::XfixesCursorNotify(_) => Some(Report::CursorChanged),
-            Event::MappingNotify(event) => Some(Report::KeymapChanged {
+            Event::DamageNotify(_) => Report::Damaged,
+            Event::XfixesCursorNotify(_) => Report::CursorChanged,
+            Event::MappingNotify(event) => Report::KeymapChanged {
                 first: event.first_keycode,
                 count: event.count,
-            }),
-            Event::XkbStateNotify(event) => Some(Report::LockChanged {
+            },
+            Event::XkbStateNotify(event) => Report::LockChanged {
                 is_on: event.locked_mods.contains(ModMask::LOCK),
-            }),
-            Event::SelectionRequest(event) => Some(Report::SelectionRequested(event)),
-            Event::SelectionClear(event) => Some(Report::SelectionLost(event)),
+            },
+            Event::SelectionRequest(event) => Report::SelectionRequested(event),
+            Event::SelectionClear(event) => Report::SelectionLost(event),
             Event::RandrScreenChangeNotify(event) => {
-                let size = Size {
+                self.size = Size {
                     width: event.width,
                     height: event.height,
                 };
-                let is_changed = size != self.size;
-                self.size = size;
-                is_changed.then_some(Report::Resized)
+                Report::Resized
             }
             Event::Error(error) => {
                 // A requestor that is gone, a mode in use: nothing that the desktop suffers from.
                 tracing::debug!(?error, "the X server refused a request");
-                None
+                Report::Nothing
             }
-            _ => None,
+            _ => Report::Nothing,
         }
     }
 

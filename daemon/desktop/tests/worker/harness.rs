@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +20,7 @@ use rustix::net::{
     SocketType, recv, send, sendmsg, socketpair,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::gettid;
 use sandbox_hw::{I420, Rect};
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
@@ -56,6 +58,7 @@ const PATIENCE: Timespec = Timespec {
 pub(crate) struct Desktop {
     pub(crate) warden: OwnedFd,
     pub(crate) worker: Option<JoinHandle<u8>>,
+    thread: Receiver<Pid>,
     x_server: Child,
     folder: PathBuf,
     socket: PathBuf,
@@ -93,7 +96,13 @@ impl Desktop {
         let main = OwnedFd::from(UnixStream::connect(&socket).unwrap());
         let spare = OwnedFd::from(UnixStream::connect(&socket).unwrap());
         let (warden, of_worker) = seqpacket();
-        let worker = std::thread::spawn(|| sandbox_desktop::run_on(of_worker, seal));
+        let (thread_sender, thread) = channel();
+        let worker = std::thread::spawn(move || {
+            sandbox_desktop::run_on(of_worker, move || {
+                thread_sender.send(gettid()).unwrap();
+                seal()
+            })
+        });
         let mut plan = plan();
         change(&mut plan);
         send_with(&warden, &FromWarden::Start(plan), &[&memfd, &main, &spare]);
@@ -101,6 +110,7 @@ impl Desktop {
         Self {
             warden,
             worker: Some(worker),
+            thread,
             x_server,
             folder,
             socket,
@@ -160,6 +170,19 @@ impl Desktop {
         let (unused, _) = seqpacket();
         drop(std::mem::replace(&mut self.warden, unused));
         self.worker.take().unwrap().join().unwrap()
+    }
+
+    /// How to count the times that the worker's loop fell asleep, and so was woken. To be asked
+    /// for once.
+    pub(crate) fn sleeps(&self) -> impl Fn() -> u64 + use<> {
+        let thread = self.thread.recv().unwrap().as_raw_pid();
+        move || {
+            let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+            let line = status
+                .lines()
+                .find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"));
+            line.unwrap().trim().parse().unwrap()
+        }
     }
 
     /// What the X server drew, as an encoder's frame.
@@ -243,6 +266,11 @@ impl Viewer {
             pointer: None,
             held: None,
         });
+    }
+
+    /// Closes the media socket alone; the control socket then shows when the worker has noticed.
+    pub(crate) fn leave(self) -> OwnedFd {
+        self.control
     }
 
     /// Waits for a message that `pick` takes; keeps the others for later.
@@ -336,6 +364,15 @@ impl Viewer {
             into = &mut into[length..];
         }
     }
+}
+
+/// Lets a second pass, in which nothing may come.
+pub(crate) fn stays_silent(socket: BorrowedFd<'_>) -> bool {
+    let second = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    !is_readable(socket, &second)
 }
 
 pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {

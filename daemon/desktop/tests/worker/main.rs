@@ -21,7 +21,7 @@ use x11rb::connection::Connection as _;
 use x11rb::protocol::randr::ConnectionExt as _;
 use x11rb::protocol::xproto::ConnectionExt as _;
 
-use crate::harness::{Desktop, SIZE, Viewer, is_closed};
+use crate::harness::{Desktop, SIZE, Viewer, is_closed, stays_silent};
 use crate::program::{Noise, Program, Reader, Seen, connect};
 
 const STREAM: u64 = 7;
@@ -151,10 +151,36 @@ fn a_viewer_that_leaves_holds_nothing_down_and_costs_nothing() {
 }
 
 #[test]
+fn a_desktop_that_nobody_watches_or_that_rests_does_not_wake_its_worker() {
+    let desktop = Desktop::start();
+    let sleeps = desktop.sleeps();
+    let mut noise = Noise::start(&desktop, 3);
+    let mut viewer = desktop.attach(SIZE);
+    viewer.wait_for_rest();
+    let before = sleeps();
+    assert!(stays_silent(viewer.media.as_fd()));
+    // It may have been about to fall asleep after its answer.
+    assert!(sleeps() <= before + 1, "at rest");
+    drop(viewer);
+    // The worker has noticed when the next viewer is greeted; that one leaves without a frame.
+    let mut viewer = desktop.attach_silently();
+    viewer.counters();
+    let control = viewer.leave();
+    while !is_closed(control.as_fd()) {}
+    let before = sleeps();
+    for _ in 0..100 {
+        noise.draw(1);
+    }
+    // It may have been about to let go when it closed its end.
+    assert!(sleeps() <= before + 3, "unwatched");
+}
+
+#[test]
 fn the_pointer_goes_where_the_viewer_points_but_never_outside() {
     let desktop = Desktop::start();
     let program = Program::start(&desktop);
     let mut viewer = desktop.attach(SIZE);
+    let (_, before) = viewer.wait_for_rest();
     let point = |number, x, y| ToWorker::Input {
         stream: STREAM,
         first_seq: 1,
@@ -169,6 +195,8 @@ fn the_pointer_goes_where_the_viewer_points_but_never_outside() {
     };
     viewer.send(&point(1, 50, 60));
     assert_eq!(program.next(), Seen::Moved { x: 50, y: 60 });
+    let captures = viewer.counters().captures;
+    assert_eq!(captures, before.captures, "the viewer draws the pointer");
     let click = [true, false].map(|is_down| Event::Button {
         button: 2,
         is_down,
@@ -383,15 +411,15 @@ fn what_the_viewer_sees_at_rest_is_what_the_x_server_drew() {
     viewer.wait_for_rest();
     let psnr = viewer.eye.psnr(&desktop.screen(SIZE));
     assert!(psnr >= 40.0, "{psnr} dB");
-    viewer.send(&ToWorker::Resize(Size {
-        width: 500,
-        height: 300,
-    }));
-    while viewer.access_unit().0.size == SIZE {}
-    noise.draw(50);
-    let (last, _) = viewer.wait_for_rest();
-    let psnr = viewer.eye.psnr(&desktop.screen(last.size));
-    assert!(psnr >= 40.0, "{psnr} dB at {}", last.size);
+    for (width, height) in [(500, 300), (1_000, 700)] {
+        let size = Size { width, height };
+        viewer.send(&ToWorker::Resize(size));
+        while viewer.access_unit().0.size != size {}
+        noise.draw(50);
+        viewer.wait_for_rest();
+        let psnr = viewer.eye.psnr(&desktop.screen(size));
+        assert!(psnr >= 40.0, "{psnr} dB at {size}");
+    }
 }
 
 #[test]
