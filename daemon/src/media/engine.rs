@@ -50,8 +50,16 @@ pub(super) struct Setup {
     pub(super) config: MediaConfig,
 }
 
-/// Runs until every handle is dropped.
-pub(super) fn run(setup: Setup, commands: &Receiver<Command>) {
+/// Runs until every handle is dropped. A daemon without this thread would answer every page in
+/// vain, so one that breaks takes the process along, and the warden starts the next.
+pub(super) fn run_or_abort(setup: Setup, commands: &Receiver<Command>) {
+    if catch_unwind(AssertUnwindSafe(|| run(setup, commands))).is_err() {
+        tracing::error!("the media thread broke");
+        std::process::abort();
+    }
+}
+
+fn run(setup: Setup, commands: &Receiver<Command>) {
     let executor = Rc::new(LocalExecutor::new());
     let hub = Rc::new(Hub::new(setup, executor.clone()));
     smol::block_on(executor.run(async {

@@ -319,24 +319,29 @@ fn a_key_frame_request_is_answered_only_while_the_newest_frame_is_not_presented(
 #[test]
 fn a_viewer_leaves_when_its_workers_sockets_end_or_lie() {
     let media = start();
-    let attached = connect(&media);
-    drop(attached.worker);
-    assert_eq!(
-        worker::within_limit(attached.events.recv()),
-        Ok(ViewerEvent::Left(LeftReason::WorkerGone))
-    );
-
-    let attached = connect(&media);
-    attached.worker.send_raw(&[0xff; 64]);
-    assert_eq!(attached.left(), LeftReason::WorkerGone);
-
-    let attached = connect(&media);
-    attached.worker.send(&FromWorker::Hello {
-        version: 999,
-        size: SIZE,
-        encoder_name: String::new(),
+    let check = |act: &dyn Fn(Worker)| {
+        let attached = connect(&media);
+        act(attached.worker);
+        let event = worker::within_limit(attached.events.recv());
+        assert_eq!(event, Ok(ViewerEvent::Left(LeftReason::WorkerGone)));
+    };
+    check(&drop);
+    check(&|worker| worker.send_raw(&[0xff; 64]));
+    check(&|worker| {
+        worker.send(&FromWorker::Hello {
+            version: 999,
+            size: SIZE,
+            encoder_name: String::new(),
+        });
     });
-    assert_eq!(attached.left(), LeftReason::WorkerGone);
+    check(&|worker| {
+        worker.send(&FromWorker::Cursor(Cursor {
+            size: SIZE,
+            hot_x: 0,
+            hot_y: 0,
+            rgba: vec![0; 4],
+        }));
+    });
 }
 
 #[test]
