@@ -5,6 +5,7 @@ mod page;
 mod worker;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 use async_channel::Receiver;
 use sandbox_protocol::local::worker::{Counters, Cursor, FromWorker, ToWorker};
@@ -12,9 +13,17 @@ use sandbox_protocol::wire::ctl::{ToPage, ToServer};
 use sandbox_protocol::wire::input::{Event as InputEvent, Packet, encode_ack};
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
 
+use str0m::ice::{StunMessage, TransId};
+use str0m::net::{Protocol, Receive};
+
 use self::page::Page;
 use self::worker::Worker;
+use super::addresses::Candidates;
+use super::offer::Answerer;
+use super::timeline::Timeline;
+use super::viewer::{Begin, Viewer};
 use super::{Attach, AttachError, LeftReason, Media, MediaConfig, StreamCounters, ViewerEvent};
+use crate::clock;
 
 const SIZE: Size = Size {
     width: 640,
@@ -302,7 +311,8 @@ fn a_key_frame_request_is_answered_only_while_the_newest_frame_is_not_presented(
     attached.page.send_ctl(&ToServer::Presented { rtp });
     attached.synchronize();
     attached.page.request_keyframe();
-    attached.synchronize();
+    // Long enough for an answer that was only put off.
+    attached.page.run_for(Duration::from_millis(700));
     let counters = attached.counters(&media);
     assert_eq!((counters.plis_received, counters.plis_answered), (1, 0));
 
@@ -319,24 +329,29 @@ fn a_key_frame_request_is_answered_only_while_the_newest_frame_is_not_presented(
 #[test]
 fn a_viewer_leaves_when_its_workers_sockets_end_or_lie() {
     let media = start();
-    let attached = connect(&media);
-    drop(attached.worker);
-    assert_eq!(
-        worker::within_limit(attached.events.recv()),
-        Ok(ViewerEvent::Left(LeftReason::WorkerGone))
-    );
-
-    let attached = connect(&media);
-    attached.worker.send_raw(&[0xff; 64]);
-    assert_eq!(attached.left(), LeftReason::WorkerGone);
-
-    let attached = connect(&media);
-    attached.worker.send(&FromWorker::Hello {
-        version: 999,
-        size: SIZE,
-        encoder_name: String::new(),
+    let check = |act: &dyn Fn(Worker)| {
+        let attached = connect(&media);
+        act(attached.worker);
+        let event = worker::within_limit(attached.events.recv());
+        assert_eq!(event, Ok(ViewerEvent::Left(LeftReason::WorkerGone)));
+    };
+    check(&drop);
+    check(&|worker| worker.send_raw(&[0xff; 64]));
+    check(&|worker| {
+        worker.send(&FromWorker::Hello {
+            version: 999,
+            size: SIZE,
+            encoder_name: String::new(),
+        });
     });
-    assert_eq!(attached.left(), LeftReason::WorkerGone);
+    check(&|worker| {
+        worker.send(&FromWorker::Cursor(Cursor {
+            size: SIZE,
+            hot_x: 0,
+            hot_y: 0,
+            rgba: vec![0; 4],
+        }));
+    });
 }
 
 #[test]
@@ -477,8 +492,49 @@ fn strangers_are_not_heard() {
             stranger.send_to(&bytes, address).unwrap();
         }
     }
+    let (ours, theirs) = attached.page.ufrags();
+    stranger.send_to(&forged(&ours, &theirs), address).unwrap();
+
     attached.show(true, 5_000);
     attached.synchronize();
     stranger.set_nonblocking(true).unwrap();
     assert!(stranger.recv(&mut [0; 100]).is_err());
+}
+
+/// A connectivity check of one that knows the user name, which is no secret on the path, and not
+/// the password.
+fn forged(ours: &str, theirs: &str) -> Vec<u8> {
+    let name = format!("{ours}:{theirs}");
+    let check = StunMessage::binding_request(&name, TransId::new(), true, 7, 1, true);
+    let mut bytes = vec![0; 500];
+    let guess = |_: &[u8], _: &[&[u8]]| [0x5a; 20];
+    let len = check.to_bytes(Some(b"guess"), &mut bytes, guess).unwrap();
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn knowing_the_user_name_proves_nothing() {
+    let address: SocketAddr = "127.0.0.1:3478".parse().unwrap();
+    let answerer = Answerer::new(Candidates {
+        udp: vec![address],
+        tcp: Vec::new(),
+    })
+    .unwrap();
+    let now = clock::now();
+    let mut page = Page::new();
+    let answer = answerer.answer(&page.offer(), now).unwrap();
+    let begin = Begin {
+        session: session(1),
+        rtc: answer.rtc,
+        timeline: Timeline::new(now, clock::micros()),
+        size: SIZE,
+        bitrate_max: Bitrate::kbps(1_000),
+    };
+    let mut viewer = Viewer::new(begin, now);
+    let bytes = forged(&answer.ufrag, &page.ufrags().1);
+    let source = "192.0.2.1:99".parse().unwrap();
+    let check = Receive::new(Protocol::Udp, source, address, &bytes).unwrap();
+    assert_eq!(viewer.handle_datagram(now, check), Ok(false));
+    assert!(viewer.outputs.transmits.is_empty());
 }

@@ -28,6 +28,7 @@ pub(super) struct Page {
     rtc: Rtc,
     link: Link,
     pending: Option<SdpPendingOffer>,
+    server_ufrag: String,
     input: Option<ChannelId>,
     ctl: Option<ChannelId>,
     open: Vec<ChannelId>,
@@ -148,6 +149,7 @@ impl Page {
             rtc,
             link,
             pending: None,
+            server_ufrag: String::new(),
             input: None,
             ctl: None,
             open: Vec::new(),
@@ -175,7 +177,15 @@ impl Page {
         offer.to_sdp_string()
     }
 
+    /// The daemon's STUN user name and ours.
+    pub(super) fn ufrags(&mut self) -> (String, String) {
+        let ours = self.rtc.direct_api().local_ice_credentials().ufrag;
+        (self.server_ufrag.clone(), ours)
+    }
+
     pub(super) fn accept(&mut self, answer: &str) {
+        let ufrag = |line: &str| line.strip_prefix("a=ice-ufrag:").map(str::to_owned);
+        self.server_ufrag = answer.lines().find_map(ufrag).unwrap();
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         let pending = self.pending.take().unwrap();
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
@@ -241,6 +251,12 @@ impl Page {
             assert!(now < end, "nothing came within {LIMIT:?}");
             next = self.step(now, next);
         }
+    }
+
+    /// Runs the connection for so long.
+    pub(super) fn run_for(&mut self, time: Duration) {
+        let end = clock::now() + time;
+        self.run_until(|_| clock::now() >= end);
     }
 
     /// Takes what has arrived, or a moment without anything.
