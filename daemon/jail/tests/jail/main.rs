@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
     clippy::exit,
     clippy::disallowed_methods,
     missing_docs,
