@@ -22,6 +22,10 @@ pub(crate) const TESTS: &[Test] = &[
         the_daemon_has_no_right_and_no_picture,
     ),
     (
+        "a_subcommand_becomes_the_daemons_user_for_good",
+        a_subcommand_becomes_the_daemons_user_for_good,
+    ),
+    (
         "limits_are_read_back_from_the_kernel",
         limits_are_read_back_from_the_kernel,
     ),
@@ -158,6 +162,21 @@ fn the_daemon_has_no_right_and_no_picture() {
     let home = fs::metadata(state.join("users/user1")).unwrap();
     assert_eq!((home.uid(), home.mode() & 0o7777), (1_800_000_016, 0o700));
     server.stop();
+}
+
+fn a_subcommand_becomes_the_daemons_user_for_good() {
+    let output = std::process::Command::new("/proc/self/exe")
+        .arg("become")
+        .output()
+        .unwrap();
+    let ids = "1799999999 1799999999 1799999999 1799999999";
+    let none = "0000000000000000";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!(
+            "Uid: {ids}\nGid: {ids}\nGroups:\nCapEff: {none}\nCapPrm: {none}\nCapBnd: {none}\n"
+        )
+    );
 }
 
 fn limits_are_read_back_from_the_kernel() {

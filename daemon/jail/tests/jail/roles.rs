@@ -83,6 +83,16 @@ pub(crate) fn serve(arguments: &[String]) {
     }
 }
 
+/// A subcommand started as root: prints whom it became and what it may still do.
+pub(crate) fn become_daemon_user() {
+    sandbox_jail::become_daemon_user(1_800_000_000, "no-such-account").unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    for field in ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapBnd:"] {
+        let line = status.lines().find(|it| it.starts_with(field)).unwrap();
+        println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+}
+
 /// Hands its link to the test and stays until the test lets go.
 pub(crate) fn daemon() {
     let link = io::stdin();
