@@ -270,6 +270,7 @@ fn programs_reach_neither_the_x_server_nor_the_host() {
         fs::read_to_string(server.home(2).join("result")).ok()
     });
     for line in [
+        "cgroups above 0",
         "X yes",
         "xauthority 600",
         "hostname desktop",
@@ -303,6 +304,7 @@ exec 2>/dev/null
 cd "$HOME"
 try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name yes"; else echo "$name no"; fi; }
 {
+    echo "cgroups above $(grep -cv ':/$' /proc/self/cgroup)"
     try X openbox --reconfigure
     echo "xauthority $(stat -c %a "$XAUTHORITY")"
     echo "hostname $(uname -n)"
