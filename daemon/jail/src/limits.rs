@@ -53,7 +53,7 @@ pub(crate) const LOG_LINES_PER_SECOND: u32 = 50;
 /// Bytes of one logged line; the rest is cut.
 pub(crate) const LOG_LINE_BYTES: usize = 500;
 
-/// Processes of the display jail: init, Xvfb, and twice `sh` with `xkbcomp` (REVIEW: 16).
+/// Processes of the display jail: init, Xvfb, and twice `sh` with `xkbcomp`.
 pub(crate) const DISPLAY_PIDS: u64 = 16;
 
 /// Processes and threads of the worker jail: init, worker, encoder threads.
@@ -70,6 +70,10 @@ pub(crate) const SERVICE_CPU_PERCENT: u32 = 150;
 
 /// Period of a CPU quota: short, so that a throttled program stalls for one frame, not for six.
 pub(crate) const CPU_PERIOD: Duration = Duration::from_millis(20);
+
+/// Bytes that the worker may write ahead of the daemon: a key frame at 1080p, so that it never
+/// waits within one.
+pub(crate) const ATTACH_BUFFER_BYTES: usize = 1 << 20;
 
 /// Bytes of the media socket's kernel buffers: a key frame at 20 Mbit/s and 4K.
 pub(crate) const MEDIA_BUFFER_BYTES: usize = 8 << 20;

@@ -48,7 +48,7 @@ impl Filters {
 
 /// The worker's last filter, on top of its first one: no file, no socket, no program.
 pub(crate) fn sealed_worker() -> Result<BpfProgram, FilterError> {
-    compile("sealed worker", &[BASE], &[no_executable_memory()])
+    compile("sealed worker", &[BASE], &sealed_arguments())
 }
 
 type Rules = (i64, Vec<Vec<SeccompCondition>>);
@@ -64,8 +64,10 @@ fn compile(
         .flat_map(|list| list.iter())
         .map(|number| (*number, Vec::new()))
         .collect();
-    let narrowed = arguments().into_iter().chain(narrowed.iter().cloned());
-    for (number, ways) in narrowed {
+    let general = arguments()
+        .into_iter()
+        .filter(|(number, _)| !narrowed.iter().any(|it| it.0 == *number));
+    for (number, ways) in general.chain(narrowed.iter().cloned()) {
         // A call that no list allows stays forbidden.
         if let Some(allowed) = rules.get_mut(&number) {
             for conditions in ways {
@@ -114,8 +116,18 @@ fn arguments() -> Vec<Rules> {
     ]
 }
 
-fn no_executable_memory() -> Rules {
-    (libc::SYS_mmap, vec![vec![clears(2, libc::PROT_EXEC)]])
+/// No code but what is loaded, and threads instead of processes.
+fn sealed_arguments() -> Vec<Rules> {
+    const THREAD: i32 = libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND;
+    vec![
+        (libc::SYS_mmap, vec![vec![clears(2, libc::PROT_EXEC)]]),
+        (libc::SYS_mprotect, vec![vec![clears(2, libc::PROT_EXEC)]]),
+        (
+            libc::SYS_clone,
+            vec![vec![has(0, THREAD), clears(0, NAMESPACE_FLAGS)]],
+        ),
+        (libc::SYS_prctl, vec![vec![is(0, libc::PR_SET_NAME)]]),
+    ]
 }
 
 const NAMESPACE_FLAGS: i32 = libc::CLONE_NEWUSER
@@ -144,6 +156,12 @@ fn is(argument: u8, value: i32) -> SeccompCondition {
 
 fn is_not(argument: u8, value: i32) -> SeccompCondition {
     condition(argument, SeccompCmpOp::Ne, value)
+}
+
+/// All of the bits are set.
+fn has(argument: u8, bits: i32) -> SeccompCondition {
+    let mask = u64::from(bits.cast_unsigned());
+    condition(argument, SeccompCmpOp::MaskedEq(mask), bits)
 }
 
 /// None of the bits is set.
@@ -201,7 +219,6 @@ const BASE: &[i64] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_getcpu,
     libc::SYS_prctl,
-    libc::SYS_seccomp,
     libc::SYS_ppoll,
     libc::SYS_pselect6,
     libc::SYS_epoll_create1,
@@ -268,6 +285,8 @@ const START: &[i64] = &[
     libc::SYS_getppid,
     libc::SYS_wait4,
     libc::SYS_waitid,
+    // A program may seal itself further; the worker does.
+    libc::SYS_seccomp,
     SYS_MSEAL,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_arch_prctl,

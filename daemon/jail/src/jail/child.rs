@@ -25,7 +25,8 @@ use crate::sys::{rights, signals};
 
 /// Limits of each process of a jail: no core files, no real time, no locked memory to speak of.
 const RESOURCE_LIMITS: [(Resource, u64); 7] = [
-    (Resource::Core, 0),
+    // Where core_pattern is a pipe, the kernel runs the host's helper even at 0, but not at 1.
+    (Resource::Core, 1),
     (Resource::Nofile, 4096),
     (Resource::Memlock, 8 << 20),
     (Resource::Msgqueue, 0),

@@ -7,6 +7,7 @@ mod root;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use seccompiler::BpfProgram;
@@ -33,6 +34,7 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 pub(crate) struct Jail {
     process: Process,
     link: Option<OwnedFd>,
+    began: Instant,
 }
 
 /// Everything a jail is started with.
@@ -45,6 +47,7 @@ pub(crate) struct Order<'a> {
     /// Puts the process under its limits.
     pub(crate) place: &'a dyn Fn(u32) -> Result<(), LayerError>,
     pub(crate) sys: &'a dyn Sys,
+    pub(crate) now: Instant,
 }
 
 impl Jail {
@@ -69,6 +72,7 @@ impl Jail {
         let jail = Self {
             process,
             link: Some(ours),
+            began: order.now,
         };
         match jail.admit(order) {
             Ok(()) => Ok(jail),
@@ -126,6 +130,11 @@ impl Jail {
         Report::decode(packet)
             .map(Some)
             .ok_or_else(|| io::Error::other("a jail reported something else"))
+    }
+
+    /// When it was started.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
     }
 
     /// Ends every process of the jail.

@@ -7,6 +7,10 @@ pub(super) fn files() -> Vec<Entry> {
     let mut entries = vec![
         text("etc/xdg/openbox/rc.xml", include_str!("desktop/rc.xml")),
         text("etc/xdg/openbox/menu.xml", include_str!("desktop/menu.xml")),
+        text(
+            "opt/desktop/share/themes/Calm/openbox-3/themerc",
+            include_str!("desktop/themerc"),
+        ),
         text("etc/motd", include_str!("desktop/motd.txt")),
         text("etc/bash.bashrc", include_str!("desktop/bashrc.sh")),
         text("etc/gtk-2.0/gtkrc", GTK2),

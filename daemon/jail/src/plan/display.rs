@@ -87,6 +87,9 @@ fn arguments(screen: Size) -> Vec<String> {
         "/fb",
         "-auth",
         "/run/xauthority",
+        // A screen saver would be damage after ten minutes.
+        "-s",
+        "0",
         // Without it the passed socket is lost with the last client.
         "-noreset",
         "-nolisten",

@@ -73,23 +73,10 @@ pub(crate) fn programs(what: &Programs<'_>) -> Plan {
             at: format!("home/{name}"),
             is_directory: true,
         },
-        text(
-            "etc/passwd",
-            format!(
-                "{name}:x:1000:1000:{name}:/home/{name}:/bin/bash\n\
-                 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-            ),
-        ),
-        text("etc/group", format!("{name}:x:1000:\nnogroup:x:65534:\n")),
-        text("etc/hosts", "127.0.0.1 localhost desktop\n"),
-        text("etc/hostname", "desktop\n"),
-        text(
-            "etc/nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files\n",
-        ),
     ];
     root.extend(loader_links());
     root.extend(ETC.map(view));
+    root.extend(names(name));
     root.extend(desktop::files());
 
     let mut rules = rule(Rights::Execute, &["/usr", "/opt"]);
@@ -112,6 +99,26 @@ pub(crate) fn programs(what: &Programs<'_>) -> Plan {
     }
 }
 
+/// Who and where the user is, as programs look it up.
+fn names(name: &str) -> [Entry; 5] {
+    [
+        text(
+            "etc/passwd",
+            format!(
+                "{name}:x:1000:1000:{name}:/home/{name}:/bin/bash\n\
+                 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            ),
+        ),
+        text("etc/group", format!("{name}:x:1000:\nnogroup:x:65534:\n")),
+        text("etc/hosts", "127.0.0.1 localhost desktop\n"),
+        text("etc/hostname", "desktop\n"),
+        text(
+            "etc/nsswitch.conf",
+            "passwd: files\ngroup: files\nhosts: files\n",
+        ),
+    ]
+}
+
 fn environment(name: &str) -> Vec<String> {
     let mut environment = vec![
         format!("HOME=/home/{name}"),
@@ -125,6 +132,7 @@ fn environment(name: &str) -> Vec<String> {
             "LANG=C.UTF-8",
             "TERM=xterm-256color",
             "XDG_RUNTIME_DIR=/run/user/1000",
+            "XDG_DATA_DIRS=/opt/desktop/share:/usr/local/share:/usr/share",
             "DISPLAY=:0",
             "XAUTHORITY=/run/user/1000/xauthority",
             // There is no bus and no network: nobody should wait for one.

@@ -139,7 +139,10 @@ impl Daemon {
             match request {
                 Request::Ready if self.is_ready => return Err(LinkError::ReadyTwice),
                 Request::Ready => self.is_ready = true,
-                other => return Ok(Some(other)),
+                Request::Start(_)
+                | Request::Attach { .. }
+                | Request::Usage { .. }
+                | Request::End { .. } => return Ok(Some(request)),
             }
         }
         Ok(None)

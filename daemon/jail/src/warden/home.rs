@@ -64,9 +64,11 @@ impl Opening {
             &mut control,
             RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
         )?;
-        let tree = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
+        let tree = control.drain().find_map(|message| {
+            let RecvAncillaryMessage::ScmRights(mut descriptors) = message else {
+                return None;
+            };
+            descriptors.next()
         });
         tree.ok_or_else(|| {
             let text = text.get(..received.bytes).unwrap_or_default();

@@ -17,6 +17,8 @@ mod wire;
 pub use config::WardenConfig;
 pub use error::{FilterErrorBox, WardenError};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::account::{daemon_ids, overlap};
 use crate::cgroup;
 use crate::layer::{Host, Sys};
@@ -46,11 +48,14 @@ pub fn run(config: WardenConfig) -> Result<(), WardenError> {
 ///
 /// As [`run`].
 #[doc(hidden)]
-pub fn run_on(config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
+pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
     if !rustix::process::geteuid().is_root() {
         return Err(WardenError::NotRoot);
     }
     let signals = signals::termination().map_err(WardenError::io("hold back signals"))?;
+    // Directories that are made on the way are root's alone to write.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    raise_descriptor_limit().map_err(WardenError::io("raise the descriptor limit"))?;
     let ids = daemon_ids(config.uid_base, &config.daemon_user)?;
     if let Some(whose) = overlap(config.uid_base, &config.daemon_user) {
         return Err(WardenError::Config {
@@ -67,7 +72,8 @@ pub fn run_on(config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
         sealed_config(&config.daemon_config).map_err(WardenError::io("seal the configuration"))?;
     let session_timeout = config.session_timeout;
     // What the daemon alone may know leaves this process's memory, which each jail's init copies.
-    drop(config);
+    config.daemon_config.fill(0);
+    std::hint::black_box(&config.daemon_config);
     let mut warden = Warden::new(
         &ground,
         listeners,
@@ -81,6 +87,16 @@ pub fn run_on(config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
     let outcome = warden.serve();
     remove_groups(&ground);
     outcome
+}
+
+/// A session holds some ten descriptors here, and a daemon that reads slowly leaves more.
+fn raise_descriptor_limit() -> std::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
 }
 
 /// Removes what an earlier warden of this node left behind when it was killed.

@@ -208,9 +208,10 @@ impl<'a> Warden<'a> {
         };
         self.sessions
             .retain(|_, session| !session.handle_timeout(&mut turn));
-        match (&self.life, &mut self.daemon) {
+        match (&mut self.life, &mut self.daemon) {
             (Life::Ending { deadline }, DaemonState::Running(daemon)) if now >= *deadline => {
                 daemon.kill();
+                *deadline = now + DAEMON_END_TIMEOUT;
             }
             (Life::Serving, DaemonState::Due(at)) if now >= *at => self.start_daemon(now)?,
             _ => {}

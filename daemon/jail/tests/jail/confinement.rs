@@ -22,6 +22,10 @@ pub(crate) const TESTS: &[Test] = &[
         the_daemon_has_no_right_and_no_picture,
     ),
     (
+        "a_subcommand_becomes_the_daemons_user_for_good",
+        a_subcommand_becomes_the_daemons_user_for_good,
+    ),
+    (
         "limits_are_read_back_from_the_kernel",
         limits_are_read_back_from_the_kernel,
     ),
@@ -46,7 +50,7 @@ pub(crate) const TESTS: &[Test] = &[
 const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
 
 /// What a desktop needs in its environment, and nothing of the host's.
-const ENVIRONMENT: [&str; 15] = [
+const ENVIRONMENT: [&str; 16] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -55,6 +59,7 @@ const ENVIRONMENT: [&str; 15] = [
     "LANG",
     "TERM",
     "XDG_RUNTIME_DIR",
+    "XDG_DATA_DIRS",
     "DISPLAY",
     "XAUTHORITY",
     "DBUS_SESSION_BUS_ADDRESS",
@@ -121,7 +126,8 @@ fn assert_confined(pid: u32) {
         .lines()
         .find(|it| it.starts_with("Max core"))
         .unwrap();
-    assert!(core.contains(" 0 "), "{core} of {who}");
+    let core: Vec<&str> = core.split_whitespace().collect();
+    assert_eq!(core[4..6], ["1", "1"], "core size of {who}");
 }
 
 fn the_daemon_has_no_right_and_no_picture() {
@@ -156,6 +162,21 @@ fn the_daemon_has_no_right_and_no_picture() {
     let home = fs::metadata(state.join("users/user1")).unwrap();
     assert_eq!((home.uid(), home.mode() & 0o7777), (1_800_000_016, 0o700));
     server.stop();
+}
+
+fn a_subcommand_becomes_the_daemons_user_for_good() {
+    let output = std::process::Command::new("/proc/self/exe")
+        .arg("become")
+        .output()
+        .unwrap();
+    let ids = "1799999999 1799999999 1799999999 1799999999";
+    let none = "0000000000000000";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!(
+            "Uid: {ids}\nGid: {ids}\nGroups:\nCapEff: {none}\nCapPrm: {none}\nCapBnd: {none}\n"
+        )
+    );
 }
 
 fn limits_are_read_back_from_the_kernel() {
@@ -199,20 +220,21 @@ fn limits_are_read_back_from_the_kernel() {
             }
         }
     }
-    server.send(&Request::Usage { session });
-    match server.event().0 {
-        Event::Usage {
-            cpu_nanos,
-            memory_bytes,
-            pids,
-            ..
-        } => {
-            assert!(cpu_nanos > 0);
-            assert!(memory_bytes > 33 << 20, "{memory_bytes}");
-            assert!((3..60).contains(&pids), "{pids}");
+    let (cpu, bytes, pids) = wait_for("the desktop's processes", || {
+        server.send(&Request::Usage { session });
+        match server.event().0 {
+            Event::Usage {
+                cpu_nanos,
+                memory_bytes,
+                pids,
+                ..
+            } => (pids >= 3).then_some((cpu_nanos, memory_bytes, pids)),
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
-    }
+    });
+    assert!(cpu > 0);
+    assert!(bytes > 33 << 20, "{bytes}");
+    assert!(pids <= 60, "{pids}");
     server.stop();
 }
 
@@ -242,14 +264,20 @@ fn programs_reach_neither_the_x_server_nor_the_host() {
     assert_eq!(metadata.uid(), uid_of(programs.program));
 
     // The script writes what it finds into the home, run by the window manager's autostart.
-    let home = server.directory.join("state/users/user1");
-    let result = run_inside(&server, &home, 2);
+    server.lay_autostart(2, SCRIPT.as_bytes());
+    server.start_session(2);
+    let result = wait_for("the script's result", || {
+        fs::read_to_string(server.home(2).join("result")).ok()
+    });
     for line in [
+        "cgroups above 0",
         "X yes",
         "xauthority 600",
         "hostname desktop",
         "id 1000",
         "pids few",
+        "init-root no",
+        "init-environ no",
         "host-root no",
         "etc-shadow no",
         "write-usr no",
@@ -276,11 +304,14 @@ exec 2>/dev/null
 cd "$HOME"
 try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name yes"; else echo "$name no"; fi; }
 {
+    echo "cgroups above $(grep -cv ':/$' /proc/self/cgroup)"
     try X openbox --reconfigure
     echo "xauthority $(stat -c %a "$XAUTHORITY")"
     echo "hostname $(uname -n)"
     echo "id $(id -u)"
     [ "$(ls -d /proc/[0-9]* | wc -l)" -lt 20 ] && echo "pids few"
+    try init-root ls /proc/1/root/
+    try init-environ cat /proc/1/environ
     try host-root ls /root
     try etc-shadow cat /etc/shadow
     try write-usr touch /usr/bin/x
@@ -296,27 +327,6 @@ try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name yes"; else ech
 } > result.part
 mv result.part result
 "#;
-
-/// Lays the script into the home of another user's session and starts that; what it found.
-fn run_inside(server: &Server, home: &Path, index: u8) -> String {
-    let other = home.with_file_name(format!("user{index}"));
-    let owner = 1_800_000_000 + u32::from(index) * 16;
-    let folder = other.join(".config/openbox");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("autostart"), SCRIPT).unwrap();
-    for path in [
-        other.clone(),
-        other.join(".config"),
-        folder.clone(),
-        folder.join("autostart"),
-    ] {
-        std::os::unix::fs::chown(path, Some(owner), Some(owner)).unwrap();
-    }
-    server.start_session(index);
-    wait_for("the script's result", || {
-        fs::read_to_string(other.join("result")).ok()
-    })
-}
 
 fn xvfb_lays_out_its_framebuffer_as_planned() {
     let server = Server::start(&[]);

@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
     clippy::exit,
     clippy::disallowed_methods,
     missing_docs,
@@ -29,6 +31,7 @@ fn main() {
         Some("serve") => roles::serve(&arguments[1..]),
         Some("daemon") => roles::daemon(),
         Some("desktop") => roles::desktop(),
+        Some("become") => roles::become_daemon_user(),
         Some("show") => server::show(&arguments[1..]),
         _ => run_tests(&arguments),
     }

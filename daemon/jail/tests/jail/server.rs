@@ -162,6 +162,39 @@ impl Server {
         }
     }
 
+    /// Waits until the id of a refused session is free.
+    pub(crate) fn await_end(&self, session: SessionId) {
+        wait_for("the session's end", || {
+            self.send(&Request::Usage { session });
+            match self.event().0 {
+                Event::Refused {
+                    why: Refusal::Unknown,
+                    ..
+                } => Some(()),
+                Event::Usage { .. } => None,
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+
+    /// Where user `index` keeps its files.
+    pub(crate) fn home(&self, index: u8) -> PathBuf {
+        self.directory.join(format!("state/users/user{index}"))
+    }
+
+    /// Makes the home of user `index` with a script that the window manager runs.
+    pub(crate) fn lay_autostart(&self, index: u8, script: &[u8]) {
+        let owner = 1_800_000_000 + u32::from(index) * 16;
+        let home = self.home(index);
+        let folder = home.join(".config/openbox");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("autostart");
+        fs::write(&file, script).unwrap();
+        for path in [home.join(".config"), home, folder, file] {
+            std::os::unix::fs::chown(path, Some(owner), Some(owner)).unwrap();
+        }
+    }
+
     /// The cgroups of one of its sessions.
     pub(crate) fn groups_of(&self, session: SessionId) -> Vec<PathBuf> {
         cgroups(&format!("sandbox-{}/{session}", node(&self.directory)))
@@ -347,10 +380,14 @@ pub(crate) fn assert_nothing_left(directory: &std::path::Path) {
     assert_eq!(processes, Vec::<u32>::new());
 }
 
-/// `show [SECONDS] [FILE]`: starts one desktop and copies its framebuffer, to look at.
+/// `show [SECONDS] [FILE] [AUTOSTART]`: starts one desktop and copies its framebuffer, to look
+/// at. AUTOSTART is laid into the home; what it leaves there as `result` is printed.
 pub(crate) fn show(arguments: &[String]) {
     let seconds = arguments.first().map_or(3, |it| it.parse().unwrap());
-    let server = Server::start(&[]);
+    let server = Server::start(&["memory=1024", "cpu=200", "pids=200"]);
+    if let Some(script) = arguments.get(2) {
+        server.lay_autostart(1, &fs::read(script).unwrap());
+    }
     let began = Instant::now();
     server.start_session(1);
     println!("started in {:?}", began.elapsed());
@@ -360,6 +397,8 @@ pub(crate) fn show(arguments: &[String]) {
         copy_framebuffer(worker.program, file).unwrap();
     }
     println!("{}", server.log());
+    let result = fs::read_to_string(server.home(1).join("result"));
+    println!("{}", result.unwrap_or_default());
     server.stop();
 }
 

@@ -1,26 +1,29 @@
 //! One session: from the request over three jails to nothing left.
 
+mod build;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::net::SocketType;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal};
-use sandbox_protocol::local::worker::{self, FromWarden, ToWarden, WorkerPlan};
+use sandbox_protocol::local::worker::{FromWarden, ToWarden};
 use sandbox_protocol::{SessionId, Size, codec};
 
 use super::ground::Ground;
 use super::home::Opening;
 use super::log::JailLog;
 use super::request::Wanted;
-use super::stage::{Geometry, Stage};
+use super::stage::Stage;
 use super::wire::{self, Received};
 use crate::cgroup::SessionGroups;
-use crate::jail::{Jail, Order, Report, Seats};
+use crate::jail::{Jail, Report};
 use crate::layer::LayerError;
-use crate::limits::{CLEANUP_PAUSE, CLEANUP_TIMEOUT, START_TIMEOUT};
-use crate::plan::{self, JailKind, Plan, Programs};
+use crate::limits::{ATTACH_BUFFER_BYTES, CLEANUP_PAUSE, CLEANUP_TIMEOUT, START_TIMEOUT};
+use crate::plan::JailKind;
 use crate::sys::process::{Exit, Process};
 
 /// An event for the daemon with the descriptors that go with it.
@@ -100,52 +103,6 @@ enum Gate {
 }
 
 impl Session {
-    /// Begins to build. An error leaves nothing behind.
-    pub(crate) fn start(wanted: Wanted, turn: &mut Turn<'_>) -> Result<Self, LayerError> {
-        Ground::check_parts()?;
-        let ground = turn.ground;
-        let runtime = &ground.store.runtime;
-        let programs = wanted.ids + JailKind::Programs.id_offset();
-        let stage = Stage::create(runtime, wanted.session, wanted.screen, programs)
-            .map_err(|error| LayerError::new("stage", error))?;
-        let name = format!("sandbox-{}/{}", ground.store.node, wanted.session);
-        let groups = SessionGroups::create(
-            &ground.own,
-            &name,
-            ground.ceilings,
-            ground.unlimited,
-            ground.sys,
-        );
-        let (groups, weaker) = match groups {
-            Ok(made) => made,
-            Err(error) => {
-                // An empty directory that stays is swept at the next start.
-                let _left = stage.remove(runtime);
-                return Err(error);
-            }
-        };
-        let mut session = Self {
-            wanted,
-            phase: Phase::Starting {
-                deadline: turn.now + START_TIMEOUT,
-            },
-            stage,
-            groups,
-            jails: BTreeMap::new(),
-            logs: BTreeMap::new(),
-            home: None,
-            worker: None,
-            worker_ready: None,
-            programs: Gate::Building,
-            weaker,
-            began: turn.now,
-        };
-        if let Err(error) = session.begin(turn) {
-            session.refuse(&error, turn);
-        }
-        Ok(session)
-    }
-
     fn id(&self) -> SessionId {
         self.wanted.session
     }
@@ -157,114 +114,6 @@ impl Session {
 
     fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
-    }
-
-    /// The home opens while display and worker build themselves.
-    fn begin(&mut self, turn: &Turn<'_>) -> Result<(), LayerError> {
-        let ground = turn.ground;
-        let home = Opening::start(
-            ground.store.homes.as_fd(),
-            ground.null.as_fd(),
-            &self.wanted.user_name,
-            self.wanted.ids + JailKind::Programs.id_offset(),
-            turn.now,
-        );
-        self.home = Some(home.map_err(|error| LayerError::new("home", error))?);
-        self.start_display(ground)?;
-        self.start_worker(ground)
-    }
-
-    fn start_display(&mut self, ground: &Ground<'_>) -> Result<(), LayerError> {
-        let plan = plan::display(self.wanted.screen, &self.stage.cookie, &ground.shell);
-        let (log, writer) = pipe()?;
-        let seats = Seats {
-            stdio: [ground.null.as_fd(), writer.as_fd(), writer.as_fd()],
-            passed: vec![self.stage.listener.as_fd(), self.stage.framebuffer.as_fd()],
-            executable: None,
-            mounts: Vec::new(),
-        };
-        let jail = self.jail(ground, &plan, seats, &ground.filters.display)?;
-        self.jails.insert(JailKind::Display, jail);
-        self.logs.insert(JailKind::Display, JailLog::new(log));
-        Ok(())
-    }
-
-    fn start_worker(&mut self, ground: &Ground<'_>) -> Result<(), LayerError> {
-        let (ours, theirs) =
-            wire::pair(SocketType::SEQPACKET).map_err(|it| LayerError::new("worker", it))?;
-        let (log, writer) = pipe()?;
-        let seats = Seats {
-            stdio: [theirs.as_fd(), writer.as_fd(), writer.as_fd()],
-            passed: Vec::new(),
-            executable: Some(ground.executable.as_fd()),
-            mounts: Vec::new(),
-        };
-        let jail = self.jail(ground, &plan::worker(), seats, &ground.filters.worker)?;
-        self.jails.insert(JailKind::Worker, jail);
-        self.logs.insert(JailKind::Worker, JailLog::new(log));
-        self.tell_worker_its_plan(ground, &ours)
-            .map_err(|it| LayerError::new("worker", it))?;
-        self.worker = Some(ours);
-        Ok(())
-    }
-
-    /// The connections wait in the socket's backlog until Xvfb is up.
-    fn tell_worker_its_plan(&self, ground: &Ground<'_>, worker: &OwnedFd) -> io::Result<()> {
-        let geometry = Geometry::of(self.wanted.screen);
-        let plan = FromWarden::Start(WorkerPlan {
-            version: worker::VERSION,
-            screen_size: self.wanted.screen,
-            size: self.wanted.size,
-            pixels_offset: geometry.pixels_offset,
-            stride: geometry.stride,
-            cookie: self.stage.cookie,
-            fps_max: ground.fps_max,
-            encoder_threads: ground.encoder_threads,
-            codec: ground.codec.clone(),
-            log_filter: ground.log_filter.clone(),
-        });
-        let bytes = codec::encode(&plan).map_err(io::Error::other)?;
-        let (own, spare) = (self.stage.connect()?, self.stage.connect()?);
-        let descriptors = [self.stage.framebuffer.as_fd(), own.as_fd(), spare.as_fd()];
-        wire::send(worker, &bytes, &descriptors)
-    }
-
-    fn start_programs(&mut self, ground: &Ground<'_>, home: &OwnedFd) -> Result<(), LayerError> {
-        let socket = self
-            .stage
-            .socket_mount()
-            .map_err(|error| LayerError::new("x_socket", error))?;
-        let plan = plan::programs(&Programs {
-            user_name: &self.wanted.user_name,
-            cookie: &self.stage.cookie,
-        });
-        let null = ground.null.as_fd();
-        let seats = Seats {
-            stdio: [null, null, null],
-            passed: Vec::new(),
-            executable: None,
-            mounts: vec![socket.as_fd(), home.as_fd()],
-        };
-        let jail = self.jail(ground, &plan, seats, &ground.filters.programs)?;
-        self.jails.insert(JailKind::Programs, jail);
-        Ok(())
-    }
-
-    fn jail(
-        &self,
-        ground: &Ground<'_>,
-        plan: &Plan,
-        seats: Seats<'_>,
-        filter: &seccompiler::BpfProgram,
-    ) -> Result<Jail, LayerError> {
-        Jail::start(&Order {
-            plan,
-            host_id: self.wanted.ids + plan.kind.id_offset(),
-            seats,
-            filter,
-            place: &|pid| self.groups.place(plan.kind, pid),
-            sys: ground.sys,
-        })
     }
 
     /// Everything whose readability concerns this session; what explains an end comes before it.
@@ -301,15 +150,19 @@ impl Session {
     }
 
     fn handle_link(&mut self, kind: JailKind, turn: &mut Turn<'_>) {
-        let Some(jail) = self.jails.get_mut(&kind) else {
+        let id = self.id();
+        let Some(jail) = self.jails.get_mut(&kind).filter(|it| it.link().is_some()) else {
             return;
         };
         match jail.hear() {
-            Ok(Some(Report::Sealed)) if kind == JailKind::Programs => {
-                self.programs = Gate::Sealed;
-                self.release_programs(turn);
+            Ok(Some(Report::Sealed)) => {
+                let took = turn.now.duration_since(jail.began());
+                tracing::debug!(session = %id, jail = %kind, us = took.as_micros(), "sealed");
+                if kind == JailKind::Programs {
+                    self.programs = Gate::Sealed;
+                    self.release_programs(turn);
+                }
             }
-            Ok(Some(Report::Sealed)) => {}
             Ok(Some(Report::Weaker(sentence))) => self.weaker.push(sentence),
             Ok(Some(Report::Failed(error))) => self.refuse(&error, turn),
             Ok(None) if kind == JailKind::Programs && self.programs == Gate::Released => {
@@ -335,6 +188,10 @@ impl Session {
             }
         };
         match message {
+            Ok(ToWarden::Ready { .. }) if self.worker_ready.is_some() => {
+                tracing::warn!(session = %self.id(), "the worker said that it is ready twice");
+                self.end(EndReason::WorkerEnded, turn);
+            }
             Ok(ToWarden::Ready { size, weaker }) => {
                 self.weaker
                     .extend(weaker.into_iter().take(8).map(shortened));
@@ -374,7 +231,7 @@ impl Session {
         }
         let started = outcome
             .map_err(|error| LayerError::new("home", error))
-            .and_then(|home| self.start_programs(turn.ground, &home));
+            .and_then(|home| self.start_programs(turn, &home));
         if let Err(error) = started {
             self.refuse(&error, turn);
         }
@@ -476,9 +333,11 @@ impl Session {
     }
 
     fn fresh_pair(&self) -> io::Result<Vec<OwnedFd>> {
-        let worker = self.worker.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let worker = self.worker.as_ref().filter(|_| self.is_running());
+        let worker = worker.ok_or_else(|| io::Error::other("the desktop is not up"))?;
         let (control, worker_control) = wire::pair(SocketType::SEQPACKET)?;
         let (media, worker_media) = wire::pair(SocketType::STREAM)?;
+        set_socket_send_buffer_size_force(&worker_media, ATTACH_BUFFER_BYTES)?;
         let bytes = codec::encode(&FromWarden::Attach).map_err(io::Error::other)?;
         wire::send(
             worker,
@@ -641,10 +500,6 @@ impl Session {
             START_TIMEOUT.as_secs()
         )
     }
-}
-
-fn pipe() -> Result<(io::PipeReader, io::PipeWriter), LayerError> {
-    io::pipe().map_err(|error| LayerError::new("log", error))
 }
 
 /// A peer's words, short enough for a log line and a page.
