@@ -1,1 +1,5 @@
 //! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.
+
+pub mod clock;
+pub mod config;
+pub mod redacted;
