@@ -1,5 +1,7 @@
 //! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod redacted;
+pub mod state;

@@ -43,7 +43,7 @@ fn outside(variable: &Variable) -> Vec<String> {
         Kind::Bool => ["yes", "TRUE", "1"].map(str::to_owned).into(),
         Kind::Words(_) => vec!["nonsense".into()],
         Kind::Path => vec!["relative/path".into()],
-        Kind::Text { is_valid, .. } => ["not a value, surely/!", "a\0b"]
+        Kind::Text { is_valid, .. } => ["not a value, surely/!", "a\0b", "target=louder"]
             .into_iter()
             .filter(|it| !is_valid(it))
             .map(str::to_owned)
@@ -187,7 +187,7 @@ fn a_readable_file_with_a_secret_is_a_warning() {
     let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     std::fs::write(&path, format!("JWT_SECRET={secret}\n")).unwrap();
     let flags = ["--config".to_owned(), path.display().to_string()];
-    let mut warnings = |mode| {
+    let warnings = |mode| {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         Config::load(&flags, [], &host()).unwrap().warnings
     };
