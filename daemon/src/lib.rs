@@ -5,3 +5,4 @@ pub mod clock;
 pub mod config;
 pub mod redacted;
 pub mod state;
+pub mod warden;
