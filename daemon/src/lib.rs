@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod media;
 pub mod redacted;
 pub mod state;
 pub mod warden;
