@@ -5,5 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod media;
 pub mod redacted;
+pub mod sessions;
 pub mod state;
+pub mod tasks;
 pub mod warden;

@@ -144,6 +144,20 @@ impl Store {
         self.jobs.send(job).await.map_err(|_| StateError::Closed)?;
         answered.recv().await.map_err(|_| StateError::Closed)?
     }
+
+    /// Runs `job` later, in the order of the calls; its failure is logged. `false`: too many wait,
+    /// and it will not run.
+    pub fn post(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<(), StateError> + Send + 'static,
+    ) -> bool {
+        let job: Job = Box::new(move |connection| {
+            if let Err(error) = job(connection) {
+                tracing::error!(%error, "a record could not be written");
+            }
+        });
+        self.jobs.try_send(job).is_ok()
+    }
 }
 
 fn work(mut connection: Connection, jobs: &Receiver<Job>) {
