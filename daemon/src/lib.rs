@@ -1,8 +1,12 @@
 //! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.
 
 pub mod auth;
+pub mod changes;
 pub mod clock;
 pub mod config;
+pub mod daemon;
+mod http;
+pub mod logs;
 pub mod media;
 pub mod redacted;
 pub mod sessions;
