@@ -5,6 +5,8 @@
 //! every input the driver drains the effects, then sleeps until the deadline.
 #![forbid(unsafe_code)]
 
+pub mod frame_clock;
 pub mod lifecycle;
 pub mod rate_limit;
+pub mod refinement;
 pub mod sessions;

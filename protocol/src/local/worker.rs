@@ -107,7 +107,7 @@ pub enum ToWorker {
         /// No further piece follows.
         last: bool,
     },
-    /// Asks for [`FromWorker::Counters`].
+    /// Asks for [`FromWorker::Counters`]; questions that wait together get one answer.
     Count,
 }
 
