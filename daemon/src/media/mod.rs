@@ -196,7 +196,7 @@ impl Media {
         };
         std::thread::Builder::new()
             .name("media".to_owned())
-            .spawn(move || engine::run(setup, &received))?;
+            .spawn(move || engine::run_or_abort(setup, &received))?;
         Ok(Self {
             commands,
             addresses,

@@ -21,8 +21,13 @@ const SEND_BUFFER_PACKETS: usize = 8_192;
 /// Sender reports: they only serve to measure the round trip.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Free in str0m's standard map, which lacks this extension.
-const PLAYOUT_DELAY_ID: u8 = 5;
+/// The header extensions that we use, with the numbers of str0m's standard map where it has
+/// them; each costs bytes in every packet.
+const EXTENSIONS: [(u8, Extension); 3] = [
+    (3, Extension::TransportSequenceNumber),
+    (4, Extension::RtpMid),
+    (5, Extension::PlayoutDelay),
+];
 
 /// Makes connections.
 pub(super) struct Answerer {
@@ -83,17 +88,22 @@ impl Answerer {
     }
 
     fn config(&self) -> RtcConfig {
-        Rtc::builder()
+        let config = Rtc::builder()
             .set_crypto_provider(self.crypto.clone())
             .set_dtls_cert(self.certificate.clone())
             .set_ice_lite(true)
             .clear_codecs()
             .enable_h264(true)
-            .set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay)
+            .clear_extension_map()
             .set_send_buffer_video(SEND_BUFFER_PACKETS)
             .set_rtcp_report_interval_video(REPORT_INTERVAL)
-            // Its raw packets feed our own estimate of the link: str0m's pads for ever.
-            .enable_raw_packets(true)
+            // They feed our own estimate of the link, because str0m's pads for ever. Copying them
+            // is lost in the noise: 330 to 400 µs of CPU for a frame of 35 packets with and
+            // without.
+            .enable_raw_packets(true);
+        EXTENSIONS
+            .into_iter()
+            .fold(config, |config, (id, it)| config.set_extension(id, it))
     }
 }
 

@@ -121,10 +121,7 @@ impl MediaSocket {
     pub(super) async fn flush(&self) -> io::Result<()> {
         while self.is_backed_up() {
             self.io.writable().await?;
-            loop {
-                let Some(batch) = self.pop_backlog() else {
-                    break;
-                };
+            while let Some(batch) = self.pop_backlog() {
                 if self.try_send(&batch).is_err_and(is_full) {
                     self.push_backlog_front(batch);
                     break;

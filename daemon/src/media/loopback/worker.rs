@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -21,9 +22,10 @@ use smol::future::FutureExt;
 /// Nothing here takes a second; a test that waits this long has failed.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
+#[derive(Clone)]
 pub(super) struct Worker {
-    control: OwnedFd,
-    media: UnixStream,
+    control: Arc<OwnedFd>,
+    media: Arc<UnixStream>,
     frame: u32,
 }
 
@@ -49,8 +51,8 @@ impl Worker {
         set_socket_timeout(&control, Timeout::Recv, Some(LIMIT)).unwrap();
         media.set_write_timeout(Some(LIMIT)).unwrap();
         let worker = Self {
-            control,
-            media,
+            control: Arc::new(control),
+            media: Arc::new(media),
             frame: 0,
         };
         worker.send(&FromWorker::Hello {
@@ -63,7 +65,7 @@ impl Worker {
 
     pub(super) fn send(&self, message: &FromWorker) {
         let bytes = codec::encode(message).unwrap();
-        send(&self.control, &bytes, SendFlags::NOSIGNAL).unwrap();
+        send(self.control.as_fd(), &bytes, SendFlags::NOSIGNAL).unwrap();
     }
 
     pub(super) fn receive(&self) -> ToWorker {
@@ -78,22 +80,27 @@ impl Worker {
         codec::decode(&buffer[..len]).unwrap()
     }
 
-    /// The next message, if one is there already.
-    pub(super) fn poll(&self) -> Option<ToWorker> {
-        let mut buffer = vec![0; LOCAL_MESSAGE_BYTES_MAX];
-        let flags = RecvFlags::DONTWAIT;
-        let (_, len) = recv(self.control.as_fd(), buffer.as_mut_slice(), flags).ok()?;
-        codec::decode(buffer.get(..len)?).ok()
+    /// Whether [`receive`](Self::receive) would not have to wait.
+    pub(super) fn has_message(&self) -> bool {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        recv(self.control.as_fd(), [0; 1].as_mut_slice(), flags).is_ok()
+    }
+
+    /// The same after the daemon's greeting.
+    pub(super) fn skip_hello_to(&self, wanted: &ToWorker) {
+        assert!(matches!(self.receive(), ToWorker::Hello { .. }));
+        self.skip_to(wanted);
     }
 
     /// Reads on until a message comes; what the link's estimate says in between is skipped.
     pub(super) fn skip_to(&self, wanted: &ToWorker) {
         loop {
-            match self.receive() {
-                message if message == *wanted => return,
-                ToWorker::Target(_) | ToWorker::Flow(_) => (),
-                other => panic!("{other:?} instead of {wanted:?}"),
+            let message = self.receive();
+            if message == *wanted {
+                return;
             }
+            let is_about_link = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
+            assert!(is_about_link, "{message:?} instead of {wanted:?}");
         }
     }
 
@@ -115,12 +122,12 @@ impl Worker {
             encoded: Micros(4),
         };
         let payload = annex_b(is_keyframe, len);
-        self.media.write_all(&header.encode(payload.len())).unwrap();
-        self.media.write_all(&payload).unwrap();
+        self.send_raw(&header.encode(payload.len()));
+        self.send_raw(&payload);
     }
 
-    pub(super) fn send_raw(&mut self, bytes: &[u8]) {
-        self.media.write_all(bytes).unwrap();
+    pub(super) fn send_raw(&self, bytes: &[u8]) {
+        (&*self.media).write_all(bytes).unwrap();
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Channels {
     ctl: Option<ChannelId>,
     pub(super) outbox: CtlOutbox,
     pub(super) is_overlay_open: bool,
-    flood: FloodMeter,
+    input_flood: FloodMeter,
+    ctl_flood: FloodMeter,
     /// Bytes of the paste whose pieces are coming in.
     paste_bytes: usize,
 }
@@ -130,7 +131,7 @@ impl Viewer {
     fn handle_input_packet(&mut self, now: Instant, bytes: &[u8]) -> Result<(), LeftReason> {
         self.counters.input_messages += 1;
         self.channels
-            .flood
+            .input_flood
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
         let packet = Packet::decode(bytes).map_err(malformed)?;
@@ -145,6 +146,10 @@ impl Viewer {
     }
 
     fn handle_ctl(&mut self, now: Instant, bytes: &[u8]) -> Result<(), LeftReason> {
+        self.channels
+            .ctl_flood
+            .handle_message(now)
+            .map_err(|Flooded| LeftReason::Flood)?;
         if bytes.len() > CTL_BYTES_MAX {
             let words = format!("ctl message of {} bytes", bytes.len());
             return Err(LeftReason::Malformed(words));

@@ -7,7 +7,8 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use sandbox_protocol::local::worker::{self, Counters, FromWorker, ToWorker};
+use sandbox_protocol::limits::CURSOR_SIDE_MAX;
+use sandbox_protocol::local::worker::{self, Counters, Cursor, FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
 use sandbox_protocol::{Bitrate, SessionId, Size};
 use str0m::net::{Receive, Transmit};
@@ -30,6 +31,9 @@ const BITRATE_START: Bitrate = Bitrate::kbps(10_000);
 
 /// Lowest target: text stays legible at a few frames a second.
 const BITRATE_MIN: Bitrate = Bitrate::kbps(150);
+
+/// Characters of an encoder's name that the page is told.
+const ENCODER_NAME_MAX: usize = 64;
 
 /// What a viewer wants done. The engine empties it after every call.
 #[derive(Debug, Default)]
@@ -157,7 +161,8 @@ impl Viewer {
                     tracing::error!(version, ours = worker::VERSION, "worker of another version");
                     return Err(LeftReason::WorkerGone);
                 }
-                self.channels.outbox.set_hello(size, encoder_name);
+                let encoder = encoder_name.chars().take(ENCODER_NAME_MAX).collect();
+                self.channels.outbox.set_hello(size, encoder);
                 self.write_ctl_outbox(now)?;
             }
             FromWorker::Applied { stream, seq } => self.write_ack(now, stream, seq)?,
@@ -166,6 +171,10 @@ impl Viewer {
                 self.write_ctl_outbox(now)?;
             }
             FromWorker::Cursor(cursor) => {
+                if !is_picture(&cursor) {
+                    tracing::error!(size = %cursor.size, bytes = cursor.rgba.len(), "no cursor");
+                    return Err(LeftReason::WorkerGone);
+                }
                 self.channels.outbox.set_cursor(&cursor);
                 self.write_ctl_outbox(now)?;
             }
@@ -286,6 +295,10 @@ impl Viewer {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "str0m's enum is open: what we did not switch on does not come"
+    )]
     fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), LeftReason> {
         match event {
             Event::Connected => self.handle_connected(now),
@@ -299,7 +312,6 @@ impl Viewer {
                 return Err(LeftReason::IceTimeout);
             }
             Event::Closed => return Err(LeftReason::Closed),
-            // str0m's enum: what we did not switch on does not come.
             _ => (),
         }
         Ok(())
@@ -312,6 +324,14 @@ impl Viewer {
             self.start_stream(now);
         }
     }
+}
+
+/// Whether a cursor holds the pixels that it says, or none, and is not too large for the page.
+fn is_picture(cursor: &Cursor) -> bool {
+    let Size { width, height } = cursor.size;
+    let pixels = usize::from(width) * usize::from(height);
+    let is_whole = cursor.rgba.is_empty() || cursor.rgba.len() == pixels * 4;
+    is_whole && width.max(height) <= CURSOR_SIDE_MAX
 }
 
 /// str0m gave the connection up: what the page sent cannot be handled.

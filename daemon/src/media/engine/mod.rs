@@ -1,5 +1,7 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
+mod tasks;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpStream};
@@ -8,17 +10,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
-use futures_lite::future;
-use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{LocalExecutor, Task, Timer};
 use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive, Transmit};
 
-use super::access_units::AccessUnits;
+use self::tasks::{
+    keep_flushing, keep_reading_control, keep_reading_media, keep_receiving, keep_time,
+    keep_writing_control, serve_connection,
+};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
 use super::offer::Answerer;
-use super::socket::{MediaSocket, Merger, ReceiveSlots};
+use super::socket::{MediaSocket, Merger};
 use super::tcp::Connection;
 use super::timeline::Timeline;
 use super::viewer::{Begin, Viewer};
@@ -31,17 +34,11 @@ use crate::clock;
 /// TCP connections that may be open at once: one per viewer and as many strangers.
 const CONNECTIONS_MAX: usize = 256;
 
-/// A TCP connection that has not proven its viewer by then is closed.
-const PROOF_MAX: Duration = Duration::from_secs(10);
-
 /// Time that a worker has to say what it counted.
 const COUNT_MAX: Duration = Duration::from_secs(1);
 
 /// Questions about one stream that wait for the worker's answer; older ones are dropped.
 const COUNTING_MAX: usize = 16;
-
-/// Shortest sleep of the timer: str0m may ask for a time that has passed.
-const SLEEP_MIN: Duration = Duration::from_millis(1);
 
 /// What the thread is started with.
 pub(super) struct Setup {
@@ -50,8 +47,16 @@ pub(super) struct Setup {
     pub(super) config: MediaConfig,
 }
 
-/// Runs until every handle is dropped.
-pub(super) fn run(setup: Setup, commands: &Receiver<Command>) {
+/// Runs until every handle is dropped. A daemon without this thread would answer every page in
+/// vain, so one that breaks takes the process along, and the warden starts the next.
+pub(super) fn run_or_abort(setup: Setup, commands: &Receiver<Command>) {
+    if catch_unwind(AssertUnwindSafe(|| run(setup, commands))).is_err() {
+        tracing::error!("the media thread broke");
+        std::process::abort();
+    }
+}
+
+fn run(setup: Setup, commands: &Receiver<Command>) {
     let executor = Rc::new(LocalExecutor::new());
     let hub = Rc::new(Hub::new(setup, executor.clone()));
     smol::block_on(executor.run(async {
@@ -113,162 +118,6 @@ impl Alarm {
             let _already_told = self.sooner.0.try_send(());
         }
     }
-}
-
-async fn keep_time(hub: Rc<Hub>) {
-    loop {
-        let now = clock::now();
-        for seat in hub.all_seats() {
-            if seat.viewer.borrow().poll_timeout() <= now {
-                hub.serve(&seat, |viewer| viewer.handle_timeout(now));
-            }
-        }
-        let next = hub
-            .all_seats()
-            .iter()
-            .map(|seat| seat.viewer.borrow().poll_timeout())
-            .min()
-            .map(|at| at.max(now + SLEEP_MIN));
-        hub.alarm.armed.set(next);
-        let timer = next.map_or_else(Timer::never, Timer::at);
-        let sooner = async {
-            // The sender lives in the same place as the receiver.
-            let _told = hub.alarm.sooner.1.recv().await;
-        };
-        future::or(sooner, async {
-            timer.await;
-        })
-        .await;
-    }
-}
-
-async fn keep_receiving(hub: Rc<Hub>, index: usize) {
-    let Some(socket) = hub.sockets.get(index) else {
-        return;
-    };
-    let mut slots = ReceiveSlots::new();
-    loop {
-        let local = socket.local();
-        let received = socket
-            .receive(&mut slots, |address, ip, datagram| {
-                let near = Near { socket: index, ip };
-                let remote = Remote {
-                    carrier: Carrier::Udp,
-                    address,
-                };
-                let ip = ip.unwrap_or_else(|| local.ip());
-                let local = SocketAddr::new(ip, local.port());
-                hub.handle_datagram(remote, near, local, datagram);
-            })
-            .await;
-        if let Err(error) = received {
-            // Peers' ICMP answers show up here; the socket itself lives on.
-            tracing::debug!(%error, "cannot read from the media socket");
-        }
-        future::yield_now().await;
-    }
-}
-
-async fn keep_flushing(hub: Rc<Hub>, index: usize) {
-    let (Some(socket), Some((_, wake))) = (hub.sockets.get(index), hub.flushes.get(index)) else {
-        return;
-    };
-    while wake.recv().await.is_ok() {
-        if let Err(error) = socket.flush().await {
-            tracing::warn!(%error, "cannot wait for the media socket");
-        }
-    }
-}
-
-async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>) {
-    let mut buffer = Box::new([0; LOCAL_MESSAGE_BYTES_MAX]);
-    loop {
-        match seat.worker.receive(&mut buffer).await {
-            Ok(Some(message)) => {
-                hub.serve(&seat, |viewer| viewer.handle_worker(clock::now(), message));
-            }
-            Ok(None) => break,
-            Err(error) => {
-                seat.span
-                    .in_scope(|| tracing::error!(%error, "worker's control socket"));
-                break;
-            }
-        }
-        future::yield_now().await;
-    }
-    hub.end(&seat, Some(LeftReason::WorkerGone));
-}
-
-async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>) {
-    let mut units = AccessUnits::default();
-    loop {
-        match seat.worker.read_media(units.space()).await {
-            Ok(0) => break,
-            Ok(len) => units.handle_read(len),
-            Err(error) => {
-                seat.span
-                    .in_scope(|| tracing::error!(%error, "worker's media socket"));
-                break;
-            }
-        }
-        loop {
-            let now = clock::now();
-            let served = units.poll(|header, payload| {
-                hub.serve(&seat, |viewer| {
-                    viewer.handle_access_unit(now, header, payload)
-                });
-            });
-            match served {
-                Ok(Some(())) => future::yield_now().await,
-                Ok(None) => break,
-                Err(error) => {
-                    seat.span
-                        .in_scope(|| tracing::error!(%error, "worker's media stream"));
-                    hub.end(&seat, Some(LeftReason::WorkerGone));
-                    return;
-                }
-            }
-        }
-    }
-    hub.end(&seat, Some(LeftReason::WorkerGone));
-}
-
-async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>) {
-    if let Err(error) = seat.worker.keep_sending().await {
-        seat.span
-            .in_scope(|| tracing::warn!(%error, "worker's control socket"));
-        hub.end(&seat, Some(LeftReason::WorkerGone));
-    }
-}
-
-async fn serve_connection(hub: Rc<Hub>, connection: Rc<Connection>, address: SocketAddr) {
-    let remote = Remote {
-        carrier: Carrier::Tcp,
-        address,
-    };
-    let near = Near {
-        socket: 0,
-        ip: None,
-    };
-    let local = connection.local();
-    let is_proven = || hub.demux.borrow().path(remote).is_some();
-    let reading = connection.keep_reading(|datagram| {
-        hub.handle_datagram(remote, near, local, datagram);
-    });
-    let writing = connection.keep_sending(|| hub.handle_drained(remote, &connection));
-    let judging = async {
-        Timer::after(PROOF_MAX).await;
-        if is_proven() {
-            future::pending::<()>().await;
-        }
-        Ok(())
-    };
-    let ended = future::or(future::or(reading, writing), judging).await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, %address, "ICE-TCP connection ended");
-    }
-    hub.demux.borrow_mut().forget_path(remote);
-    hub.connections.borrow_mut().remove(&address);
 }
 
 impl Hub {
@@ -532,7 +381,7 @@ impl Hub {
         for transmit in transmits {
             let carrier = match transmit.proto {
                 Protocol::Tcp => Carrier::Tcp,
-                _ => Carrier::Udp,
+                Protocol::Udp | Protocol::SslTcp | Protocol::Tls => Carrier::Udp,
             };
             let remote = Remote {
                 carrier,

@@ -1,0 +1,183 @@
+//! What the media thread waits for: datagrams, workers, connections, the clock.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future;
+use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
+use smol::Timer;
+
+use super::{Hub, Seat};
+use crate::clock;
+use crate::media::LeftReason;
+use crate::media::access_units::AccessUnits;
+use crate::media::demux::{Carrier, Near, Remote};
+use crate::media::socket::ReceiveSlots;
+use crate::media::tcp::Connection;
+
+/// A TCP connection that has not proven its viewer by then is closed.
+const PROOF_MAX: Duration = Duration::from_secs(10);
+
+/// Shortest sleep of the timer: str0m may ask for a time that has passed.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+pub(super) async fn keep_time(hub: Rc<Hub>) {
+    loop {
+        let now = clock::now();
+        for seat in hub.all_seats() {
+            if seat.viewer.borrow().poll_timeout() <= now {
+                hub.serve(&seat, |viewer| viewer.handle_timeout(now));
+            }
+        }
+        let next = hub
+            .all_seats()
+            .iter()
+            .map(|seat| seat.viewer.borrow().poll_timeout())
+            .min()
+            .map(|at| at.max(now + SLEEP_MIN));
+        hub.alarm.armed.set(next);
+        let timer = next.map_or_else(Timer::never, Timer::at);
+        let sooner = async {
+            // The sender lives in the same place as the receiver.
+            let _told = hub.alarm.sooner.1.recv().await;
+        };
+        future::or(sooner, async {
+            timer.await;
+        })
+        .await;
+    }
+}
+
+pub(super) async fn keep_receiving(hub: Rc<Hub>, index: usize) {
+    let Some(socket) = hub.sockets.get(index) else {
+        return;
+    };
+    let mut slots = ReceiveSlots::new();
+    loop {
+        let local = socket.local();
+        let received = socket
+            .receive(&mut slots, |address, ip, datagram| {
+                let near = Near { socket: index, ip };
+                let remote = Remote {
+                    carrier: Carrier::Udp,
+                    address,
+                };
+                let ip = ip.unwrap_or_else(|| local.ip());
+                let local = SocketAddr::new(ip, local.port());
+                hub.handle_datagram(remote, near, local, datagram);
+            })
+            .await;
+        if let Err(error) = received {
+            // Peers' ICMP answers show up here; the socket itself lives on.
+            tracing::debug!(%error, "cannot read from the media socket");
+        }
+        future::yield_now().await;
+    }
+}
+
+pub(super) async fn keep_flushing(hub: Rc<Hub>, index: usize) {
+    let (Some(socket), Some((_, wake))) = (hub.sockets.get(index), hub.flushes.get(index)) else {
+        return;
+    };
+    while wake.recv().await.is_ok() {
+        if let Err(error) = socket.flush().await {
+            tracing::warn!(%error, "cannot wait for the media socket");
+        }
+    }
+}
+
+pub(super) async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>) {
+    let mut buffer = Box::new([0; LOCAL_MESSAGE_BYTES_MAX]);
+    loop {
+        match seat.worker.receive(&mut buffer).await {
+            Ok(Some(message)) => {
+                hub.serve(&seat, |viewer| viewer.handle_worker(clock::now(), message));
+            }
+            Ok(None) => break,
+            Err(error) => {
+                seat.span
+                    .in_scope(|| tracing::error!(%error, "worker's control socket"));
+                break;
+            }
+        }
+        future::yield_now().await;
+    }
+    hub.end(&seat, Some(LeftReason::WorkerGone));
+}
+
+pub(super) async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>) {
+    let mut units = AccessUnits::default();
+    loop {
+        match seat.worker.read_media(units.space()).await {
+            Ok(0) => break,
+            Ok(len) => units.handle_read(len),
+            Err(error) => {
+                seat.span
+                    .in_scope(|| tracing::error!(%error, "worker's media socket"));
+                break;
+            }
+        }
+        loop {
+            let now = clock::now();
+            let served = units.poll(|header, payload| {
+                hub.serve(&seat, |viewer| {
+                    viewer.handle_access_unit(now, header, payload)
+                });
+            });
+            match served {
+                Ok(Some(())) => future::yield_now().await,
+                Ok(None) => break,
+                Err(error) => {
+                    seat.span
+                        .in_scope(|| tracing::error!(%error, "worker's media stream"));
+                    hub.end(&seat, Some(LeftReason::WorkerGone));
+                    return;
+                }
+            }
+        }
+    }
+    hub.end(&seat, Some(LeftReason::WorkerGone));
+}
+
+pub(super) async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>) {
+    if let Err(error) = seat.worker.keep_sending().await {
+        seat.span
+            .in_scope(|| tracing::warn!(%error, "worker's control socket"));
+        hub.end(&seat, Some(LeftReason::WorkerGone));
+    }
+}
+
+pub(super) async fn serve_connection(
+    hub: Rc<Hub>,
+    connection: Rc<Connection>,
+    address: SocketAddr,
+) {
+    let remote = Remote {
+        carrier: Carrier::Tcp,
+        address,
+    };
+    let near = Near {
+        socket: 0,
+        ip: None,
+    };
+    let local = connection.local();
+    let is_proven = || hub.demux.borrow().path(remote).is_some();
+    let reading = connection.keep_reading(|datagram| {
+        hub.handle_datagram(remote, near, local, datagram);
+    });
+    let writing = connection.keep_sending(|| hub.handle_drained(remote, &connection));
+    let judging = async {
+        Timer::after(PROOF_MAX).await;
+        if is_proven() {
+            future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    let ended = future::or(future::or(reading, writing), judging).await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, %address, "ICE-TCP connection ended");
+    }
+    hub.demux.borrow_mut().forget_path(remote);
+    hub.connections.borrow_mut().remove(&address);
+}
