@@ -201,25 +201,27 @@ export class Attachment {
 
   /** @param {{ code: string, message: string, isFinal: boolean }} error */
   #handleError({ code, message, isFinal }) {
-    if (isFinal) {
-      if (isTokenProblem(code)) return this.#finish({ kind: 'signed_out' });
-      if (code === 'not_found') return this.#finish({ kind: 'ended', reason: 'gone' });
-      if (code === 'no_codec') return this.#finish({ kind: 'no_codec' });
-    }
-    this.#fail(sentence(message));
+    if (code === 'no_codec') return this.#finish({ kind: 'no_codec' });
+    if (!isFinal) return this.#fail(sentence(message));
+    void this.#diagnose(sentence(message));
   }
 
-  /** The socket closed or stayed silent: the API says why. */
-  async #diagnose() {
+  /**
+   * The socket was closed or stayed silent: the API says whether the session and the sign-in
+   * still stand.
+   *
+   * @param {string} [words] for the case that they do
+   */
+  async #diagnose(words = 'The server closed the connection.') {
     const signal = this.#signal;
     const { api, session } = this.#options;
     this.#settle();
-    this.#lose('Connecting again…');
+    if (this.#hadPicture) this.#lose('Connecting again.');
     try {
       const { state, reason } = await api.session(session.id);
       if (this.#signal !== signal || this.#isOver) return;
       if (state === 'ended') return this.#finish({ kind: 'ended', reason: reason ?? 'gone' });
-      this.#fail('The server closed the connection.');
+      this.#fail(words);
     } catch (error) {
       if (this.#signal !== signal || this.#isOver) return;
       this.#handleProblem(error);
@@ -338,9 +340,4 @@ export function pathOf(report) {
     protocol: local?.protocol ?? 'udp',
     roundTripMs: seconds === undefined ? null : seconds * 1000,
   };
-}
-
-/** @param {string} code */
-function isTokenProblem(code) {
-  return ['unauthorized', 'token_expired', 'token_invalid', 'token_revoked'].includes(code);
 }
