@@ -126,6 +126,13 @@ pub struct Host {
     pub is_terminal: bool,
 }
 
+/// Name, default and range of every variable, for people.
+pub(crate) fn variables() -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    table::VARIABLES
+        .iter()
+        .map(|it| (it.name, it.default, it.kind.allowed()))
+}
+
 impl Config {
     /// Reads the configuration.
     ///

@@ -170,8 +170,6 @@ async fn method_not_allowed() -> Problem {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-
     #[test]
     fn the_document_describes_every_path_and_no_other() {
         let document: serde_json::Value =
