@@ -43,10 +43,11 @@ pub enum Kind {
 /// How much of the picture may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
-    /// Sharp where that fits the bitrate, coarser where it does not.
+    /// Sharp where that fits one frame's share of the bitrate, coarser where it does not. Further
+    /// frames of a picture that stands still sharpen it, each within its share.
     Target,
-    /// This quantiser exactly (1 is nearly lossless, 51 the coarsest), whatever it costs: the
-    /// caller has seen that the link is free. Values outside 1–51 are clamped.
+    /// This quantiser exactly (2 is nearly lossless, 51 the coarsest), whatever it costs: the
+    /// caller has seen that the link is free. Values outside 2–51 are clamped.
     Fixed(u8),
 }
 
@@ -110,8 +111,9 @@ pub trait Encoder: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::FrameSize`] for a frame of another size, [`EncodeError::Encode`] when the
-    /// library fails: the encoder is then spent and must be opened again.
+    /// [`EncodeError::FrameSize`] for a frame of another size; nothing has changed then.
+    /// [`EncodeError::Encode`] or [`EncodeError::Configure`] when the library fails: the frame is
+    /// lost, and the next access unit is a keyframe.
     ///
     /// # Panics
     ///
@@ -130,7 +132,7 @@ pub trait Encoder: fmt::Debug + Send {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::Configure`] or [`EncodeError::Size`]; the former size stays.
+    /// [`EncodeError::Size`] or [`EncodeError::Configure`]; the former size stays.
     fn resize(&mut self, size: Size) -> Result<(), EncodeError>;
 
     /// The decoder lost the frame named `pts`, and with it every later one: the next frame refers

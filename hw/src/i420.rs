@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sandbox_protocol::Size;
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
@@ -11,6 +12,12 @@ const PIXEL_BYTES: usize = 4;
 
 /// Rows start at multiples of this, so that vector loads never straddle a cache line.
 const STRIDE_ALIGN: usize = 64;
+
+/// Side of a block whose changes are remembered: H.264's macroblock.
+const BLOCK: usize = 16;
+
+/// Tells frames apart whose versions would otherwise be taken for one frame's.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Luma of black in limited range.
 const BLACK: u8 = 16;
@@ -81,6 +88,11 @@ pub struct I420 {
     luma: Vec<u8>,
     blue: Vec<u8>,
     red: Vec<u8>,
+    id: u64,
+    /// Counts the updates.
+    version: u64,
+    /// The version that last touched each block, row by row.
+    touched: Vec<u64>,
     /// Two screen rows, see [`convert`](Self::convert).
     last_rows: Vec<u8>,
 }
@@ -110,6 +122,9 @@ impl I420 {
             luma: vec![BLACK; luma_stride * (rows + 1)],
             blue: vec![GREY; chroma_stride * (rows / 2 + 1)],
             red: vec![GREY; chroma_stride * (rows / 2 + 1)],
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            version: 0,
+            touched: vec![0; blocks(size.width) * blocks(size.height)],
             last_rows: vec![0; 2 * PIXEL_BYTES * usize::from(size.width)],
         }
     }
@@ -161,8 +176,42 @@ impl I420 {
             self.size
         );
         let size = self.size;
+        self.version += 1;
         for span in rects.iter().filter_map(|it| it.even_within(size)) {
             self.convert(bgrx, stride, span);
+            self.touch(span);
+        }
+    }
+
+    /// Which frame this is, and in which state.
+    pub(crate) const fn version(&self) -> (u64, u64) {
+        (self.id, self.version)
+    }
+
+    /// How many blocks of 16×16 the frame has, rounded up at its edges.
+    pub(crate) fn blocks(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// For each block, row by row: whether it is as it was in `version` of this frame.
+    pub(crate) fn unchanged_since(&self, version: u64) -> impl Iterator<Item = bool> {
+        self.touched.iter().map(move |touched| *touched <= version)
+    }
+
+    fn touch(&mut self, span: Span) {
+        let columns = span.left / BLOCK..(span.left + span.width).div_ceil(BLOCK);
+        let rows = span.top / BLOCK..(span.top + span.height).div_ceil(BLOCK);
+        let per_row = blocks(self.size.width);
+        for row in self
+            .touched
+            .chunks_exact_mut(per_row)
+            .take(rows.end)
+            .skip(rows.start)
+        {
+            let touched = row.get_mut(columns.clone());
+            touched
+                .expect("the span lies within the frame")
+                .fill(self.version);
         }
     }
 
@@ -223,6 +272,11 @@ impl I420 {
         )
         .expect("the span lies within frame and screen");
     }
+}
+
+/// Blocks along a side.
+fn blocks(side: u16) -> usize {
+    usize::from(side).div_ceil(BLOCK)
 }
 
 fn part(plane: &mut [u8], range: Range<usize>) -> BufferStoreMut<'_, u8> {
@@ -307,6 +361,45 @@ mod tests {
         let mut frame = I420::new(SIZE);
         frame.update(&screen, STRIDE, &[Rect::whole(SIZE)]);
         assert!(worst_error(&frame, &screen, Rect::whole(SIZE)) <= 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "frame of 71x22")]
+    fn an_odd_frame_is_a_bug() {
+        I420::new(Size { width: 71, ..SIZE });
+    }
+
+    #[test]
+    #[should_panic(expected = "6719 bytes with stride 320 for a frame of 70x22")]
+    fn a_screen_smaller_than_the_frame_is_a_bug() {
+        let bytes = vec![0; 6_719];
+        I420::new(SIZE).update(&bytes, STRIDE, &[]);
+    }
+
+    #[test]
+    fn blocks_remember_when_they_were_touched() {
+        let screen = noise(STRIDE * usize::from(SIZE.height), 5);
+        let mut frame = I420::new(SIZE);
+        assert_eq!(frame.blocks(), 5 * 2);
+        let mut update = |x, y, width, height| {
+            let rect = Rect {
+                x,
+                y,
+                width,
+                height,
+            };
+            frame.update(&screen, STRIDE, &[rect]);
+            let unchanged = frame.unchanged_since(frame.version().1 - 1);
+            let picture = unchanged.map(|it| if it { '.' } else { '#' });
+            picture.collect::<String>()
+        };
+        assert_eq!(update(0, 0, 70, 22), "##########");
+        assert_eq!(update(0, 0, 0, 0), "..........");
+        assert_eq!(update(17, 3, 2, 2), ".#........");
+        assert_eq!(update(15, 15, 1, 1), "#.........");
+        assert_eq!(update(15, 15, 2, 2), "##...##...");
+        assert_eq!(update(69, 21, 9, 9), ".........#");
+        assert_eq!(frame.unchanged_since(1).filter(|it| *it).count(), 5);
     }
 
     /// Converts `given` of a second screen over a first: `even` must show the second, all else

@@ -1,4 +1,8 @@
 //! What x264 writes is decoded again: by a decoder that knows nothing of ours.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic is a failed test, in its helpers too"
+)]
 
 mod annexb;
 mod desktop;
@@ -10,7 +14,7 @@ use sandbox_hw::{
 use sandbox_protocol::{Bitrate, Size};
 
 use self::annexb::{Sps, kind, nals};
-use self::desktop::Desktop;
+use self::desktop::{Chance, Desktop};
 use self::viewer::Viewer;
 
 const SIZE: Size = Size {
@@ -47,11 +51,16 @@ fn a_fixed_quantiser_holds_whatever_the_link_carries() {
             (Kind::Keyframe, 9),
             (Kind::Auto, 33),
             (Kind::Keyframe, 40),
-            (Kind::Auto, 1),
+            (Kind::Auto, 2),
+            (Kind::Keyframe, 2),
         ] {
             path.redraw(u64::from(qp));
             let unit = path.send(kind, Quality::Fixed(qp));
             assert_eq!(unit.qp, qp);
+            assert_eq!(
+                unit.is_keyframe,
+                kind == Kind::Keyframe || slices.is_empty()
+            );
             slices.extend(slices_of(&unit.bytes));
         }
         slices
@@ -250,6 +259,49 @@ fn after_an_invalidation_the_next_frame_refers_to_none_of_the_lost_ones() {
 }
 
 #[test]
+fn what_is_not_said_to_have_changed_is_passed_over() {
+    let mut path = Path::new(CONFIG);
+    path.redraw(1);
+    path.send(Kind::Auto, Quality::Fixed(20));
+    let mut desktop = Desktop::new(SIZE, 1);
+    let rest = path.send(Kind::Auto, Quality::Fixed(20)).bytes.len();
+    for _ in 0..40 {
+        let cell = desktop.type_character();
+        path.frame
+            .update(&desktop.pixels, desktop.stride(), &[cell]);
+        let unit = path.send(Kind::Auto, Quality::Fixed(20));
+        assert!(unit.bytes.len() > rest);
+        assert!(path.viewer.psnr(&path.frame, cell) > 38.0);
+    }
+    assert!(path.psnr() > 40.0);
+}
+
+#[test]
+fn two_frames_given_in_turn_are_not_taken_for_one() {
+    let mut path = Path::new(CONFIG);
+    let mut other = Path::new(CONFIG);
+    path.redraw(1);
+    other.redraw(2);
+    for _ in 0..4 {
+        path.send(Kind::Auto, Quality::Fixed(18));
+        assert!(path.psnr() > 40.0, "{} dB", path.psnr());
+        std::mem::swap(&mut path.frame, &mut other.frame);
+    }
+}
+
+#[test]
+fn any_number_of_threads_will_do() {
+    for threads in [0, 1, 3, 255] {
+        let mut path = Path::new(Config { threads, ..CONFIG });
+        for seed in 1..4 {
+            path.redraw(seed);
+            path.send(Kind::Auto, Quality::Fixed(18));
+            assert!(path.psnr() > 40.0, "{threads} threads: {} dB", path.psnr());
+        }
+    }
+}
+
+#[test]
 fn with_every_kept_frame_lost_the_next_is_a_keyframe() {
     let mut path = Path::new(CONFIG);
     for seed in 1..=6 {
@@ -265,6 +317,51 @@ fn with_every_kept_frame_lost_the_next_is_a_keyframe() {
     assert_eq!(path.encoder.invalidate(8), Invalidation::Avoided);
     path.redraw(9);
     assert!(!path.send(Kind::Auto, Quality::Target).is_keyframe);
+}
+
+#[test]
+fn any_order_of_calls_gives_a_stream_that_shows_every_frame() {
+    const SEED: u64 = 11;
+    println!("seed {SEED}");
+    let mut chance = Chance::new(SEED);
+    let mut path = Path::new(CONFIG);
+    for step in 0..400 {
+        match chance.below(10) {
+            0 => {
+                let width = u16::try_from(320 + 2 * chance.below(200)).unwrap();
+                let height = u16::try_from(200 + 2 * chance.below(100)).unwrap();
+                let size = Size { width, height };
+                path.encoder.resize(size).unwrap();
+                path.frame = I420::new(size);
+                path.redraw(step);
+            }
+            1 | 2 => {
+                let rate = Bitrate::kbps(chance.below(40_000));
+                path.encoder.set_bitrate(rate).unwrap();
+            }
+            3 => {
+                _ = path
+                    .encoder
+                    .invalidate(path.pts.saturating_sub(chance.below(6)))
+            }
+            4 | 5 => path.redraw(step),
+            _ => (),
+        }
+        let kind = match chance.below(12) {
+            0 => Kind::Keyframe,
+            _ => Kind::Auto,
+        };
+        let qp = u8::try_from(chance.below(60)).unwrap();
+        let quality = match chance.below(3) {
+            0 => Quality::Fixed(qp),
+            _ => Quality::Target,
+        };
+        let unit = path.send(kind, quality);
+        assert!(kind == Kind::Auto || unit.is_keyframe, "step {step}");
+        if quality == Quality::Fixed(qp) && qp <= 20 {
+            assert!(path.psnr() > 40.0, "step {step}: {} dB", path.psnr());
+        }
+    }
 }
 
 #[test]

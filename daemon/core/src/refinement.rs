@@ -24,6 +24,10 @@ const LEGIBLE_QP: u8 = 28;
 /// which one burst of the pacer holds.
 const SMALL_CHANGE_BYTES: usize = 16 << 10;
 
+/// Small changes (typing, a spinner in a corner) put a step off no longer than this: what is
+/// coarse elsewhere must not stay so.
+const PUT_OFF_MAX: Duration = Duration::from_secs(1);
+
 /// What has been encoded and has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -33,6 +37,17 @@ pub struct Sent {
     pub bytes: usize,
     /// Whether it was a step of this machine, or showed a change.
     pub is_refinement: bool,
+}
+
+impl Sent {
+    fn is_legible(&self) -> bool {
+        self.qp <= LEGIBLE_QP
+    }
+
+    /// Little changed. On a starved link a frame is small because it is coarse: that is no sign.
+    fn is_cheap(&self) -> bool {
+        self.is_legible() && self.bytes <= SMALL_CHANGE_BYTES
+    }
 }
 
 /// The way of one display's picture to sharpness.
@@ -46,31 +61,39 @@ enum State {
     /// The picture is as sharp as it gets, or is on its way there.
     #[default]
     Resting,
-    /// The picture stands still until `at`, then gets sharper.
-    Settling { at: Instant, qp: u8 },
+    /// The picture stands still until then.
+    Settling(Step),
     /// A step is due and waits until nothing else wants the encoder.
     Due { qp: u8 },
 }
 
+/// What is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    at: Instant,
+    /// Small changes may move `at` up to here.
+    latest: Instant,
+    qp: u8,
+}
+
 impl Refinement {
-    /// A frame has left: whatever was planned for the picture before it is void.
+    /// A frame has left. What was planned for the picture before it is void, unless the change is
+    /// a small one, which leaves most of that picture as it was.
     pub fn handle_sent(&mut self, sent: Sent, now: Instant) {
-        let is_legible = sent.qp <= LEGIBLE_QP;
-        let mut steps = STEPS.iter().filter(|it| **it < sent.qp);
-        let step = if is_legible && sent.bytes <= SMALL_CHANGE_BYTES {
-            steps.next_back()
-        } else {
-            steps.next()
+        let step = step_after(sent, now);
+        let is_small = !sent.is_refinement && sent.is_cheap();
+        self.state = match (self.state, step) {
+            (State::Settling(before), Some(step)) if is_small => State::Settling(Step {
+                at: before.at.max(step.at.min(before.latest)),
+                latest: before.latest,
+                qp: before.qp.max(step.qp),
+            }),
+            (State::Due { qp }, Some(step)) if is_small => State::Due {
+                qp: qp.max(step.qp),
+            },
+            (state, None) if is_small => state,
+            (_, step) => step.map_or(State::Resting, State::Settling),
         };
-        let quiet = match (sent.is_refinement, is_legible) {
-            (true, _) => QUIET_BETWEEN_STEPS,
-            (false, true) => QUIET_WHEN_LEGIBLE,
-            (false, false) => QUIET_AFTER_CHANGE,
-        };
-        self.state = step.map_or(State::Resting, |qp| State::Settling {
-            at: now + quiet,
-            qp: *qp,
-        });
     }
 
     /// Nobody watches any more.
@@ -80,7 +103,7 @@ impl Refinement {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let State::Settling { at, qp } = self.state
+        if let State::Settling(Step { at, qp, .. }) = self.state
             && at <= now
         {
             self.state = State::Due { qp };
@@ -95,20 +118,40 @@ impl Refinement {
                 self.state = State::Resting;
                 Some(qp)
             }
-            State::Resting | State::Settling { .. } => None,
+            State::Resting | State::Settling(_) => None,
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub const fn poll_timeout(&self) -> Option<Deadline> {
         match self.state {
-            State::Settling { at, .. } => Some(Deadline {
+            State::Settling(Step { at, .. }) => Some(Deadline {
                 at,
                 why: Wakeup::Refinement,
             }),
             State::Resting | State::Due { .. } => None,
         }
     }
+}
+
+/// What follows from a frame alone.
+fn step_after(sent: Sent, now: Instant) -> Option<Step> {
+    let mut steps = STEPS.iter().filter(|it| **it < sent.qp);
+    let qp = if sent.is_cheap() {
+        steps.next_back()
+    } else {
+        steps.next()
+    };
+    let (quiet, latest) = match (sent.is_refinement, sent.is_legible()) {
+        (true, _) => (QUIET_BETWEEN_STEPS, QUIET_BETWEEN_STEPS),
+        (false, true) => (QUIET_WHEN_LEGIBLE, PUT_OFF_MAX),
+        (false, false) => (QUIET_AFTER_CHANGE, QUIET_AFTER_CHANGE),
+    };
+    qp.map(|qp| Step {
+        at: now + quiet,
+        latest: now + latest,
+        qp: *qp,
+    })
 }
 
 #[cfg(test)]
@@ -170,20 +213,66 @@ mod tests {
     }
 
     #[test]
-    fn a_new_frame_makes_the_planned_step_void() {
+    fn motion_is_not_refined_neither_on_a_fast_link_nor_on_a_starved_one() {
+        for (qp, bytes) in [(40, LARGE), (20, LARGE), (40, 500)] {
+            let start = Instant::now();
+            let mut refinement = Refinement::default();
+            for frame in 0..100 {
+                let now = start + frame * QUIET_AFTER_CHANGE / 2;
+                refinement.handle_timeout(now);
+                assert_eq!(refinement.poll_step(), None, "in motion");
+                let sent = Sent {
+                    qp,
+                    bytes,
+                    is_refinement: false,
+                };
+                refinement.handle_sent(sent, now);
+            }
+        }
+    }
+
+    /// Sends small legible frames every `gap` for five seconds; returns the steps taken.
+    fn run_small_changes(coarse_before: bool, gap: Duration) -> Vec<u8> {
         let start = Instant::now();
         let mut refinement = Refinement::default();
-        let sent = Sent {
-            qp: 40,
-            bytes: LARGE,
-            is_refinement: false,
+        let mut steps = Vec::new();
+        let frame = |qp, bytes, is_refinement| Sent {
+            qp,
+            bytes,
+            is_refinement,
         };
-        for frame in 0..10 {
-            let now = start + frame * QUIET_AFTER_CHANGE / 2;
-            refinement.handle_timeout(now);
-            assert_eq!(refinement.poll_step(), None, "in motion");
-            refinement.handle_sent(sent, now);
+        if coarse_before {
+            refinement.handle_sent(frame(45, LARGE, false), start);
         }
+        let mut next = start;
+        while next < start + Duration::from_secs(5) {
+            match refinement.poll_timeout() {
+                Some(deadline) if deadline.at < next => {
+                    refinement.handle_timeout(deadline.at);
+                    let qp = refinement.poll_step().expect("its time has come");
+                    steps.push(qp);
+                    refinement.handle_sent(frame(qp, LARGE, true), deadline.at);
+                }
+                Some(_) | None => {
+                    refinement.handle_sent(frame(20, 200, false), next);
+                    next += gap;
+                }
+            }
+        }
+        steps
+    }
+
+    #[test]
+    fn a_spinner_in_a_corner_does_not_keep_the_rest_coarse() {
+        let steps = run_small_changes(true, Duration::from_millis(20));
+        assert_eq!(steps.get(..3), Some(STEPS.as_slice()), "{steps:?}");
+    }
+
+    #[test]
+    fn small_changes_without_end_are_sharpened_once_a_second() {
+        let steps = run_small_changes(false, Duration::from_millis(100));
+        assert!((4..=5).contains(&steps.len()), "{steps:?}");
+        assert!(steps.iter().all(|it| *it == 14), "{steps:?}");
     }
 
     #[test]

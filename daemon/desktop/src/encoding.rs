@@ -9,14 +9,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use rustix::event::{EventfdFlags, eventfd};
-use sandbox_hw::{Config, EncodeError, Encoder, I420, Kind, Quality, Rect, Request};
+use sandbox_hw::{EncodeError, Encoder, I420, Kind, Quality, Rect, Request};
 use sandbox_protocol::{Bitrate, Micros, Size};
 
 use crate::clock;
 use crate::framebuffer::{Framebuffer, PIXEL_BYTES};
 
-/// Opens the encoder that the plan names.
-pub(crate) type Open = Box<dyn Fn(Config) -> Result<Box<dyn Encoder>, EncodeError> + Send>;
+/// Sides of the pieces in which changes are looked for: a damaged window in which a letter
+/// changed is not encoded whole. Rows as high as H.264's blocks, columns as wide as one memory
+/// comparison is quick.
+const PIECE_ROWS: u16 = 16;
+const PIECE_COLUMNS: u16 = 64;
+const PIECE_BYTES: usize = PIECE_COLUMNS as usize * PIXEL_BYTES;
 
 /// One frame to be made.
 #[derive(Debug)]
@@ -77,7 +81,6 @@ struct Shared {
 
 #[derive(Debug)]
 enum Slot {
-    Opening,
     Idle,
     Given(Box<Job>),
     Working,
@@ -86,36 +89,26 @@ enum Slot {
 }
 
 impl Encoding {
-    /// Starts the thread and lets it open the encoder.
-    pub(crate) fn start(framebuffer: Framebuffer, open: Open, config: Config) -> io::Result<Self> {
+    /// Starts the thread.
+    pub(crate) fn start(
+        framebuffer: Framebuffer,
+        encoder: Box<dyn Encoder>,
+        bitrate: Bitrate,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            slot: Mutex::new(Slot::Opening),
+            slot: Mutex::new(Slot::Idle),
             changed: Condvar::new(),
             done: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         });
         let of_thread = Arc::clone(&shared);
+        let picture = Picture::new(framebuffer, encoder, bitrate);
         let thread = Builder::new()
             .name("encoder".to_owned())
-            .spawn(move || work(&of_thread, framebuffer, open, config))?;
+            .spawn(move || work(&of_thread, picture))?;
         Ok(Self {
             shared,
             thread: Some(thread),
         })
-    }
-
-    /// Waits until the encoder is open.
-    pub(crate) fn wait_until_open(&self) -> Result<(), EncodeError> {
-        let slot = self.shared.lock();
-        let is_opening = |slot: &mut Slot| matches!(slot, Slot::Opening);
-        let mut slot = self
-            .shared
-            .changed
-            .wait_while(slot, is_opening)
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Slot::Done(Err(error)) = std::mem::replace(&mut *slot, Slot::Idle) {
-            return Err(error);
-        }
-        Ok(())
     }
 
     /// Gives the thread a frame to make.
@@ -171,16 +164,14 @@ impl Shared {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a result into the slot; `false` when the worker ends.
-    fn put(&self, result: Slot) -> bool {
+    /// Reports a job; `false` when the worker ends.
+    fn report(&self, result: Result<Done, EncodeError>) -> bool {
         let mut slot = self.lock();
         if matches!(*slot, Slot::Ending) {
             return false;
         }
-        let is_job = matches!(*slot, Slot::Working);
-        *slot = result;
-        self.changed.notify_one();
-        if is_job && let Err(error) = rustix::io::write(&self.done, &1_u64.to_ne_bytes()) {
+        *slot = Slot::Done(result);
+        if let Err(error) = rustix::io::write(&self.done, &1_u64.to_ne_bytes()) {
             tracing::error!(%error, "cannot report a frame");
         }
         true
@@ -196,7 +187,7 @@ impl Shared {
                     *slot = Slot::Ending;
                     return None;
                 }
-                other @ (Slot::Opening | Slot::Idle | Slot::Working | Slot::Done(_)) => {
+                other @ (Slot::Idle | Slot::Working | Slot::Done(_)) => {
                     *slot = other;
                     slot
                 }
@@ -209,20 +200,10 @@ impl Shared {
     }
 }
 
-fn work(shared: &Shared, framebuffer: Framebuffer, open: Open, config: Config) {
-    let mut picture = match Picture::open(framebuffer, open, config) {
-        Ok(picture) => {
-            shared.put(Slot::Idle);
-            picture
-        }
-        Err(error) => {
-            shared.put(Slot::Done(Err(error)));
-            return;
-        }
-    };
+fn work(shared: &Shared, mut picture: Picture) {
     while let Some(mut job) = shared.next() {
-        let result = picture.make(&mut job).map(|encoded| Done { job, encoded });
-        if !shared.put(Slot::Done(result)) {
+        let encoded = picture.make(&mut job);
+        if !shared.report(encoded.map(|encoded| Done { job, encoded })) {
             return;
         }
     }
@@ -231,55 +212,54 @@ fn work(shared: &Shared, framebuffer: Framebuffer, open: Open, config: Config) {
 /// The screen as it was last copied, and the encoder that has seen it.
 struct Picture {
     framebuffer: Framebuffer,
-    /// BGRX rows of the present size without gaps.
+    size: Size,
+    /// BGRX rows of `size` without gaps.
     shadow: Vec<u8>,
     row: Vec<u8>,
     changed: Vec<Rect>,
     frame: I420,
     encoder: Box<dyn Encoder>,
-    config: Config,
-    open: Open,
+    bitrate: Bitrate,
     pts: u64,
 }
 
 impl Picture {
-    fn open(framebuffer: Framebuffer, open: Open, config: Config) -> Result<Self, EncodeError> {
+    fn new(framebuffer: Framebuffer, encoder: Box<dyn Encoder>, bitrate: Bitrate) -> Self {
         let row_bytes = usize::from(framebuffer.screen().width) * PIXEL_BYTES;
-        Ok(Self {
+        let size = encoder.size();
+        Self {
             framebuffer,
-            shadow: shadow(config.size),
+            size,
+            shadow: shadow(size),
             row: vec![0; row_bytes],
             changed: Vec::new(),
-            frame: I420::new(config.size),
-            encoder: open(config)?,
-            config,
-            open,
+            frame: I420::new(size),
+            encoder,
+            bitrate,
             pts: 0,
-        })
+        }
     }
 
     fn make(&mut self, job: &mut Job) -> Result<Option<Encoded>, EncodeError> {
-        if job.size != self.config.size {
+        if job.size != self.size {
             self.resize(job)?;
         }
-        if job.bitrate != self.config.bitrate {
+        if job.bitrate != self.bitrate {
             if let Err(error) = self.encoder.set_bitrate(job.bitrate) {
                 tracing::warn!(%error, "the encoder keeps its bitrate");
             }
-            self.config.bitrate = job.bitrate;
+            self.bitrate = job.bitrate;
         }
         let captured = clock::micros();
         self.copy_changed(&job.rects);
         if !job.rects.is_empty() && self.changed.is_empty() && job.kind == Kind::Auto {
             return Ok(None);
         }
-        let size = self.config.size;
-        let stride = usize::from(size.width) * PIXEL_BYTES;
+        let stride = usize::from(self.size.width) * PIXEL_BYTES;
         self.frame.update(&self.shadow, stride, &self.changed);
         let (is_keyframe, qp) = match self.encode(job) {
             Err(error) => {
-                tracing::error!(%error, "the encoder is opened again");
-                self.encoder = (self.open)(self.config)?;
+                tracing::error!(%error, "the frame is tried again as a key frame");
                 self.encode(job)?
             }
             Ok(encoded) => encoded,
@@ -307,7 +287,7 @@ impl Picture {
 
     fn resize(&mut self, job: &mut Job) -> Result<(), EncodeError> {
         self.encoder.resize(job.size)?;
-        self.config.size = job.size;
+        self.size = job.size;
         self.shadow = shadow(job.size);
         self.frame = I420::new(job.size);
         job.kind = Kind::Keyframe;
@@ -320,43 +300,57 @@ impl Picture {
     /// programs repaint what was there before.
     fn copy_changed(&mut self, rects: &[Rect]) {
         self.changed.clear();
-        let size = self.config.size;
         for rect in rects {
-            let right = rect.x.saturating_add(rect.width).min(size.width);
-            let bottom = rect.y.saturating_add(rect.height).min(size.height);
-            let mut changed = None;
-            for y in rect.y..bottom {
-                if self.copy_row(rect.x, right, y) {
-                    let (first, _) = changed.unwrap_or((y, y));
-                    changed = Some((first, y));
-                }
+            let bottom = rect.y.saturating_add(rect.height).min(self.size.height);
+            let mut top = rect.y;
+            while top < bottom {
+                let end = (top / PIECE_ROWS + 1) * PIECE_ROWS;
+                self.copy_band(rect, top, end.min(bottom));
+                top = end;
             }
-            self.changed.extend(changed.map(|(first, last)| Rect {
-                x: rect.x,
-                y: first,
-                width: right - rect.x,
-                height: last - first + 1,
-            }));
         }
     }
 
-    /// Whether the pixels `left .. right` of row `y` are others than before.
-    fn copy_row(&mut self, left: u16, right: u16, y: u16) -> bool {
-        let bytes = usize::from(right.saturating_sub(left)) * PIXEL_BYTES;
-        let at = (usize::from(y) * usize::from(self.config.size.width) + usize::from(left))
-            * PIXEL_BYTES;
-        let (Some(row), Some(before)) = (
-            self.row.get_mut(..bytes),
-            self.shadow.get_mut(at..at + bytes),
-        ) else {
-            return false;
-        };
-        self.framebuffer.copy_row(left, y, row);
-        let is_changed = *row != *before;
-        if is_changed {
-            before.copy_from_slice(row);
+    /// Copies the rows `top .. bottom` of `rect`; what changed there is one rectangle.
+    fn copy_band(&mut self, rect: &Rect, top: u16, bottom: u16) {
+        let right = rect.x.saturating_add(rect.width).min(self.size.width);
+        let mut columns: Option<(u16, u16)> = None;
+        for y in top..bottom {
+            if let Some((from, to)) = self.copy_row(rect.x, right, y) {
+                let (left, right) = columns.unwrap_or((from, to));
+                columns = Some((left.min(from), right.max(to)));
+            }
         }
-        is_changed
+        self.changed.extend(columns.map(|(from, to)| Rect {
+            x: from,
+            y: top,
+            width: to - from,
+            height: bottom - top,
+        }));
+    }
+
+    /// Copies the pixels `left .. right` of row `y`; returns from where to where they are others
+    /// than before, to the piece.
+    fn copy_row(&mut self, left: u16, right: u16, y: u16) -> Option<(u16, u16)> {
+        let bytes = usize::from(right.saturating_sub(left)) * PIXEL_BYTES;
+        let at = (usize::from(y) * usize::from(self.size.width) + usize::from(left)) * PIXEL_BYTES;
+        let row = self.row.get_mut(..bytes)?;
+        let before = self.shadow.get_mut(at..at + bytes)?;
+        self.framebuffer.copy_row(left, y, row);
+        let mut pieces = row.chunks(PIECE_BYTES).zip(before.chunks(PIECE_BYTES));
+        let is_changed = |(row, before): (&[u8], &[u8])| row != before;
+        let first = pieces.position(is_changed)?;
+        // Exact-size iterators count from the back too.
+        let last = row
+            .chunks(PIECE_BYTES)
+            .zip(before.chunks(PIECE_BYTES))
+            .rposition(is_changed)?;
+        before.copy_from_slice(row);
+        let column = |piece: usize| {
+            let offset = u16::try_from(piece).unwrap_or(u16::MAX);
+            left.saturating_add(offset.saturating_mul(PIECE_COLUMNS))
+        };
+        Some((column(first), column(last + 1).min(right)))
     }
 }
 

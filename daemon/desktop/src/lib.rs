@@ -21,14 +21,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::RecvFlags;
-use sandbox_hw::{Config, EncodeError};
+use sandbox_hw::{Config, EncodeError, Encoder};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::local::worker::{FromWarden, ToWarden, VERSION, WorkerPlan};
 use tracing_subscriber::EnvFilter;
 
 use crate::display::Display;
-use crate::encoding::{Encoding, Open};
+use crate::encoding::Encoding;
 use crate::error::WorkerError;
 use crate::framebuffer::Framebuffer;
 use crate::link::{Inbox, Received, send_message};
@@ -84,20 +84,21 @@ fn serve(
         bitrate: BITRATE_AT_START,
         threads: plan.encoder_threads.max(1),
     };
-    let (encoder_name, open) = opener(plan.codec.clone(), config)?;
+    let encoder = open_encoder(&plan.codec, config)?;
     let framebuffer = Framebuffer::map(&memfd, &plan)?;
     drop(memfd);
+    let encoder_name = encoder.name();
     let weaker = seal().map_err(WorkerError::Seal)?;
-    let encoding = Encoding::start(framebuffer, open, config).map_err(WorkerError::Thread)?;
+    let encoding =
+        Encoding::start(framebuffer, encoder, BITRATE_AT_START).map_err(WorkerError::Thread)?;
     let mut display = Display::open(main, spare, plan.cookie)?;
     display.resize(size)?;
-    encoding.wait_until_open()?;
     let worker = Worker::new(Parts {
         warden_inbox: inbox,
         display,
         encoding,
         encoder_name,
-        bitrate: config.bitrate,
+        bitrate: BITRATE_AT_START,
         fps_max: plan.fps_max,
         size_max: plan.screen_size,
         warden,
@@ -145,23 +146,13 @@ fn check(plan: WorkerPlan) -> Result<WorkerPlan, WorkerError> {
     Ok(plan)
 }
 
-/// Loads the encoder's library, so that later opens need no file. The encoder that holds it has
-/// no thread: one made before the seal would not be under all of it.
-fn opener(codec: String, config: Config) -> Result<(&'static str, Open), EncodeError> {
-    let holder = sandbox_hw::open(
-        &codec,
-        Config {
-            size: DESKTOP_SIZE_MIN,
-            threads: 1,
-            ..config
-        },
-    )?;
-    let name = holder.name();
-    let open = move |config| {
-        let _is_loaded = &holder;
-        sandbox_hw::open(&codec, config)
-    };
-    Ok((name, Box::new(open)))
+/// Opens the encoder, so that later it needs no file, and lets it go idle: threads that were made
+/// before the seal would not be under all of it.
+fn open_encoder(codec: &str, config: Config) -> Result<Box<dyn Encoder>, EncodeError> {
+    let mut encoder = sandbox_hw::open(codec, config)?;
+    // What it holds for one size ends with that size, its threads included.
+    encoder.resize(config.size)?;
+    Ok(encoder)
 }
 
 fn start_log(filter: &str) {

@@ -1,4 +1,10 @@
 //! The warden: makes, limits and destroys jails.
+//!
+//! [`warden::run`] is the server's root process. `plan` says what each jail shall look like,
+//! `jail` applies a plan irrevocably, `sys` holds the calls that no library wraps. In a jail's
+//! process the order is: own cgroup with its limits, namespaces, ids, root, pivot, resource
+//! limits, capabilities, `no_new_privs`, Landlock, seccomp, program; each step goes through
+//! [`Sys`], so that a test can take one away and see the session refused by that layer's name.
 
 mod account;
 mod cgroup;

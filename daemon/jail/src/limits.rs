@@ -53,7 +53,7 @@ pub(crate) const LOG_LINES_PER_SECOND: u32 = 50;
 /// Bytes of one logged line; the rest is cut.
 pub(crate) const LOG_LINE_BYTES: usize = 500;
 
-/// Processes of the display jail: init, Xvfb, and twice `sh` with `xkbcomp` (REVIEW: 16).
+/// Processes of the display jail: init, Xvfb, and twice `sh` with `xkbcomp`.
 pub(crate) const DISPLAY_PIDS: u64 = 16;
 
 /// Processes and threads of the worker jail: init, worker, encoder threads.

@@ -1,15 +1,15 @@
 //! The x264 backend: which settings suit a desktop, and what a request means to x264.
-//!
-//! Rate control is "quality first": every frame starts at [`QP_TARGET`], and x264's VBV makes it
-//! coarser where it would not fit one frame's share of the link.
 
+mod rate;
 mod sys;
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use sandbox_protocol::{Bitrate, Size};
 
+use self::rate::{KEYFRAME_SHARE, Rate, fixed};
 use self::sys::{Api, Handle, Order, Params};
 use crate::I420;
 use crate::encoder::{
@@ -19,31 +19,16 @@ use crate::encoder::{
 /// The encoder's name, as in `VIDEO_CODEC`.
 pub(crate) const NAME: &str = "libx264";
 
-/// Quantiser while the link has room: text is readable and a full screen still codes in 25 ms.
-const QP_TARGET: u8 = 20;
-
-/// Frames' worth of the link that a keyframe may take; at 1080p of text one frame's worth of
-/// 20 Mbit/s means QP 41, four mean 30.
-const KEYFRAME_SHARE: u64 = 4;
-
 /// Frames the decoder keeps, so that a lost one can be referred around. Level 4 allows four at
 /// 1920×1080; each costs 4 MB there.
 const FRAMES_KEPT: usize = 4;
-
-/// x264 stops within half a step above its limit and rounds to the nearest quantiser: this much
-/// below the wanted one both ends round to it.
-const FIXED_BELOW: f64 = 0.4;
-
-/// x264 wants at least 1 kbit in a frame's share, and 32-bit bits per second.
-const KBPS_MIN: u64 = 256;
-const KBPS_MAX: u64 = 1_000_000;
 
 /// Smallest side: one macroblock.
 const SIDE_MIN: u16 = 16;
 
 /// ITU-T H.264, table A-1: level, macroblocks per second, per frame, and in the decoder's buffer.
 /// The bitrate is left out: what the link carries changes, and a decoder may refuse a level.
-const LEVELS: [(&str, u32, u32, u32); 8] = [
+const LEVELS: [(&str, u32, u32, u32); 7] = [
     ("3", 40_500, 1_620, 8_100),
     ("3.1", 108_000, 3_600, 18_000),
     ("3.2", 216_000, 5_120, 20_480),
@@ -51,79 +36,49 @@ const LEVELS: [(&str, u32, u32, u32); 8] = [
     ("4.2", 522_240, 8_704, 34_816),
     ("5", 589_824, 22_080, 110_400),
     ("5.1", 983_040, 36_864, 184_320),
-    ("5.2", 2_073_600, 36_864, 184_320),
 ];
+
+/// The level above all of [`LEVELS`]: 3840×2160 at 60 frames per second.
+const LEVEL_MAX: &str = "5.2";
 
 /// x264 behind [`Encoder`].
 #[derive(Debug)]
 pub(crate) struct X264 {
     api: Arc<Api>,
     config: Config,
-    handle: Handle,
-    /// Room for the handle's parameters.
+    /// Without one the next access unit opens one, and is a keyframe.
+    stream: Option<Stream>,
+    /// Room for x264's parameters.
     params: Params,
-    /// What the handle was last told about rates.
-    rate: Rate,
-    next: Next,
-    kept: Kept,
     pts_last: Option<u64>,
 }
 
-/// What the next access unit is.
+/// An open handle, from one keyframe to the next. A keyframe is always the first of a handle: only
+/// there x264 forgets the quantisers of the frames before, and lets it take more than one share.
+#[derive(Debug)]
+struct Stream {
+    handle: Handle,
+    /// What the handle was last told.
+    rate: Rate,
+    kept: Kept,
+    /// The frame that was coded last, unless this x264 takes no hints.
+    seen: Seen,
+    /// Room for a hint for each block.
+    hints: Vec<u8>,
+    /// x264 failed on a frame.
+    is_spent: bool,
+}
+
+/// Which blocks x264 may pass over without a look: those that are as in the frame coded last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// The first of a handle: a keyframe.
-    First,
-    /// Refers to others.
-    Following,
-    /// No intact frame is left to refer to.
-    MustBeKeyframe,
-}
-
-/// x264's rate control settings. With quantiser compression off, CRF is the quantiser itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rate {
-    crf: f64,
-    crf_max: f64,
-    kbps: u64,
-    frame_kbit: u64,
-}
-
-impl Rate {
-    fn new(config: &Config, quality: Quality, frames: u64) -> Self {
-        let kbps = config.bitrate.as_kbps().clamp(KBPS_MIN, KBPS_MAX);
-        // No larger than x264's own quotient: then it plans each frame for itself, and a frame
-        // that was cheap leaves nothing for the next to be late with.
-        let frame_kbit = (kbps * frames / u64::from(config.fps_max.max(1))).max(1);
-        let (crf, crf_max) = match quality {
-            // The upper end is out of reach: VBV alone decides.
-            Quality::Target => (f64::from(QP_TARGET), 99.0),
-            Quality::Fixed(qp) => {
-                let below = f64::from(fixed(qp)) - FIXED_BELOW;
-                (below, below + 0.01)
-            }
-        };
-        Self {
-            crf,
-            crf_max,
-            kbps,
-            frame_kbit,
-        }
-    }
-
-    fn settings(&self) -> [(&'static str, String); 4] {
-        [
-            ("crf", self.crf.to_string()),
-            ("crf-max", self.crf_max.to_string()),
-            ("vbv-maxrate", self.kbps.to_string()),
-            ("vbv-bufsize", self.frame_kbit.to_string()),
-        ]
-    }
-}
-
-/// A quantiser that 8-bit H.264 has and that is not lossless, which Baseline lacks.
-fn fixed(qp: u8) -> u8 {
-    qp.clamp(1, 51)
+enum Seen {
+    /// Its layout is not known to take hints.
+    Unsupported,
+    Nothing,
+    Frame {
+        id: u64,
+        version: u64,
+    },
 }
 
 /// The frames that encoder and decoder both keep, oldest first.
@@ -137,10 +92,7 @@ enum Intact {
 }
 
 impl Kept {
-    fn push(&mut self, pts: u64, is_keyframe: bool) {
-        if is_keyframe {
-            self.0.clear();
-        }
+    fn push(&mut self, pts: u64) {
         if self.0.len() == FRAMES_KEPT {
             self.0.pop_front();
         }
@@ -163,7 +115,7 @@ impl Kept {
 
 /// What library there is, in words.
 pub(crate) fn version() -> Result<String, EncodeError> {
-    let api = load()?;
+    let api = load(&sys::BUILDS)?;
     preset(&api)?;
     Ok(format!("x264 build {}", api.build()))
 }
@@ -171,64 +123,119 @@ pub(crate) fn version() -> Result<String, EncodeError> {
 impl X264 {
     /// Loads the library and opens an encoder.
     pub(crate) fn open(config: Config) -> Result<Self, EncodeError> {
-        let api = load()?;
+        let api = load(&sys::BUILDS)?;
         check_size(config.size)?;
-        let rate = Rate::new(&config, Quality::Target, KEYFRAME_SHARE);
-        let mut params = preset(&api)?;
-        let handle = open_handle(&api, &mut params, &config, rate)?;
-        tracing::debug!(build = api.build(), size = %config.size, threads = config.threads, "x264");
-        Ok(Self {
+        let mut encoder = Self {
+            params: preset(&api)?,
             api,
             config,
-            handle,
-            params,
-            rate,
-            next: Next::First,
-            kept: Kept::default(),
+            stream: None,
             pts_last: None,
+        };
+        let rate = Rate::new(&config, Quality::Target, KEYFRAME_SHARE);
+        encoder.stream = Some(encoder.open_stream(rate)?);
+        tracing::debug!(
+            build = encoder.api.build(),
+            size = %config.size,
+            threads = config.threads,
+            "x264 is open"
+        );
+        Ok(encoder)
+    }
+
+    fn open_stream(&mut self, rate: Rate) -> Result<Stream, EncodeError> {
+        self.params = preset(&self.api)?;
+        self.params.set_size(self.config.size);
+        self.set(&settings(&self.config))?;
+        self.set(&rate.settings())?;
+        if !self.params.apply_profile(&self.api, c"baseline") {
+            return Err(refused("profile", "baseline".to_owned()));
+        }
+        let seen = if self.params.enable_hints() {
+            Seen::Nothing
+        } else {
+            Seen::Unsupported
+        };
+        let Some(handle) = Handle::open(&self.api, &mut self.params) else {
+            return Err(refused("parameters", format!("{:?}", self.config)));
+        };
+        Ok(Stream {
+            handle,
+            rate,
+            kept: Kept::default(),
+            seen,
+            hints: Vec::new(),
+            is_spent: false,
         })
     }
 
-    /// A keyframe is the first of a new handle: only there x264 forgets the quantisers of the
-    /// frames before, and lets it take more than one frame's share of the link.
-    fn restart(&mut self, config: Config, rate: Rate) -> Result<(), EncodeError> {
-        self.params = preset(&self.api)?;
-        self.handle = open_handle(&self.api, &mut self.params, &config, rate)?;
-        self.config = config;
-        self.rate = rate;
-        self.next = Next::First;
-        Ok(())
+    /// The stream, where it can code the requested frame: told the right rate, or opened afresh.
+    fn prepare(&mut self, request: Request) -> Result<&mut Stream, EncodeError> {
+        let following = Rate::new(&self.config, request.quality, 1);
+        let first = Rate::new(&self.config, request.quality, KEYFRAME_SHARE);
+        let stream = match self.stream.take() {
+            Some(stream) if stream.goes_on(request.kind) => {
+                if stream.rate == following {
+                    stream
+                } else {
+                    self.reconfigure(stream, following)?
+                }
+            }
+            Some(stream) if stream.is_fresh() && stream.rate == first => stream,
+            // The former handle is closed before another is opened: one is 40 MB at 1080p.
+            Some(_) | None => self.open_stream(first)?,
+        };
+        Ok(self.stream.insert(stream))
     }
 
-    fn apply(&mut self, rate: Rate) -> Result<(), EncodeError> {
-        self.handle.read_params(&mut self.params);
-        set(&self.api, &mut self.params, &rate.settings())?;
-        if !self.handle.reconfigure(&mut self.params) {
+    fn reconfigure(&mut self, mut stream: Stream, rate: Rate) -> Result<Stream, EncodeError> {
+        stream.handle.read_params(&mut self.params);
+        self.set(&rate.settings())?;
+        if !stream.handle.reconfigure(&mut self.params) {
             return Err(refused("rate", format!("{rate:?}")));
         }
-        self.rate = rate;
-        Ok(())
+        Ok(Stream { rate, ..stream })
     }
 
-    /// Brings the handle to where it can code the requested frame.
-    fn prepare(&mut self, request: Request) -> Result<(), EncodeError> {
-        let is_keyframe_wanted = match self.next {
-            Next::First => false,
-            Next::Following => request.kind == Kind::Keyframe,
-            Next::MustBeKeyframe => true,
-        };
-        if is_keyframe_wanted || self.next == Next::First {
-            let rate = Rate::new(&self.config, request.quality, KEYFRAME_SHARE);
-            if is_keyframe_wanted || rate != self.rate {
-                self.restart(self.config, rate)?;
+    fn set(&mut self, settings: &[(&'static str, String)]) -> Result<(), EncodeError> {
+        settings.iter().try_for_each(|(name, value)| {
+            if self.params.parse(&self.api, name, value) {
+                Ok(())
+            } else {
+                Err(refused(name, value.clone()))
             }
-            return Ok(());
-        }
-        let rate = Rate::new(&self.config, request.quality, 1);
-        if rate != self.rate {
-            self.apply(rate)?;
-        }
-        Ok(())
+        })
+    }
+}
+
+impl Stream {
+    /// Nothing was coded with this handle.
+    fn is_fresh(&self) -> bool {
+        self.kept.0.is_empty() && !self.is_spent
+    }
+
+    /// The next frame may refer to those before.
+    fn goes_on(&self, kind: Kind) -> bool {
+        !self.kept.0.is_empty() && !self.is_spent && kind == Kind::Auto
+    }
+
+    /// Writes down which blocks of `frame` are as they were in the last one; `false` where that is
+    /// not known.
+    fn hint(&mut self, frame: &I420) -> bool {
+        let (id, version) = frame.version();
+        let before = match self.seen {
+            Seen::Unsupported => return false,
+            Seen::Nothing => None,
+            Seen::Frame { id: before, .. } if before != id => None,
+            Seen::Frame { version, .. } => Some(version),
+        };
+        self.seen = Seen::Frame { id, version };
+        let Some(before) = before else { return false };
+        self.hints.clear();
+        let hints = frame.unchanged_since(before);
+        self.hints
+            .extend(hints.map(|it| u8::from(it) * sys::UNCHANGED));
+        true
     }
 }
 
@@ -262,26 +269,27 @@ impl Encoder for X264 {
                 encoder: self.config.size,
             });
         }
-        self.prepare(request)?;
+        self.pts_last = Some(request.pts);
+        let stream = self.prepare(request)?;
+        let is_hinted = stream.hint(frame);
         let order = Order {
             pts: signed(request.pts),
-            is_idr: self.next == Next::First,
+            is_idr: stream.is_fresh(),
             qp: match request.quality {
                 Quality::Target => None,
                 Quality::Fixed(qp) => Some(fixed(qp)),
             },
+            unchanged: is_hinted.then_some(stream.hints.as_slice()),
         };
-        self.pts_last = Some(request.pts);
-        let coded = self
-            .handle
-            .encode(frame, order)
-            .map_err(|code| EncodeError::Encode {
-                encoder: NAME,
-                pts: request.pts,
-                code,
-            })?;
-        self.next = Next::Following;
-        self.kept.push(request.pts, coded.is_keyframe);
+        stream.is_spent = true;
+        let coded = stream.handle.encode(frame, order);
+        let coded = coded.map_err(|code| EncodeError::Encode {
+            encoder: NAME,
+            pts: request.pts,
+            code,
+        })?;
+        stream.is_spent = false;
+        stream.kept.push(request.pts);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -303,36 +311,35 @@ impl Encoder for X264 {
 
     fn resize(&mut self, size: Size) -> Result<(), EncodeError> {
         check_size(size)?;
-        let config = Config {
-            size,
-            ..self.config
-        };
-        self.restart(config, Rate::new(&config, Quality::Target, KEYFRAME_SHARE))
+        self.config.size = size;
+        self.stream = None;
+        Ok(())
     }
 
     fn invalidate(&mut self, pts: u64) -> Invalidation {
-        let outcome = match self.next {
-            Next::First | Next::MustBeKeyframe => Invalidation::NeedsKeyframe,
-            Next::Following => self.kept.lose_from(pts),
-        };
-        let outcome = match outcome {
-            Invalidation::Avoided if self.handle.invalidate(signed(pts)) => Invalidation::Avoided,
-            Invalidation::Avoided | Invalidation::NeedsKeyframe => Invalidation::NeedsKeyframe,
-        };
-        if outcome == Invalidation::NeedsKeyframe && self.next == Next::Following {
-            self.next = Next::MustBeKeyframe;
+        let is_avoided = self.stream.as_mut().is_some_and(|stream| {
+            stream.kept.lose_from(pts) == Invalidation::Avoided
+                && stream.handle.invalidate(signed(pts))
+        });
+        if is_avoided {
+            Invalidation::Avoided
+        } else {
+            self.stream = None;
+            Invalidation::NeedsKeyframe
         }
-        outcome
     }
 }
 
-/// The newest library whose layout is known.
-fn load() -> Result<Arc<Api>, EncodeError> {
+/// The first of `builds` that is installed.
+fn load(builds: &[u16]) -> Result<Arc<Api>, EncodeError> {
     let mut tried = Vec::new();
-    for build in sys::BUILDS {
-        match Api::load(build) {
+    for build in builds {
+        match Api::load(*build) {
             Ok(api) => return Ok(Arc::new(api)),
-            Err(error) => tried.push(error.to_string()),
+            Err(error) => tried.push(match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }),
         }
     }
     Err(missing(format!("tried {}", tried.join("; "))))
@@ -347,32 +354,17 @@ fn preset(api: &Api) -> Result<Params, EncodeError> {
     })
 }
 
-/// Opens a handle with `params`, which hold the preset.
-fn open_handle(
-    api: &Arc<Api>,
-    params: &mut Params,
-    config: &Config,
-    rate: Rate,
-) -> Result<Handle, EncodeError> {
-    params.set_size(config.size);
-    set(api, params, &settings(config))?;
-    set(api, params, &rate.settings())?;
-    if !params.apply_profile(api, c"baseline") {
-        return Err(refused("profile", "baseline".to_owned()));
-    }
-    Handle::open(api, params).ok_or_else(|| refused("parameters", format!("{config:?}")))
-}
-
 /// The lowest level that holds such frames; the highest where none does.
 fn level(size: Size, fps: u16) -> &'static str {
     let blocks = u32::from(size.width.div_ceil(16)) * u32::from(size.height.div_ceil(16));
     let kept = u32::try_from(FRAMES_KEPT).expect("a few frames");
-    let fits = LEVELS.iter().find(|(_, per_second, per_frame, buffer)| {
+    let mut levels = LEVELS.iter();
+    let fits = levels.find(|(_, per_second, per_frame, buffer)| {
         blocks.saturating_mul(fps.into()) <= *per_second
             && blocks <= *per_frame
             && blocks * kept <= *buffer
     });
-    fits.unwrap_or(&LEVELS[LEVELS.len() - 1]).0
+    fits.map_or(LEVEL_MAX, |(level, ..)| level)
 }
 
 fn settings(config: &Config) -> [(&'static str, String); 22] {
@@ -405,20 +397,6 @@ fn settings(config: &Config) -> [(&'static str, String); 22] {
         ("transfer", text("bt709")),
         ("fullrange", text("off")),
     ]
-}
-
-fn set(
-    api: &Api,
-    params: &mut Params,
-    settings: &[(&'static str, String)],
-) -> Result<(), EncodeError> {
-    settings.iter().try_for_each(|(name, value)| {
-        if params.parse(api, name, value) {
-            Ok(())
-        } else {
-            Err(refused(name, value.clone()))
-        }
-    })
 }
 
 fn check_size(size: Size) -> Result<(), EncodeError> {
@@ -478,13 +456,34 @@ mod tests {
     #[test]
     fn a_lost_frame_takes_all_later_ones_with_it() {
         let mut kept = Kept::default();
+        assert_eq!(kept.lose_from(1), Invalidation::NeedsKeyframe);
         for pts in 1..=6 {
-            kept.push(pts, pts == 1);
+            kept.push(pts);
         }
+        assert_eq!(kept.lose_from(7), Invalidation::Avoided);
         assert_eq!(kept.lose_from(4), Invalidation::Avoided);
-        assert_eq!(kept.lose_from(3), Invalidation::NeedsKeyframe);
-        kept.push(7, true);
-        assert_eq!(kept.lose_from(8), Invalidation::Avoided);
+        // Frame 7 shifts out frame 3, the last intact one.
+        kept.push(7);
         assert_eq!(kept.lose_from(7), Invalidation::NeedsKeyframe);
+    }
+
+    #[test]
+    fn without_a_known_library_the_error_says_what_to_install() {
+        let error = load(&[1, 2]).unwrap_err();
+        assert!(matches!(
+            error,
+            EncodeError::Missing {
+                layer: "libx264",
+                ..
+            }
+        ));
+        let text = error.to_string();
+        for part in [
+            "libx264.so.1:",
+            "libx264.so.2:",
+            "apt-get install libx264-164",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

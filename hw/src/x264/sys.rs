@@ -1,8 +1,8 @@
 //! libx264 as it is met at run time: its symbols, its memory layouts, its calls. Decides nothing.
 //!
-//! The crate is built without x264's header, so the layouts are written down here. They were
-//! compared with the headers of builds 163, 164 and 165, which agree in every field named below;
-//! [`Params::preset`] checks defaults at these places before anything relies on them.
+//! The crate is built without x264's header, so the layouts are written down here. The headers of
+//! builds 163 and 164 (compiled) and 165 (read) agree in every field named below; build 164 was
+//! run. [`Params::preset`] checks defaults at these places before anything relies on them.
 #![allow(
     unsafe_code,
     reason = "calls a C library through pointers that are looked up at run time"
@@ -29,6 +29,9 @@ const CSP_I420: i32 = 2;
 /// `X264_TYPE_AUTO` and `X264_TYPE_IDR`.
 const TYPE_AUTO: i32 = 0;
 const TYPE_IDR: i32 = 1;
+
+/// `X264_MBINFO_CONSTANT`.
+pub(super) const UNCHANGED: u8 = 1;
 
 /// Bytes for the parameters: 1,024 are used, the rest is for what a distribution may have added.
 const PARAMS_BYTES: usize = 8 << 10;
@@ -127,6 +130,9 @@ impl Params {
     const HEIGHT: usize = 32;
     const CSP: usize = 36;
     const BIT_DEPTH: usize = 40;
+    const MB_INFO: usize = 628;
+    /// `i_luma_deadzone[0]` and `[1]`, two fields further on.
+    const DEAD_ZONES: [usize; 2] = [636, 640];
 
     /// The parameters of a preset and tune, once the sentinels are where they should be.
     pub(super) fn preset(api: &Api, preset: &CStr, tune: &CStr) -> Result<Self, UnknownLayout> {
@@ -174,6 +180,17 @@ impl Params {
     pub(super) fn set_size(&mut self, size: Size) {
         self.set_word(Self::WIDTH, size.width.into());
         self.set_word(Self::HEIGHT, size.height.into());
+    }
+
+    /// Lets [`Order::unchanged`] be given, which has no name either; `false` when its neighbours
+    /// do not have their defaults, and nothing was set.
+    pub(super) fn enable_hints(&mut self) -> bool {
+        let is_known = self.word(Self::MB_INFO) == 0
+            && Self::DEAD_ZONES.map(|offset| self.word(offset)) == [21, 11];
+        if is_known {
+            self.set_word(Self::MB_INFO, 1);
+        }
+        is_known
     }
 
     fn pointer(&mut self) -> *mut c_void {
@@ -233,7 +250,8 @@ struct Picture {
     strides: [i32; 4],
     plane: [*const u8; 4],
     quant_offsets: [*const c_void; 2],
-    mb_info: [*const c_void; 2],
+    mb_info: *const u8,
+    mb_info_free: *const c_void,
     ssim: f64,
     psnr_average: f64,
     psnr: [f64; 3],
@@ -246,6 +264,7 @@ const _: () = assert!(offset_of!(Nal, payload) == 24);
 const _: () = assert!(offset_of!(Picture, is_keyframe) == 12);
 const _: () = assert!(offset_of!(Picture, csp) == 40);
 const _: () = assert!(offset_of!(Picture, plane) == 64);
+const _: () = assert!(offset_of!(Picture, mb_info) == 112);
 const _: () = assert!(offset_of!(Picture, crf_average) == 168);
 
 impl Picture {
@@ -263,7 +282,8 @@ impl Picture {
             strides: [0; 4],
             plane: [ptr::null(); 4],
             quant_offsets: [ptr::null(); 2],
-            mb_info: [ptr::null(); 2],
+            mb_info: ptr::null(),
+            mb_info_free: ptr::null(),
             ssim: 0.0,
             psnr_average: 0.0,
             psnr: [0.0; 3],
@@ -275,13 +295,15 @@ impl Picture {
 
 /// What is asked of one call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
+pub(super) struct Order<'a> {
     /// The frame's name.
     pub(super) pts: i64,
     /// Codes the frame as IDR.
     pub(super) is_idr: bool,
     /// Starts with this quantiser.
     pub(super) qp: Option<u8>,
+    /// One byte for each block, row by row: [`UNCHANGED`] where the frame is as the last one was.
+    pub(super) unchanged: Option<&'a [u8]>,
 }
 
 /// What one call gave.
@@ -337,7 +359,11 @@ impl Handle {
 
     /// Encodes one frame of the size the encoder was opened with. An error is x264's code, or 0
     /// when it gave nothing.
-    pub(super) fn encode(&mut self, frame: &I420, order: Order) -> Result<Coded<'_>, i32> {
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer hints than blocks.
+    pub(super) fn encode(&mut self, frame: &I420, order: Order<'_>) -> Result<Coded<'_>, i32> {
         let stride = |bytes: usize| i32::try_from(bytes).expect("a stride fits 31 bits");
         let mut input = Picture {
             kind: if order.is_idr { TYPE_IDR } else { TYPE_AUTO },
@@ -355,14 +381,19 @@ impl Handle {
                 frame.red().as_ptr(),
                 ptr::null(),
             ],
+            mb_info: order.unchanged.map_or(ptr::null(), |hints| {
+                assert!(hints.len() >= frame.blocks(), "{} hints", hints.len());
+                hints.as_ptr()
+            }),
             ..Picture::empty()
         };
         let mut output = Picture::empty();
         let mut nals = ptr::null_mut();
         let mut nals_len = 0;
         // SAFETY: the encoder is open; planes and strides describe a frame of the encoder's size
-        // (the caller compared them), which x264 only reads, and only during the call; both
-        // pictures are larger than x264's.
+        // (the caller compared them) and the hints hold a byte for each of its blocks, both of
+        // which x264 only reads (mb_info_update is off), and only during the call: there is one
+        // frame of no delay. Both pictures are larger than x264's.
         let code = unsafe {
             (self.api.encode)(
                 self.encoder,

@@ -1,4 +1,8 @@
 //! Reads as much of an H.264 stream as the tests ask about (ITU-T H.264, 7.3 and E.1).
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test's own stream: a panic is a failed test"
+)]
 
 /// The NAL units of an Annex B stream, without start codes.
 pub(crate) fn nals(bytes: &[u8]) -> Vec<&[u8]> {

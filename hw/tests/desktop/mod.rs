@@ -1,7 +1,9 @@
 //! A desktop made of text, drawn from a seed: what encoders are tested and measured with.
 #![allow(
     dead_code,
-    reason = "shared by a test and an example, which use different parts"
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "shared by a test and an example, which use different parts; a panic is a failed test"
 )]
 
 use sandbox_hw::Rect;
@@ -18,14 +20,14 @@ const DARK: ([u8; 3], [u8; 3]) = ([40, 32, 28], [210, 220, 225]);
 const LIGHT: ([u8; 3], [u8; 3]) = ([250, 252, 253], [30, 25, 20]);
 
 /// A generator of chance (xorshift64*).
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

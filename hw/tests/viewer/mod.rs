@@ -1,7 +1,9 @@
 //! The far end: decodes access units and compares what it sees with the frame that was meant.
 #![allow(
     dead_code,
-    reason = "shared by a test and an example, which use different parts"
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "shared by a test and an example, which use different parts; a panic is a failed test"
 )]
 
 use openh264::decoder::{Decoder, DecoderConfig};

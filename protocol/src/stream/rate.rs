@@ -76,6 +76,8 @@ pub struct Rate {
     flight: Flight,
     bursts: Bursts,
     last_sent: Micro,
+    /// Nothing was sent for so long that the estimate has settled for it.
+    is_rested: bool,
     burst: u64,
     burst_started: Micro,
     round_trip: Option<Duration>,
@@ -105,6 +107,7 @@ impl Rate {
             flight: Flight::default(),
             bursts: Bursts::default(),
             last_sent: 0,
+            is_rested: false,
             burst: 0,
             burst_started: 0,
             round_trip: None,
@@ -145,9 +148,8 @@ impl Rate {
     /// A packet left, with its transport-wide sequence number.
     pub fn handle_sent(&mut self, now: Instant, seq: u16, bytes: usize) {
         let now = self.micros(now);
-        if now - self.last_sent > REST {
-            self.wake_from_rest(now);
-        }
+        self.rest(now);
+        self.is_rested = false;
         self.last_sent = now;
         if now - self.burst_started > BURST {
             self.burst += 1;
@@ -200,13 +202,18 @@ impl Rate {
         let now = self.micros(now);
         let patience = self.patience();
         self.flight.give_up(|_, sent| now - sent.at >= patience);
+        self.rest(now);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout): when packets in flight are too old.
+    /// When to call [`handle_timeout`](Self::handle_timeout): when packets in flight are too old,
+    /// or when a rest makes the target better than it is.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let at = u64::try_from(self.flight.oldest()? + self.patience()).ok()?;
+        let too_old = self.flight.oldest().map(|it| it + self.patience());
+        let is_better = !self.is_rested && self.rested_target() > self.target;
+        let rested = is_better.then_some(self.last_sent + REST);
+        let at = too_old.into_iter().chain(rested).min()?;
         Some(Deadline {
-            at: self.epoch? + Duration::from_micros(at),
+            at: self.epoch? + Duration::from_micros(u64::try_from(at).ok()?),
             why: Wakeup::Rate,
         })
     }
@@ -310,16 +317,24 @@ impl Rate {
         self.set_target(wanted.max(self.target));
     }
 
-    /// The first packet after a rest: the queue is empty, and a target that had fallen below what
+    /// After a rest queues are empty and delays have drifted, and a target that fell below what
     /// the link was measured to give is no reason for a blurred first picture.
-    fn wake_from_rest(&mut self, now: Micro) {
+    fn rest(&mut self, now: Micro) {
+        if self.is_rested || now - self.last_sent < REST {
+            return;
+        }
+        self.is_rested = true;
+        self.set_target(self.rested_target());
+        self.bursts.handle_rest(now);
         self.reports.clear();
         self.ceiling = None;
         self.last_up = None;
-        if let Some(measured) = self.bursts.wake_from_rest(now) {
-            let floor = (measured * SHARE).min(bps(self.config.start));
-            self.set_target(self.target.max(floor));
-        }
+    }
+
+    fn rested_target(&self) -> f64 {
+        let measured = self.bursts.last_measured().unwrap_or_default();
+        self.target
+            .max((measured * SHARE).min(bps(self.config.start)))
     }
 
     /// Lowers the target. What was lost until here is answered by that.

@@ -1,11 +1,12 @@
 //! What the warden is told at its start: plain values, already in range.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The warden's configuration. Nothing of it can be changed by the daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WardenConfig {
     /// `STATE_DIR`.
     pub state_dir: PathBuf,
@@ -43,4 +44,18 @@ pub struct WardenConfig {
     pub fps_max: u16,
     /// `RUST_LOG`, for the workers.
     pub log_filter: String,
+}
+
+/// Without the daemon's configuration, which holds secrets.
+impl fmt::Debug for WardenConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WardenConfig")
+            .field("state_dir", &self.state_dir)
+            .field("runtime_dir", &self.runtime_dir)
+            .field("homes", &self.homes)
+            .field("uid_base", &self.uid_base)
+            .field("http", &self.http)
+            .field("media", &self.media)
+            .finish_non_exhaustive()
+    }
 }

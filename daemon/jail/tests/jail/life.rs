@@ -13,8 +13,10 @@ use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request};
 use sandbox_protocol::local::worker::FromWorker;
 
 use crate::Test;
-use crate::roles::receive_message;
-use crate::server::{Server, assert_nothing_left, fresh_directory, session_id, start, wait_for};
+use crate::roles::{bad_worker, receive_message};
+use crate::server::{
+    Server, assert_nothing_left, fresh_directory, session_id, start, status_field, wait_for,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -44,6 +46,14 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "a_killed_warden_takes_everything_with_it_and_the_next_sweeps",
         a_killed_warden_takes_everything_with_it_and_the_next_sweeps,
+    ),
+    (
+        "a_worker_that_misbehaves_ends_its_own_session_alone",
+        a_worker_that_misbehaves_ends_its_own_session_alone,
+    ),
+    (
+        "a_program_that_takes_all_memory_dies_and_the_desktop_lives",
+        a_program_that_takes_all_memory_dies_and_the_desktop_lives,
     ),
     (
         "requests_out_of_range_are_refused",
@@ -188,6 +198,76 @@ fn a_killed_warden_takes_everything_with_it_and_the_next_sweeps() {
     assert_nothing_left(&next.directory);
 }
 
+fn a_worker_that_misbehaves_ends_its_own_session_alone() {
+    let server = Server::start(&[]);
+    let other = server.start_session(2);
+    let ask = |width| {
+        let mut request = start(1);
+        request.size.width = width;
+        server.send(&Request::Start(request));
+        // It may be up before it misbehaves.
+        loop {
+            match server.event().0 {
+                Event::Started { .. } => {}
+                event => return event,
+            }
+        }
+    };
+    match ask(bad_worker::LACKS_A_LIBRARY) {
+        Event::Refused {
+            why: Refusal::Missing { layer, .. },
+            ..
+        } => assert_eq!(layer, "libx264"),
+        event => panic!("{event:?}"),
+    }
+    server.await_end(session_id(1));
+    for (width, reason) in [
+        (bad_worker::TALKS_NONSENSE, EndReason::WorkerEnded),
+        (bad_worker::IS_READY_TWICE, EndReason::WorkerEnded),
+        (bad_worker::SEES_X_HELD, EndReason::XHeldByProgram),
+    ] {
+        let event = ask(width);
+        assert_eq!(
+            event,
+            Event::Ended {
+                session: session_id(1),
+                reason
+            },
+            "{width}"
+        );
+    }
+    match ask(bad_worker::LEAVES) {
+        Event::Refused {
+            why: Refusal::Failed { detail },
+            ..
+        } => {
+            assert!(detail.contains("as asked"), "{detail}");
+        }
+        event => panic!("{event:?}"),
+    }
+    server.send(&Request::Attach { session: other });
+    assert_eq!(server.event().0, Event::Attached { session: other });
+    server.stop();
+}
+
+fn a_program_that_takes_all_memory_dies_and_the_desktop_lives() {
+    let server = Server::start(&["memory=200"]);
+    let hog = b"head -c 400000000 /dev/zero | tail\necho $? > ~/result\n";
+    server.lay_autostart(1, hog);
+    let session = server.start_session(1);
+    let result = wait_for("the end of the hog", || {
+        fs::read_to_string(server.home(1).join("result"))
+            .ok()
+            .filter(|it| it.ends_with('\n'))
+    });
+    assert!(result.contains("137"), "{result}");
+    let [_, _, programs] = server.jails(1);
+    assert_eq!(status_field(programs.program, "Name"), "session");
+    server.send(&Request::Attach { session });
+    assert_eq!(server.event().0, Event::Attached { session });
+    server.stop();
+}
+
 fn requests_out_of_range_are_refused() {
     let server = Server::start(&["sessions=1"]);
     let mut request = start(1);
@@ -235,6 +315,9 @@ fn what_keeps_the_server_from_starting_is_named() {
         1,
         &["MEDIA_PORT", &own],
     );
+    let foreign = fresh_directory();
+    std::os::unix::fs::chown(&foreign, Some(65_534), None).unwrap();
+    check_start_in(foreign, &[], 3, &["belongs to uid 65534"]);
     check_start(&["uid_base=65000"], 2, &["SANDBOX_UID_BASE", "nobody"]);
 
     let running = Server::start(&[&format!("metrics={}", tcp.local_addr().unwrap().port())]);
@@ -248,7 +331,11 @@ fn what_keeps_the_server_from_starting_is_named() {
 
 #[track_caller]
 fn check_start(options: &[&str], code: i32, words: &[&str]) {
-    let directory = fresh_directory();
+    check_start_in(fresh_directory(), options, code, words);
+}
+
+#[track_caller]
+fn check_start_in(directory: std::path::PathBuf, options: &[&str], code: i32, words: &[&str]) {
     let mut server = Server::start_in(directory, options);
     assert_eq!(
         server.wait().code(),

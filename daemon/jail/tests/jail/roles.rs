@@ -83,6 +83,16 @@ pub(crate) fn serve(arguments: &[String]) {
     }
 }
 
+/// A subcommand started as root: prints whom it became and what it may still do.
+pub(crate) fn become_daemon_user() {
+    sandbox_jail::become_daemon_user(1_800_000_000, "no-such-account").unwrap();
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    for field in ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapBnd:"] {
+        let line = status.lines().find(|it| it.starts_with(field)).unwrap();
+        println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+}
+
 /// Hands its link to the test and stays until the test lets go.
 pub(crate) fn daemon() {
     let link = io::stdin();
@@ -97,6 +107,38 @@ pub(crate) fn daemon() {
     send_message(test.as_fd(), b"link", &[link.as_fd()]).unwrap();
     let mut end = [0];
     let _ended = rustix::io::read(&test, &mut end);
+}
+
+/// Desktop widths at which the worker misbehaves.
+pub(crate) mod bad_worker {
+    pub(crate) const LACKS_A_LIBRARY: u16 = 640;
+    pub(crate) const TALKS_NONSENSE: u16 = 642;
+    pub(crate) const IS_READY_TWICE: u16 = 644;
+    pub(crate) const LEAVES: u16 = 646;
+    pub(crate) const SEES_X_HELD: u16 = 648;
+}
+
+/// What a worker says besides its duty, by the width it was asked for.
+fn misbehave(width: u16, say: &dyn Fn(&[u8])) {
+    let message = |it: &ToWarden| say(&codec::encode(it).unwrap());
+    let size = sandbox_protocol::Size {
+        width: 65_535,
+        height: 65_535,
+    };
+    match width {
+        bad_worker::LACKS_A_LIBRARY => message(&ToWarden::Failed {
+            layer: "libx264".to_owned(),
+            detail: "not found".to_owned(),
+        }),
+        bad_worker::TALKS_NONSENSE => say(&[0xff; 40_000]),
+        bad_worker::IS_READY_TWICE => message(&ToWarden::Ready {
+            size,
+            weaker: Vec::new(),
+        }),
+        bad_worker::LEAVES => panic!("as asked"),
+        bad_worker::SEES_X_HELD => message(&ToWarden::XHeld),
+        _ => {}
+    }
 }
 
 /// Seals itself, greets X, reports ready, greets whoever is attached.
@@ -119,6 +161,9 @@ pub(crate) fn desktop() {
     stream.set_nonblocking(false).unwrap();
     let size = x11::greet(&stream, &plan.cookie).unwrap();
     assert_eq!(size, (plan.screen_size.width, plan.screen_size.height));
+    misbehave(plan.size.width, &|bytes| {
+        send_message(warden.as_fd(), bytes, &[]).unwrap();
+    });
     let ready = ToWarden::Ready {
         size: plan.size,
         weaker,

@@ -162,6 +162,21 @@ impl Server {
         }
     }
 
+    /// Waits until the id of a refused session is free.
+    pub(crate) fn await_end(&self, session: SessionId) {
+        wait_for("the session's end", || {
+            self.send(&Request::Usage { session });
+            match self.event().0 {
+                Event::Refused {
+                    why: Refusal::Unknown,
+                    ..
+                } => Some(()),
+                Event::Usage { .. } => None,
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+
     /// Where user `index` keeps its files.
     pub(crate) fn home(&self, index: u8) -> PathBuf {
         self.directory.join(format!("state/users/user{index}"))

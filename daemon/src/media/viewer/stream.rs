@@ -164,11 +164,8 @@ impl Viewer {
     }
 
     pub(super) fn stream_timeout(&self) -> Option<Instant> {
-        // While captures flow, reports come by themselves; a stopped stream waits for them.
-        let rate = (!self.stream.flow.is_open())
-            .then(|| self.rate.poll_timeout())
-            .flatten();
-        [rate.map(|it| it.at), self.stream.keyframes.poll_timeout()]
+        let rate = self.rate.poll_timeout().map(|it| it.at);
+        [rate, self.stream.keyframes.poll_timeout()]
             .into_iter()
             .flatten()
             .min()

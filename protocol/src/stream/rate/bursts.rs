@@ -118,15 +118,18 @@ impl Bursts {
         median(self.trains.iter().filter(|it| now - it.at < TRAIN_AGE_MAX))
     }
 
-    /// Nothing was sent for long: queues are empty, delays have drifted, rates are old. Says the
-    /// last that was measured.
-    pub(super) fn wake_from_rest(&mut self, now: Micro) -> Option<f64> {
+    /// The rate that was last measured, however long ago.
+    pub(super) fn last_measured(&self) -> Option<f64> {
+        median(&self.trains)
+    }
+
+    /// Nothing was sent for long: queues are empty, delays have drifted, rates are old.
+    pub(super) fn handle_rest(&mut self, now: Micro) {
         self.base = BaseDelay::default();
         self.queue.clear();
         for train in &mut self.trains {
             train.at = train.at.min(now - TRAIN_AGE_MAX);
         }
-        median(&self.trains)
     }
 
     fn finish(&mut self, now: Micro) {

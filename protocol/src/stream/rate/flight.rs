@@ -7,6 +7,9 @@ use super::Micro;
 /// Packets remembered until they are reported: two seconds at 40 Mbit/s.
 pub(super) const SENT_MAX: usize = 8_192;
 
+/// Packets kept although they are reported: reordering goes no further.
+const REPORTED_KEPT: usize = 256;
+
 /// What is in flight, by transport-wide sequence number.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
@@ -82,7 +85,8 @@ impl Flight {
             }
         }
         // Late reports still tell delays, for as long as their packets are kept.
-        while self.sent.len() > SENT_MAX / 2 && self.sent.front().is_some_and(|it| it.is_reported) {
+        while self.sent.len() > REPORTED_KEPT && self.sent.front().is_some_and(|it| it.is_reported)
+        {
             self.drop_oldest();
         }
     }
