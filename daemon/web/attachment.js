@@ -103,6 +103,7 @@ export class Attachment {
     const signal = new Signal(signalUrl(session.websocket_url, location.href), auth.token, {
       onReady: ({ notices }) => this.#handleReady(signal, notices),
       onAnswer: (sdp) => void this.#handleAnswer(sdp),
+      onToken: (token) => auth.accept(token, auth.user),
       onError: (error) => this.#handleError(error),
       onTakenOver: () => this.#finish({ kind: 'taken_over' }),
       onEnded: (reason) => this.#finish({ kind: 'ended', reason }),

@@ -5,6 +5,7 @@
  * @typedef {object} SignalEvents
  * @property {(ready: { session: string, media: string[], notices: string[] }) => void} onReady
  * @property {(sdp: string) => void} onAnswer
+ * @property {(token: string) => void} onToken a fresh access token for the one in use
  * @property {(error: { code: string, message: string, isFinal: boolean }) => void} onError
  * @property {() => void} onTakenOver
  * @property {(reason: string) => void} onEnded
@@ -60,6 +61,8 @@ export class Signal {
         return this.#events.onReady(message);
       case 'answer':
         return this.#events.onAnswer(message.sdp);
+      case 'token':
+        return this.#events.onToken(message.token);
       case 'error':
         return this.#events.onError({ ...message, isFinal: message.is_final });
       case 'taken_over':

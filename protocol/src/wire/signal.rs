@@ -30,6 +30,20 @@ pub enum ToServer {
 }
 
 /// Tokens and descriptions stay out of logs.
+impl std::fmt::Debug for ToPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ready { .. } => "Ready",
+            Self::Answer { .. } => "Answer",
+            Self::Token { .. } => "Token",
+            Self::Error { code, .. } => code,
+            Self::TakenOver => "TakenOver",
+            Self::Ended { reason } => reason,
+        })
+    }
+}
+
+/// Tokens and descriptions stay out of logs.
 impl std::fmt::Debug for ToServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -42,7 +56,7 @@ impl std::fmt::Debug for ToServer {
 }
 
 /// From the server to the page.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToPage {
     /// The token was accepted and the session may be attached.
@@ -58,6 +72,14 @@ pub enum ToPage {
     Answer {
         /// Session description.
         sdp: String,
+    },
+    /// A fresh access token, before the one in use runs out: an open socket stays signed in until
+    /// its sign-in ends or is revoked.
+    Token {
+        /// Access token.
+        token: String,
+        /// Seconds that it lives.
+        expires_in: u64,
     },
     /// Something could not be done; the socket closes after it unless `is_final` is false.
     Error {

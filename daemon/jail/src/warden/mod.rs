@@ -16,6 +16,7 @@ mod wire;
 
 pub use config::WardenConfig;
 pub use error::{FilterErrorBox, WardenError};
+pub use store::prepare_state;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

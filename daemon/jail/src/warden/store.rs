@@ -58,6 +58,23 @@ impl Store {
     }
 }
 
+/// Makes `STATE_DIR` and the daemon's directory in it as a start would, for commands that an
+/// operator gives before the first start.
+///
+/// # Errors
+///
+/// Returns [`WardenError`] when a path cannot be made or trusted.
+pub fn prepare_state(
+    state_dir: &Path,
+    uid_base: u32,
+    daemon_user: &str,
+) -> Result<(), WardenError> {
+    let ids = crate::account::daemon_ids(uid_base, daemon_user)?;
+    let state = root_directory(state_dir, 0o711)?;
+    refuse_nfs(&state)?;
+    daemon_directory(&state.join("daemon"), ids)
+}
+
 /// Makes a directory of root's and checks every component above it. The real path.
 fn root_directory(path: &Path, mode: u32) -> Result<PathBuf, WardenError> {
     std::fs::create_dir_all(path).map_err(WardenError::io(format!("make {}", path.display())))?;

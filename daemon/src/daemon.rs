@@ -1,0 +1,231 @@
+//! The daemon's role: takes what the warden gives it and serves until the warden is gone.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future;
+use sandbox_core::sessions::{Limits, Reason};
+use sandbox_protocol::Bitrate;
+use sandbox_protocol::local::warden::Request;
+
+use crate::auth::password::Checker;
+use crate::auth::token::{KeyError, Tokens};
+use crate::changes::{Changes, Watch};
+use crate::config::{Advertised, DaemonConfig};
+use crate::http::{self, App, Parts};
+use crate::media::{self, Media, MediaConfig};
+use crate::sessions::{self, Sessions};
+use crate::state::{self, StateError, Store};
+use crate::tasks::Tasks;
+use crate::warden::{Started, WardenLink, WardenLinkError};
+
+/// How long the warden may take to start a session; its own steps take 10 s at most.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of the configuration.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The daemon cannot serve, or not any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The warden is gone or lies.
+    #[error(transparent)]
+    Warden(#[from] WardenLinkError),
+    /// The configuration in the descriptor is not ours.
+    #[error("cannot read the configuration from the warden: {0}")]
+    Config(String),
+    /// The database cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A socket, file or thread cannot be used.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was to be done.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+fn io_error(what: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::Io { what, source }
+}
+
+/// Serves on the warden's socket, which is the role's standard input.
+///
+/// # Errors
+///
+/// Returns [`DaemonError`]; the warden then starts another daemon.
+pub fn run() -> Result<(), DaemonError> {
+    let socket = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(io_error("take the warden's socket"))?;
+    run_on(socket)
+}
+
+/// [`run`] on any socket.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_on(socket: OwnedFd) -> Result<(), DaemonError> {
+    let tasks = Tasks::default();
+    tasks.run_until(serve(socket, &tasks))
+}
+
+async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
+    let (link, started) = WardenLink::open(socket).await?;
+    let Started {
+        config,
+        tcp,
+        udp,
+        metrics,
+        weaker,
+        sessions: surviving,
+    } = started;
+    let config = read_config(config)?;
+    crate::logs::start(&config.log_filter, config.log_json);
+    let store = Store::start(&config.dir.join("state.db"))?;
+    let recorded = store.run(|it| state::sessions::unended(it)).await?;
+    let (sessions, commands) = Sessions::new();
+    let changes = Changes::default();
+    let watch = Watch::open(&config.dir).map_err(io_error("watch STATE_DIR/daemon"))?;
+    let setup = sessions::Setup {
+        commands,
+        link: link.clone(),
+        store: store.clone(),
+        limits: Limits {
+            sessions_max: config.sessions_max,
+            per_user_max: config.sessions_per_user,
+            detached_timeout: config.session_timeout,
+            start_timeout: START_TIMEOUT,
+        },
+        recorded,
+        surviving,
+    };
+    let app = App::new(Parts {
+        tokens: tokens(&config)?,
+        checker: Checker::start().map_err(io_error("start the password threads"))?,
+        media: start_media(&config, udp)?,
+        notices: notices(weaker),
+        config,
+        store,
+        sessions,
+        changes,
+        tasks: tasks.clone(),
+    });
+    listen(&app, tcp, metrics);
+    let followed = Arc::clone(&app);
+    tasks.spawn("changes", async move { follow(&followed, watch).await });
+    link.send(&Request::Ready).await?;
+    tracing::info!(url = %app.config.public_url, "serving");
+    sessions::run(setup, tasks).await?;
+    Ok(())
+}
+
+fn read_config(descriptor: OwnedFd) -> Result<DaemonConfig, DaemonError> {
+    let mut file = File::from(descriptor);
+    let mut bytes = Vec::new();
+    // The warden and an earlier daemon share this descriptor's position.
+    file.rewind()
+        .and_then(|()| file.take(CONFIG_BYTES_MAX).read_to_end(&mut bytes))
+        .map_err(io_error("read the configuration"))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // Line and column only: the text holds secrets.
+        let (line, column) = (error.line(), error.column());
+        DaemonError::Config(format!("malformed at line {line}, column {column}"))
+    })
+}
+
+fn tokens(config: &DaemonConfig) -> Result<Tokens, KeyError> {
+    match &config.jwt_secret {
+        Some(secret) => Ok(Tokens::with_secret(secret.reveal(), config.access_expiry)),
+        None => Tokens::with_node_key(&config.dir.join("token.key"), config.access_expiry),
+    }
+}
+
+fn start_media(config: &DaemonConfig, udp: Vec<OwnedFd>) -> Result<Media, DaemonError> {
+    let sockets = udp.into_iter().map(UdpSocket::from).collect();
+    let advertise = |it: &Advertised| match it.port {
+        Some(port) => media::Advertised::Socket((it.address, port).into()),
+        None => media::Advertised::Ip(it.address),
+    };
+    let media_config = MediaConfig {
+        advertise: config.media_advertise.iter().map(advertise).collect(),
+        tcp_candidates: vec![config.http],
+        bitrate_max: Bitrate::kbps(config.bitrate_kbps_max),
+        fps_max: config.fps_max,
+    };
+    Media::start(sockets, media_config).map_err(io_error("start media"))
+}
+
+fn notices(weaker: Vec<String>) -> Vec<String> {
+    let mut notices = vec![
+        "Files in the desktop's home are kept on this server and are not encrypted.".to_owned(),
+    ];
+    for sentence in weaker {
+        tracing::warn!(notice = sentence, "this host is weaker than designed");
+        notices.push(sentence);
+    }
+    notices
+}
+
+fn listen(app: &Arc<App>, tcp: Vec<OwnedFd>, metrics: Vec<OwnedFd>) {
+    for listener in tcp.into_iter().map(TcpListener::from) {
+        let app = Arc::clone(app);
+        app.clone().tasks.spawn("http", async move {
+            if let Err(error) = http::serve(app, listener).await {
+                tracing::error!(%error, "cannot serve HTTP");
+            }
+        });
+    }
+    for listener in metrics.into_iter().map(TcpListener::from) {
+        let app = Arc::clone(app);
+        app.clone().tasks.spawn("metrics", async move {
+            if let Err(error) = http::metrics::serve(app, listener).await {
+                tracing::error!(%error, "cannot serve metrics");
+            }
+        });
+    }
+}
+
+/// Follows what `sandbox-server user …` does: open sockets check their sign-in, and desktops of
+/// accounts that were disabled end.
+async fn follow(app: &App, watch: Watch) {
+    loop {
+        if let Err(error) = watch.changed().await {
+            tracing::error!(%error, "cannot follow changes by other programs");
+            return future::pending().await;
+        }
+        app.changes.announce();
+        let disabled = app
+            .store
+            .run(|connection| {
+                let users = state::users::all(connection)?;
+                Ok(users.into_iter().filter(|it| it.is_disabled).collect())
+            })
+            .await;
+        let disabled: Vec<state::users::User> = match disabled {
+            Ok(disabled) => disabled,
+            Err(error) => {
+                tracing::error!(%error, "cannot look up accounts");
+                continue;
+            }
+        };
+        for view in app.sessions.live().await {
+            if disabled.iter().any(|it| it.index == view.plan.user) {
+                let session = view.plan.session;
+                app.sessions.end(session, Reason::UserDisabled).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Sessions over HTTP: start, look, end.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use http::StatusCode;
+use sandbox_core::sessions::Reason;
+use sandbox_protocol::Size;
+use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::caller::Caller;
+use super::problem::Problem;
+use crate::media::StreamCounters;
+use crate::sessions::{Outcome, Usage, View, plan};
+
+/// The profiles that the warden has built in.
+const PROFILES: &[&str] = &["desktop"];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wish {
+    #[serde(default = "desktop")]
+    profile: String,
+    width: u16,
+    height: u16,
+}
+
+fn desktop() -> String {
+    "desktop".into()
+}
+
+/// A session as the API shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    id: String,
+    user: String,
+    profile: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    width: u16,
+    height: u16,
+    node: String,
+    websocket_url: String,
+    /// The native protocol's address; there is none in this version.
+    quic_url: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    sessions: Vec<Shown>,
+}
+
+/// What a session uses and does; fields of the stream are null while nobody is attached.
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    state: &'static str,
+    cpu_seconds: f64,
+    memory_bytes: u64,
+    pids: u32,
+    #[serde(flatten)]
+    stream: Option<Stream>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stream {
+    captures: u64,
+    access_units: u64,
+    keyframes: u64,
+    refinements: u64,
+    input_applied: u64,
+    damage_reports: u64,
+    rtp_packets: u64,
+    rtp_bytes: u64,
+    frames_sent: u64,
+    frames_dropped: u64,
+    keyframe_requests: u64,
+    keyframe_requests_answered: u64,
+    target_kbps: u64,
+    round_trip_ms: Option<f64>,
+}
+
+/// `POST /api/sessions`: answers once the desktop runs.
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    body: Result<Json<Wish>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(wish) = body?;
+    if !PROFILES.contains(&&*wish.profile) {
+        let known = PROFILES.join(", ");
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_field",
+            format!("profile: there is none of this name; there is {known}"),
+        ));
+    }
+    if !caller.user.role.may_start() {
+        return Err(Problem::forbidden(
+            "this account may look at what others share, not start a desktop",
+        ));
+    }
+    let size = Size {
+        width: wish.width,
+        height: wish.height,
+    };
+    let plan = plan(
+        caller.user.index,
+        caller.user.name,
+        wish.profile,
+        size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX),
+    );
+    let Outcome { view, is_new } = app.sessions.start(plan).await?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, Json(shown(&app, &view))))
+}
+
+/// `GET /api/sessions`: those that are not over.
+pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Json<List> {
+    let views = app.sessions.live().await;
+    Json(List {
+        sessions: views
+            .iter()
+            .filter(|it| caller.may_see(it))
+            .map(|it| shown(&app, it))
+            .collect(),
+    })
+}
+
+/// `GET /api/sessions/{id}`
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Shown>, Problem> {
+    let view = caller.session(&app, &id).await?;
+    Ok(Json(shown(&app, &view)))
+}
+
+/// `DELETE /api/sessions/{id}`
+pub(super) async fn end(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let view = caller.session(&app, &id).await?;
+    app.sessions.end(view.plan.session, Reason::Requested).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/sessions/{id}/stats`
+pub(super) async fn stats(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Stats>, Problem> {
+    let view = caller.session(&app, &id).await?;
+    let session = view.plan.session;
+    let Usage {
+        cpu_nanos,
+        memory_bytes,
+        pids,
+    } = app.sessions.usage(session).await?;
+    let counters = app.media.counters(session).await;
+    Ok(Json(Stats {
+        state: view.state.code(),
+        cpu_seconds: std::time::Duration::from_nanos(cpu_nanos).as_secs_f64(),
+        memory_bytes,
+        pids,
+        stream: counters.as_ref().map(stream),
+    }))
+}
+
+fn stream(counters: &StreamCounters) -> Stream {
+    Stream {
+        captures: counters.worker.captures,
+        access_units: counters.worker.access_units,
+        keyframes: counters.worker.keyframes,
+        refinements: counters.worker.refinements,
+        input_applied: counters.worker.input_applied,
+        damage_reports: counters.worker.damage_reports,
+        rtp_packets: counters.rtp_packets,
+        rtp_bytes: counters.rtp_bytes,
+        frames_sent: counters.frames,
+        frames_dropped: counters.frames_dropped,
+        keyframe_requests: counters.plis_received,
+        keyframe_requests_answered: counters.plis_answered,
+        target_kbps: counters.target.as_kbps(),
+        round_trip_ms: counters.round_trip.map(|it| it.as_secs_f64() * 1_000.0),
+    }
+}
+
+fn shown(app: &App, view: &View) -> Shown {
+    let plan = &view.plan;
+    let origin = app.config.node_url.to_string();
+    // http becomes ws, https becomes wss.
+    let socket = origin.replacen("http", "ws", 1);
+    Shown {
+        id: plan.session.to_string(),
+        user: plan.user_name.clone(),
+        profile: plan.profile.clone(),
+        state: view.state.code(),
+        reason: view.reason.map(Reason::code),
+        width: plan.size.width,
+        height: plan.size.height,
+        node: app.config.node_name.clone(),
+        websocket_url: format!("{socket}/ws?session={}", plan.session),
+        quic_url: None,
+    }
+}

@@ -1,0 +1,194 @@
+//! `/ws`: from an HTTP request to a WebSocket, and the conversation that follows.
+
+mod conversation;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::error::{CapacityError, Error};
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use futures_lite::{StreamExt as _, future};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use sandbox_protocol::limits::SIGNAL_BYTES_MAX;
+use sandbox_protocol::wire::signal::{ToPage, ToServer};
+use serde::Deserialize;
+use smol::Timer;
+
+use super::App;
+use super::guard::{Held, OwnPage};
+use super::problem::Problem;
+use super::socket_io::SocketIo;
+
+/// How long a page may take to read one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the other side may take to confirm the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Address {
+    session: String,
+    mode: Option<String>,
+}
+
+/// `GET /ws?session=ID`
+pub(super) async fn upgrade(
+    State(app): State<Arc<App>>,
+    _page: OwnPage,
+    address: Result<Query<Address>, QueryRejection>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let Query(Address { session, mode }) = address?;
+    if mode.is_some() {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "mode_unsupported",
+            "mode: this version carries media by WebRTC alone; leave it out",
+        ));
+    }
+    let key = handshake_key(request.headers()).ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "no_websocket",
+            "this path speaks WebSocket, version 13",
+        )
+    })?;
+    let extensions = request.extensions_mut();
+    let (Some(upgrade), Some(held)) = (
+        extensions.remove::<OnUpgrade>(),
+        extensions.remove::<Held>(),
+    ) else {
+        return Err(Problem::internal());
+    };
+    let tasks = app.tasks.clone();
+    tasks.spawn("signalling", async move {
+        match upgrade.await {
+            Ok(upgraded) => conversation::run(app, Socket::new(upgraded).await, &session).await,
+            Err(error) => tracing::debug!(%error, "an upgrade failed"),
+        }
+        drop(held);
+    });
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+    Ok(response)
+}
+
+/// The answer to the client's key (RFC 6455 §4.2), where this is a WebSocket handshake.
+fn handshake_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let field = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let is_websocket = field(UPGRADE)?.eq_ignore_ascii_case("websocket")
+        && field(SEC_WEBSOCKET_VERSION)? == "13"
+        && field(CONNECTION)?
+            .split(',')
+            .any(|it| it.trim().eq_ignore_ascii_case("upgrade"));
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| is_websocket)?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
+}
+
+/// What came from the page, or why nothing more will.
+#[derive(Debug)]
+enum Incoming {
+    Message(ToServer),
+    /// No message of ours.
+    Malformed(String),
+    TooLarge,
+    Closed,
+}
+
+/// A WebSocket that speaks [`ToServer`] and [`ToPage`].
+struct Socket(WebSocketStream<SocketIo>);
+
+impl Socket {
+    async fn new(upgraded: Upgraded) -> Self {
+        let mut config = WebSocketConfig::default();
+        config.max_message_size = Some(SIGNAL_BYTES_MAX);
+        config.max_frame_size = Some(SIGNAL_BYTES_MAX);
+        config.write_buffer_size = 0;
+        config.max_write_buffer_size = 4 * SIGNAL_BYTES_MAX;
+        let io = SocketIo(upgraded);
+        Self(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
+    }
+
+    /// Waits for the next message; safe to give up and call again.
+    async fn receive(&mut self) -> Incoming {
+        loop {
+            return match self.0.next().await {
+                Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                    Ok(message) => Incoming::Message(message),
+                    // serde's words may quote a token; line and column say enough.
+                    Err(error) => Incoming::Malformed(format!(
+                        "no message of this protocol at line {}, column {}",
+                        error.line(),
+                        error.column()
+                    )),
+                },
+                Some(Ok(Message::Binary(_))) => {
+                    Incoming::Malformed("a binary message, where all are text".into())
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(_))) | None => Incoming::Closed,
+                Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                    Incoming::TooLarge
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a socket failed");
+                    Incoming::Closed
+                }
+            };
+        }
+    }
+
+    /// Sends a message; `false` when the socket is gone or nobody reads it.
+    async fn send(&mut self, message: &ToPage) -> bool {
+        let Ok(text) = serde_json::to_string(message) else {
+            return false;
+        };
+        self.write(Message::text(text)).await
+    }
+
+    /// Shows proxies on the way that the socket is in use.
+    async fn ping(&mut self) -> bool {
+        self.write(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> bool {
+        let sent = async { self.0.send(message).await.is_ok() };
+        let late = async {
+            Timer::after(SEND_TIMEOUT).await;
+            false
+        };
+        future::or(sent, late).await
+    }
+
+    /// Ends in good order: says so and waits a moment for the other side's word.
+    async fn close(mut self, code: CloseCode) {
+        let goodbye = async {
+            let frame = CloseFrame {
+                code,
+                reason: "".into(),
+            };
+            if self.0.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.0.next().await {}
+            }
+        };
+        let late = async {
+            Timer::after(CLOSE_TIMEOUT).await;
+        };
+        future::or(goodbye, late).await;
+    }
+}

@@ -1,0 +1,496 @@
+//! One page and one session: token, offer, answer, and the end of either.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Receiver;
+use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use futures_lite::{FutureExt as _, future};
+use sandbox_core::lifecycle::Lifecycle;
+use sandbox_core::rate_limit::RateLimit;
+use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, Reason};
+use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, SIGNAL_BYTES_MAX};
+use sandbox_protocol::wire::signal::{ToPage, ToServer};
+use sandbox_protocol::{SessionId, Size, ViewerId};
+use smol::Timer;
+
+use super::super::caller::{self, Caller};
+use super::super::problem::Problem;
+use super::{App, Incoming, Socket};
+use crate::clock;
+use crate::media::{Attach, AttachError, LeftReason, ViewerEvent};
+use crate::sessions::{Pair, RequestError, View};
+
+/// How long the token may take.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Offers of one socket in a minute: each costs a handshake.
+const OFFERS_PER_MINUTE: u32 = 30;
+
+/// Proxies close a socket that is silent for a minute.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long the reason of a worker's end may take to arrive after its sockets closed.
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Words of a viewer's life that may wait.
+const EVENTS_MAX: usize = 8;
+
+/// The last word, and how the socket closes after it.
+struct Farewell {
+    message: Option<ToPage>,
+    code: CloseCode,
+}
+
+impl Farewell {
+    /// The page left, or is gone: nothing to say.
+    const fn silent() -> Self {
+        Self {
+            message: None,
+            code: CloseCode::Normal,
+        }
+    }
+
+    fn saying(message: ToPage) -> Self {
+        Self {
+            message: Some(message),
+            code: CloseCode::Normal,
+        }
+    }
+
+    fn error(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            message: Some(ToPage::Error {
+                code: code.into(),
+                message: message.into(),
+                is_final: true,
+            }),
+            code: CloseCode::Policy,
+        }
+    }
+
+    fn problem(problem: &Problem) -> Self {
+        Self::error(problem.code, problem.detail.clone())
+    }
+
+    fn ended(reason: Reason) -> Self {
+        Self::saying(ToPage::Ended {
+            reason: reason.code().into(),
+        })
+    }
+
+    fn dismissed(why: Dismissal) -> Self {
+        match why {
+            Dismissal::TakenOver => Self::saying(ToPage::TakenOver),
+            Dismissal::Ended(reason) => Self::ended(reason),
+        }
+    }
+
+    /// For what came instead of a message.
+    fn refusing(incoming: Incoming) -> Self {
+        match incoming {
+            Incoming::Malformed(words) => Self::error("malformed", words),
+            Incoming::TooLarge => Self {
+                code: CloseCode::Size,
+                ..Self::error(
+                    "too_large",
+                    format!("a message exceeds {SIGNAL_BYTES_MAX} bytes"),
+                )
+            },
+            Incoming::Message(_) => Self::error("order", "this message does not come here"),
+            Incoming::Closed => Self::silent(),
+        }
+    }
+}
+
+/// A stream that this socket stands for.
+struct Attachment {
+    attach: AttachId,
+    viewer: ViewerId,
+    dismissals: Receiver<Dismissal>,
+    events: Receiver<ViewerEvent>,
+}
+
+struct Conversation {
+    app: Arc<App>,
+    socket: Socket,
+    session: SessionId,
+    caller: Caller,
+    attachment: Option<Attachment>,
+    offers: RateLimit<()>,
+}
+
+enum Woken {
+    Dismissed(Dismissal),
+    Viewer(ViewerEvent),
+    Incoming(Incoming),
+    AccountsChanged,
+    TokenRunsOut,
+    Silence,
+}
+
+/// Speaks with a page until either side ends it.
+pub(super) async fn run(app: Arc<App>, mut socket: Socket, session: &str) {
+    let changes = app.changes.listen();
+    let (caller, view) = match introduce(&app, &mut socket, session).await {
+        Ok(both) => both,
+        Err(farewell) => return say_goodbye(socket, farewell).await,
+    };
+    let session = view.plan.session;
+    let mut conversation = Conversation {
+        app,
+        socket,
+        session,
+        caller,
+        attachment: None,
+        offers: RateLimit::per_minute(OFFERS_PER_MINUTE),
+    };
+    let outcome = AssertUnwindSafe(conversation.go_on(&view, &changes))
+        .catch_unwind()
+        .await;
+    conversation.release().await;
+    let farewell = outcome.unwrap_or_else(|_| {
+        tracing::error!(%session, "signalling panicked");
+        Farewell::problem(&Problem::internal())
+    });
+    if let Some(message) = &farewell.message {
+        tracing::info!(%session, ?message, "a page is dismissed");
+    }
+    say_goodbye(conversation.socket, farewell).await;
+}
+
+async fn say_goodbye(mut socket: Socket, farewell: Farewell) {
+    let is_heard = match &farewell.message {
+        Some(message) => socket.send(message).await,
+        None => true,
+    };
+    if is_heard {
+        socket.close(farewell.code).await;
+    }
+}
+
+/// Takes the token, finds the session, and waits until its desktop runs.
+async fn introduce(
+    app: &App,
+    socket: &mut Socket,
+    session: &str,
+) -> Result<(Caller, View), Farewell> {
+    let late = async {
+        Timer::after(AUTH_TIMEOUT).await;
+        None
+    };
+    let first = future::or(async { Some(socket.receive().await) }, late).await;
+    let token = match first {
+        Some(Incoming::Message(ToServer::Auth { token })) => token,
+        Some(other) => return Err(Farewell::refusing(other)),
+        None => {
+            return Err(Farewell::error(
+                "auth_timeout",
+                "no access token came within five seconds",
+            ));
+        }
+    };
+    let found = caller::identify(app, &token).await;
+    let caller = found
+        .map_err(|error| Farewell::problem(&error.into()))?
+        .ok_or_else(|| Farewell::problem(&Problem::unauthorized()))?;
+    let view = caller.session(app, session).await;
+    // An admin may end a session of somebody else, not look at it.
+    let view = view
+        .and_then(|it| {
+            if caller.owns(&it) {
+                Ok(it)
+            } else {
+                Err(Problem::not_found())
+            }
+        })
+        .map_err(|problem| Farewell::problem(&problem))?;
+    if let (Lifecycle::Ended, Some(reason)) = (view.state, view.reason) {
+        return Err(Farewell::ended(reason));
+    }
+    let outcome = app.sessions.await_start(view.plan.session).await;
+    match outcome {
+        Ok(outcome) => Ok((caller, outcome.view)),
+        Err(error) => Err(Farewell::problem(&error.into())),
+    }
+}
+
+impl Conversation {
+    async fn go_on(&mut self, view: &View, changes: &Receiver<()>) -> Farewell {
+        let mut notices = self.app.notices.clone();
+        notices.extend(view.weaker.iter().cloned());
+        let ready = ToPage::Ready {
+            session: self.session.to_string(),
+            media: self.app.media.media_addresses(),
+            notices,
+        };
+        if !self.socket.send(&ready).await {
+            return Farewell::silent();
+        }
+        let mut renewal = self.renewal();
+        loop {
+            let outcome = match self.wait(changes, renewal).await {
+                Woken::Dismissed(why) => Err(Farewell::dismissed(why)),
+                Woken::Viewer(event) => self.handle_viewer(event).await,
+                Woken::Incoming(incoming) => self.handle_incoming(incoming).await,
+                Woken::AccountsChanged => self.check_sign_in().await,
+                Woken::TokenRunsOut => {
+                    let outcome = self.renew().await;
+                    renewal = self.renewal();
+                    outcome
+                }
+                Woken::Silence if self.socket.ping().await => Ok(()),
+                Woken::Silence => Err(Farewell::silent()),
+            };
+            if let Err(farewell) = outcome {
+                return farewell;
+            }
+        }
+    }
+
+    /// A third of a token's life before it ends; the sign-in's end where that comes first.
+    fn renewal(&self) -> std::time::Instant {
+        let left = self.caller.family.expires_at - clock::unix_seconds();
+        let life = self.app.tokens.expires_in();
+        let seconds = left.min(life * 2 / 3).max(1);
+        clock::now() + Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
+    }
+
+    async fn wait(&mut self, changes: &Receiver<()>, renewal: std::time::Instant) -> Woken {
+        let attachment = self.attachment.as_ref();
+        let dismissed = async {
+            match attachment {
+                Some(it) => match it.dismissals.recv().await {
+                    Ok(why) => Woken::Dismissed(why),
+                    Err(_) => future::pending().await,
+                },
+                None => future::pending().await,
+            }
+        };
+        let viewer = async {
+            match attachment {
+                Some(it) => match it.events.recv().await {
+                    Ok(event) => Woken::Viewer(event),
+                    Err(_) => Woken::Viewer(ViewerEvent::Left(LeftReason::Closed)),
+                },
+                None => future::pending().await,
+            }
+        };
+        let changed = async {
+            match changes.recv().await {
+                Ok(()) => Woken::AccountsChanged,
+                Err(_) => future::pending().await,
+            }
+        };
+        let runs_out = async {
+            Timer::at(renewal).await;
+            Woken::TokenRunsOut
+        };
+        let silence = async {
+            Timer::after(PING_INTERVAL).await;
+            Woken::Silence
+        };
+        let socket = &mut self.socket;
+        let incoming = async { Woken::Incoming(socket.receive().await) };
+        // In this order: the reason of an end before its consequences.
+        let ends = future::or(dismissed, viewer);
+        let timers = future::or(runs_out, silence);
+        future::or(ends, future::or(changed, future::or(incoming, timers))).await
+    }
+
+    async fn handle_incoming(&mut self, incoming: Incoming) -> Result<(), Farewell> {
+        match incoming {
+            Incoming::Message(ToServer::Offer { sdp, width, height }) => {
+                let size = Size { width, height }.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
+                self.handle_offer(sdp, size).await
+            }
+            Incoming::Message(ToServer::Renew { token }) => self.handle_renewal(&token).await,
+            Incoming::Message(ToServer::Bye) => Err(Farewell::silent()),
+            other @ (Incoming::Message(ToServer::Auth { .. })
+            | Incoming::Malformed(_)
+            | Incoming::TooLarge
+            | Incoming::Closed) => Err(Farewell::refusing(other)),
+        }
+    }
+
+    async fn handle_offer(&mut self, sdp: String, size: Size) -> Result<(), Farewell> {
+        if let Err(wait) = self.offers.take(&(), clock::now()) {
+            let seconds = wait.seconds();
+            let words = format!("too many offers: wait {seconds} seconds");
+            return Err(Farewell::error("rate_limited", words));
+        }
+        let answer = match &self.attachment {
+            Some(it) => {
+                let viewer = it.viewer;
+                self.app.media.reoffer(viewer, sdp).await
+            }
+            None => return self.attach(sdp, size).await,
+        };
+        self.send_answer(answer).await
+    }
+
+    async fn attach(&mut self, sdp: String, size: Size) -> Result<(), Farewell> {
+        let pair = self.app.sessions.attach(self.session).await;
+        let Pair {
+            attach,
+            control,
+            media,
+        } = pair.map_err(|error| match error {
+            RequestError::Attach(CannotAttach::Ended(reason)) => Farewell::ended(reason),
+            other => Farewell::problem(&other.into()),
+        })?;
+        let (events, received) = async_channel::bounded(EVENTS_MAX);
+        let attached = self
+            .app
+            .media
+            .attach(Attach {
+                session: self.session,
+                sdp,
+                size,
+                control,
+                media,
+                events,
+            })
+            .await;
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                self.app.sessions.left(self.session, attach).await;
+                return self.send_answer(Err(error)).await;
+            }
+        };
+        let (dismiss, dismissals) = async_channel::bounded(1);
+        self.attachment = Some(Attachment {
+            attach,
+            viewer: attached.viewer,
+            dismissals,
+            events: received,
+        });
+        self.app
+            .sessions
+            .attached(self.session, attach, dismiss)
+            .await;
+        self.send_answer(Ok(attached.answer)).await
+    }
+
+    async fn send_answer(&mut self, answer: Result<String, AttachError>) -> Result<(), Farewell> {
+        let sdp = match answer {
+            Ok(sdp) => sdp,
+            Err(error) => {
+                tracing::warn!(session = %self.session, %error, "an offer was refused");
+                let code = match error {
+                    AttachError::Sdp(_) => "malformed_sdp",
+                    AttachError::NoCodec(_) => "no_codec",
+                    AttachError::Unknown(_) => "viewer_gone",
+                    AttachError::Worker(_) | AttachError::Stopped => "internal",
+                };
+                return Err(Farewell::error(code, error.to_string()));
+            }
+        };
+        if self.socket.send(&ToPage::Answer { sdp }).await {
+            Ok(())
+        } else {
+            Err(Farewell::silent())
+        }
+    }
+
+    async fn handle_viewer(&mut self, event: ViewerEvent) -> Result<(), Farewell> {
+        let reason = match event {
+            ViewerEvent::Connected => {
+                tracing::info!(session = %self.session, "a viewer is connected");
+                return Ok(());
+            }
+            ViewerEvent::Left(reason) => reason,
+        };
+        tracing::info!(session = %self.session, ?reason, "a viewer left");
+        Err(match reason {
+            LeftReason::Closed => Farewell::error("closed", "the media connection was closed"),
+            LeftReason::IceTimeout => Farewell::error(
+                "unreachable",
+                "no way to the media port was found, or it was silent for too long",
+            ),
+            LeftReason::WorkerGone => self.after_worker().await,
+            LeftReason::Flood => Farewell::error("flood", "too many input messages in one second"),
+            LeftReason::Malformed(words) => Farewell::error("malformed", words),
+            LeftReason::Replaced => Farewell::saying(ToPage::TakenOver),
+        })
+    }
+
+    /// The worker's sockets close a moment before the warden says why.
+    async fn after_worker(&mut self) -> Farewell {
+        let known = async {
+            match &self.attachment {
+                Some(it) => it.dismissals.recv().await.ok(),
+                None => None,
+            }
+        };
+        let late = async {
+            Timer::after(REASON_TIMEOUT).await;
+            None
+        };
+        match future::or(known, late).await {
+            Some(why) => Farewell::dismissed(why),
+            None => Farewell::error("worker_gone", "the desktop's picture stopped; trying again"),
+        }
+    }
+
+    /// Whether the sign-in still holds, after somebody's changed.
+    async fn check_sign_in(&mut self) -> Result<(), Farewell> {
+        let (id, now) = (self.caller.family.id, clock::unix_seconds());
+        let live = self
+            .app
+            .store
+            .run(move |connection| crate::state::sign_ins::live(connection, id, now))
+            .await;
+        match live {
+            Ok(Some(family)) => {
+                self.caller.family = family;
+                Ok(())
+            }
+            Ok(None) => Err(Farewell::error(
+                "token_revoked",
+                "the sign-in has ended; sign in again",
+            )),
+            Err(error) => Err(Farewell::problem(&error.into())),
+        }
+    }
+
+    /// Hands the page a fresh token, as long as its sign-in holds.
+    async fn renew(&mut self) -> Result<(), Farewell> {
+        self.check_sign_in().await?;
+        let now = clock::unix_seconds();
+        let family = &self.caller.family;
+        let tokens = &self.app.tokens;
+        let token = tokens.issue(family.user.index.0, family.id, family.expires_at, now);
+        let left = tokens.expires_in().min(family.expires_at - now);
+        let message = ToPage::Token {
+            token,
+            expires_in: u64::try_from(left).unwrap_or(0),
+        };
+        if self.socket.send(&message).await {
+            Ok(())
+        } else {
+            Err(Farewell::silent())
+        }
+    }
+
+    /// The page signed in anew and keeps the socket.
+    async fn handle_renewal(&mut self, token: &str) -> Result<(), Farewell> {
+        let found = caller::identify(&self.app, token).await;
+        let caller = found
+            .map_err(|error| Farewell::problem(&error.into()))?
+            .filter(|it| it.user.index == self.caller.user.index)
+            .ok_or_else(|| Farewell::problem(&Problem::unauthorized()))?;
+        self.caller = caller;
+        Ok(())
+    }
+
+    /// Lets the stream go; the desktop stays.
+    async fn release(&mut self) {
+        if let Some(it) = self.attachment.take() {
+            self.app.media.detach(it.viewer);
+            self.app.sessions.left(self.session, it.attach).await;
+        }
+    }
+}

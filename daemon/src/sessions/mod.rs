@@ -1,0 +1,298 @@
+//! Runs the sessions of this node: asks the core's machine, tells the warden, answers who waits.
+
+mod service;
+
+use std::os::fd::OwnedFd;
+
+use async_channel::{Receiver, Sender};
+use sandbox_core::lifecycle::Lifecycle;
+use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, NoRoom, Reason};
+use sandbox_protocol::local::warden::{Refusal, StartSession};
+use sandbox_protocol::{SessionId, Size, UserIndex};
+
+pub use service::{Setup, run};
+
+/// Commands that may wait; who comes later waits with its request.
+const COMMANDS_MAX: usize = 256;
+
+/// One session, as it was when somebody asked.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What was asked for, with the size that the desktop really has.
+    pub plan: StartSession,
+    /// Where it is in its life.
+    pub state: Lifecycle,
+    /// Why it is over, once it is.
+    pub reason: Option<Reason>,
+    /// What it lacks of the designed layers, one sentence each.
+    pub weaker: Vec<String>,
+}
+
+/// What a session uses, as the warden counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time since the start.
+    pub cpu_nanos: u64,
+    /// Memory now.
+    pub memory_bytes: u64,
+    /// Processes and threads of the programs now.
+    pub pids: u32,
+}
+
+/// A worker's sockets for one attempt to attach.
+#[derive(Debug)]
+pub struct Pair {
+    /// The attempt.
+    pub attach: AttachId,
+    /// Our end of the control socket.
+    pub control: OwnedFd,
+    /// Our end of the media socket.
+    pub media: OwnedFd,
+}
+
+/// A session was wished for and there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No room.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// The warden refused.
+    #[error("{}", words(.0))]
+    Refused(Refusal),
+    /// It ended while it was started.
+    #[error("the session ended while it was started: {}", .0.code())]
+    Ended(Reason),
+    /// The daemon is about to end.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// A request about a session that exists was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// There is no running desktop.
+    #[error(transparent)]
+    Attach(#[from] CannotAttach),
+    /// The warden refused.
+    #[error("{}", words(.0))]
+    Refused(Refusal),
+    /// The daemon is about to end.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// A refusal in words for people.
+pub fn words(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Missing { layer, detail } => format!("this host lacks {layer}: {detail}"),
+        Refusal::Invalid { detail } => format!("the request was refused: {detail}"),
+        Refusal::Unknown => "no such session".into(),
+        Refusal::Full { detail } => format!("no room: {detail}"),
+        Refusal::Failed { detail } => format!("a step of the start failed: {detail}"),
+    }
+}
+
+enum Command {
+    Start {
+        plan: StartSession,
+        reply: Sender<Result<Outcome, StartError>>,
+    },
+    AwaitStart {
+        session: SessionId,
+        reply: Sender<Result<Outcome, StartError>>,
+    },
+    Find {
+        session: SessionId,
+        reply: Sender<Option<View>>,
+    },
+    Live {
+        reply: Sender<Vec<View>>,
+    },
+    Room {
+        reply: Sender<Result<(), String>>,
+    },
+    End {
+        session: SessionId,
+        reason: Reason,
+        reply: Sender<()>,
+    },
+    Attach {
+        session: SessionId,
+        reply: Sender<Result<Pair, RequestError>>,
+    },
+    Attached {
+        session: SessionId,
+        attach: AttachId,
+        dismissals: Sender<Dismissal>,
+    },
+    Left {
+        session: SessionId,
+        attach: AttachId,
+    },
+    Usage {
+        session: SessionId,
+        reply: Sender<Result<Usage, RequestError>>,
+    },
+}
+
+/// A wish for a session came true.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The session, running.
+    pub view: View,
+    /// It was made for this wish.
+    pub is_new: bool,
+}
+
+/// Handle of the sessions; clones share them.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    commands: Sender<Command>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+/// What the task that runs the sessions listens to.
+#[derive(Debug)]
+pub struct Commands(Receiver<Command>);
+
+impl Sessions {
+    /// Makes the handle and what belongs into [`Setup`].
+    pub fn new() -> (Self, Commands) {
+        let (commands, received) = async_channel::bounded(COMMANDS_MAX);
+        (Self { commands }, Commands(received))
+    }
+
+    /// Gives a user a session and waits until it runs.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StartError`] when there is no room or the warden cannot start it.
+    pub async fn start(&self, plan: StartSession) -> Result<Outcome, StartError> {
+        self.ask(|reply| Command::Start { plan, reply })
+            .await
+            .unwrap_or(Err(StartError::Stopping))
+    }
+
+    /// Waits until a session that is starting runs; at once where it does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StartError`] when it will not.
+    pub async fn await_start(&self, session: SessionId) -> Result<Outcome, StartError> {
+        self.ask(|reply| Command::AwaitStart { session, reply })
+            .await
+            .unwrap_or(Err(StartError::Stopping))
+    }
+
+    /// One session, also for a while after its end.
+    pub async fn find(&self, session: SessionId) -> Option<View> {
+        self.ask(|reply| Command::Find { session, reply })
+            .await
+            .flatten()
+    }
+
+    /// All sessions that are not over.
+    pub async fn live(&self) -> Vec<View> {
+        self.ask(|reply| Command::Live { reply })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Whether a new session would find room.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason in words.
+    pub async fn room(&self) -> Result<(), String> {
+        self.ask(|reply| Command::Room { reply })
+            .await
+            .unwrap_or_else(|| Err(StartError::Stopping.to_string()))
+    }
+
+    /// Ends a session; what is over stays so.
+    pub async fn end(&self, session: SessionId, reason: Reason) {
+        self.ask(|reply| Command::End {
+            session,
+            reason,
+            reply,
+        })
+        .await;
+    }
+
+    /// Gets the worker's sockets for a viewer; the one before it is out.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RequestError`] when there is no running desktop.
+    pub async fn attach(&self, session: SessionId) -> Result<Pair, RequestError> {
+        self.ask(|reply| Command::Attach { session, reply })
+            .await
+            .unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// The attempt's stream exists; `dismissals` learns when it has to end.
+    pub async fn attached(
+        &self,
+        session: SessionId,
+        attach: AttachId,
+        dismissals: Sender<Dismissal>,
+    ) {
+        self.tell(Command::Attached {
+            session,
+            attach,
+            dismissals,
+        })
+        .await;
+    }
+
+    /// The attempt failed, or its viewer is gone.
+    pub async fn left(&self, session: SessionId, attach: AttachId) {
+        self.tell(Command::Left { session, attach }).await;
+    }
+
+    /// What a session uses.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RequestError`] when the warden cannot say.
+    pub async fn usage(&self, session: SessionId) -> Result<Usage, RequestError> {
+        self.ask(|reply| Command::Usage { session, reply })
+            .await
+            .unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// The owner of every live session, each once.
+    pub async fn owners(&self) -> Vec<UserIndex> {
+        let mut owners: Vec<UserIndex> = self.live().await.iter().map(|it| it.plan.user).collect();
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.commands.send(command(reply)).await.ok()?;
+        answer.recv().await.ok()
+    }
+
+    async fn tell(&self, command: Command) {
+        // Nobody listens only at the very end of the process.
+        let _stopping = self.commands.send(command).await;
+    }
+}
+
+/// A plan with a fresh random id.
+pub fn plan(user: UserIndex, user_name: String, profile: String, size: Size) -> StartSession {
+    StartSession {
+        session: SessionId::from_bytes(crate::auth::random()),
+        user,
+        user_name,
+        profile,
+        size,
+    }
+}

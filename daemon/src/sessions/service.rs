@@ -1,0 +1,513 @@
+//! The task behind [`super::Sessions`]: one input at a time, then all effects, then sleep.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future;
+use sandbox_core::lifecycle::Lifecycle;
+use sandbox_core::sessions::{
+    Admitted, AttachId, Dismissal, Effect, Limits, Reason, Sessions as Machine,
+};
+use sandbox_protocol::SessionId;
+use sandbox_protocol::local::warden::{Event, Refusal, Request, StartSession};
+use smol::Timer;
+
+use super::{Command, Commands, Outcome, Pair, RequestError, StartError, Usage, View, words};
+use crate::clock;
+use crate::state::Store;
+use crate::state::sessions::{Record, write};
+use crate::tasks::Tasks;
+use crate::warden::{Received, WardenLink, WardenLinkError};
+
+/// Messages of the warden that may wait for their turn.
+const EVENTS_MAX: usize = 64;
+
+/// Requests about one session that may wait for the warden's answers.
+const PENDING_MAX: usize = 32;
+
+/// What the task is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// What it listens to.
+    pub commands: Commands,
+    /// The warden.
+    pub link: WardenLink,
+    /// Where records go.
+    pub store: Store,
+    /// What this node allows.
+    pub limits: Limits,
+    /// Sessions in our records that have not ended.
+    pub recorded: Vec<StartSession>,
+    /// Sessions that the warden holds.
+    pub surviving: Vec<SessionId>,
+}
+
+/// A request that the warden has not answered. It answers those of one session in their order.
+enum Pending {
+    Attach(AttachId, Sender<Result<Pair, RequestError>>),
+    Usage(Sender<Result<Usage, RequestError>>),
+}
+
+struct Waiting {
+    is_new: bool,
+    reply: Sender<Result<Outcome, StartError>>,
+}
+
+enum Woken {
+    Command(Command),
+    Warden(Result<Received, WardenLinkError>),
+    Deadline,
+    Stopped,
+}
+
+struct Service {
+    machine: Machine,
+    link: WardenLink,
+    store: Store,
+    waiting: BTreeMap<SessionId, Vec<Waiting>>,
+    pending: BTreeMap<SessionId, VecDeque<Pending>>,
+    viewers: BTreeMap<(SessionId, AttachId), Sender<Dismissal>>,
+    /// What sessions lack; goes with the session.
+    weaker: BTreeMap<SessionId, Vec<String>>,
+    refusals: BTreeMap<SessionId, Refusal>,
+    /// Why the last start failed, while none has succeeded since.
+    last_missing: Option<String>,
+}
+
+/// Runs until the warden is gone or nobody holds a handle any more.
+///
+/// # Errors
+///
+/// Returns [`WardenLinkError`] when the warden is gone or lies.
+pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
+    let commands = setup.commands.0;
+    let events = forward(&setup.link, tasks);
+    let mut service = Service {
+        machine: Machine::new(setup.limits),
+        link: setup.link,
+        store: setup.store,
+        waiting: BTreeMap::new(),
+        pending: BTreeMap::new(),
+        viewers: BTreeMap::new(),
+        weaker: BTreeMap::new(),
+        refusals: BTreeMap::new(),
+        last_missing: None,
+    };
+    service.take_over(setup.recorded, setup.surviving).await?;
+    loop {
+        match wait(&service.machine, &commands, &events).await {
+            Woken::Command(command) => service.handle_command(command).await?,
+            Woken::Warden(received) => service.handle_event(received?),
+            Woken::Deadline => service.machine.handle_timeout(clock::now()),
+            Woken::Stopped => return Ok(()),
+        }
+        service.run_effects().await?;
+    }
+}
+
+async fn wait(
+    machine: &Machine,
+    commands: &Receiver<Command>,
+    events: &Receiver<Result<Received, WardenLinkError>>,
+) -> Woken {
+    let timer = machine
+        .poll_timeout()
+        .map_or_else(Timer::never, |it| Timer::at(it.at));
+    let warden = async {
+        match events.recv().await {
+            Ok(received) => Woken::Warden(received),
+            Err(_) => Woken::Warden(Err(WardenLinkError::Closed)),
+        }
+    };
+    let command = async { commands.recv().await.map_or(Woken::Stopped, Woken::Command) };
+    let deadline = async {
+        timer.await;
+        Woken::Deadline
+    };
+    future::or(warden, future::or(command, deadline)).await
+}
+
+/// Reads the warden's messages in a task of their own, up to the first error.
+fn forward(link: &WardenLink, tasks: &Tasks) -> Receiver<Result<Received, WardenLinkError>> {
+    let (sender, receiver) = async_channel::bounded(EVENTS_MAX);
+    let link = link.clone();
+    tasks.spawn("warden", async move {
+        loop {
+            let received = link.receive().await;
+            let is_last = received.is_err();
+            if sender.send(received).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+impl Service {
+    /// Continues with what an earlier daemon began, and closes the books on the rest.
+    async fn take_over(
+        &mut self,
+        recorded: Vec<StartSession>,
+        surviving: Vec<SessionId>,
+    ) -> Result<(), WardenLinkError> {
+        let now = clock::now();
+        for session in &surviving {
+            if !recorded.iter().any(|it| it.session == *session) {
+                tracing::warn!(%session, "ending a session that is in no record");
+                self.link.send(&Request::End { session: *session }).await?;
+            }
+        }
+        for plan in recorded {
+            if surviving.contains(&plan.session) {
+                self.machine.handle_survivor(plan, now);
+            } else {
+                self.record(Record {
+                    plan,
+                    state: Lifecycle::Ended.code(),
+                    reason: Some(Reason::Lost.code()),
+                });
+            }
+        }
+        self.run_effects().await
+    }
+
+    async fn handle_command(&mut self, command: Command) -> Result<(), WardenLinkError> {
+        match command {
+            Command::Start { plan, reply } => self.start(plan, reply),
+            Command::AwaitStart { session, reply } => self.await_start(session, false, reply),
+            Command::Find { session, reply } => answer(&reply, self.view(session)),
+            Command::Live { reply } => {
+                let sessions: Vec<SessionId> =
+                    self.machine.live().map(|it| it.plan.session).collect();
+                let views = sessions.iter().filter_map(|it| self.view(*it)).collect();
+                answer(&reply, views);
+            }
+            Command::Room { reply } => answer(&reply, self.room()),
+            Command::End {
+                session,
+                reason,
+                reply,
+            } => {
+                self.machine.handle_end_wish(session, reason);
+                answer(&reply, ());
+            }
+            Command::Attach { session, reply } => self.attach(session, reply).await?,
+            Command::Attached {
+                session,
+                attach,
+                dismissals,
+            } => {
+                self.viewers.insert((session, attach), dismissals);
+                self.machine.handle_attached(session, attach);
+            }
+            Command::Left { session, attach } => {
+                self.viewers.remove(&(session, attach));
+                self.machine.handle_left(session, attach, clock::now());
+            }
+            Command::Usage { session, reply } => {
+                let request = Request::Usage { session };
+                self.request(session, Pending::Usage(reply), request)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, plan: StartSession, reply: Sender<Result<Outcome, StartError>>) {
+        match self.machine.handle_wish(plan, clock::now()) {
+            Ok(Admitted::Started(session)) => self.await_start(session, true, reply),
+            Ok(Admitted::Existing(session)) => self.await_start(session, false, reply),
+            Err(no_room) => answer(&reply, Err(no_room.into())),
+        }
+    }
+
+    fn await_start(
+        &mut self,
+        session: SessionId,
+        is_new: bool,
+        reply: Sender<Result<Outcome, StartError>>,
+    ) {
+        let waiting = self.waiting.entry(session).or_default();
+        // Requests that were given up make room first.
+        waiting.retain(|it| !it.reply.is_closed());
+        waiting.push(Waiting { is_new, reply });
+        self.answer_waiting(session);
+    }
+
+    /// Answers who waits for a start, once it is decided.
+    fn answer_waiting(&mut self, session: SessionId) {
+        let view = self.view(session);
+        if view
+            .as_ref()
+            .is_some_and(|it| it.state == Lifecycle::Starting)
+        {
+            return;
+        }
+        for waiting in self.waiting.remove(&session).unwrap_or_default() {
+            let outcome = match &view {
+                None => Err(StartError::Refused(Refusal::Unknown)),
+                Some(it) if it.state == Lifecycle::Ended => Err(self.why_ended(it)),
+                Some(it) => Ok(Outcome {
+                    view: it.clone(),
+                    is_new: waiting.is_new,
+                }),
+            };
+            answer(&waiting.reply, outcome);
+        }
+    }
+
+    fn why_ended(&self, view: &View) -> StartError {
+        match self.refusals.get(&view.plan.session) {
+            Some(refusal) => StartError::Refused(refusal.clone()),
+            None => StartError::Ended(view.reason.unwrap_or(Reason::Requested)),
+        }
+    }
+
+    fn room(&self) -> Result<(), String> {
+        self.machine.room().map_err(|it| it.to_string())?;
+        self.last_missing.clone().map_or(Ok(()), Err)
+    }
+
+    async fn attach(
+        &mut self,
+        session: SessionId,
+        reply: Sender<Result<Pair, RequestError>>,
+    ) -> Result<(), WardenLinkError> {
+        match self.machine.handle_attach_wish(session, clock::now()) {
+            Ok(attach) => {
+                let pending = Pending::Attach(attach, reply);
+                self.request(session, pending, Request::Attach { session })
+                    .await
+            }
+            Err(error) => {
+                answer(&reply, Err(error.into()));
+                Ok(())
+            }
+        }
+    }
+
+    async fn request(
+        &mut self,
+        session: SessionId,
+        pending: Pending,
+        request: Request,
+    ) -> Result<(), WardenLinkError> {
+        let is_live = self.is_live(session);
+        let queue = self.pending.entry(session).or_default();
+        if !is_live || queue.len() >= PENDING_MAX {
+            let why = if is_live {
+                Refusal::Full {
+                    detail: format!("{PENDING_MAX} requests about this session wait already"),
+                }
+            } else {
+                Refusal::Unknown
+            };
+            if queue.is_empty() {
+                self.pending.remove(&session);
+            }
+            self.refuse(session, pending, &why);
+            return Ok(());
+        }
+        queue.push_back(pending);
+        self.link.send(&request).await
+    }
+
+    fn handle_event(&mut self, received: Received) {
+        let now = clock::now();
+        match received.event {
+            Event::Started {
+                session,
+                size,
+                weaker,
+            } => {
+                self.last_missing = None;
+                self.machine.handle_started(session, size, now);
+                if self.is_live(session) {
+                    self.weaker.insert(session, weaker);
+                }
+            }
+            Event::Attached { session } => self.handle_pair(session, received.descriptors),
+            Event::Usage {
+                session,
+                cpu_nanos,
+                memory_bytes,
+                pids,
+            } => match self.answered(session) {
+                Some(Pending::Usage(reply)) => answer(
+                    &reply,
+                    Ok(Usage {
+                        cpu_nanos,
+                        memory_bytes,
+                        pids,
+                    }),
+                ),
+                other => self.out_of_order(session, other),
+            },
+            Event::Refused { session, why } => self.handle_refused(session, why),
+            Event::Ended { session, reason } => {
+                self.machine.handle_ended(session, reason);
+                self.drop_pending(session);
+            }
+            Event::Hello { .. } => tracing::error!("the warden greeted twice"),
+        }
+    }
+
+    fn handle_pair(&mut self, session: SessionId, descriptors: Vec<OwnedFd>) {
+        let pair: Result<[OwnedFd; 2], _> = descriptors.try_into();
+        match (self.answered(session), pair) {
+            (Some(Pending::Attach(attach, reply)), Ok([control, media])) => {
+                let pair = Pair {
+                    attach,
+                    control,
+                    media,
+                };
+                if reply.try_send(Ok(pair)).is_err() {
+                    // Its page left before the answer; the worker sees the closed sockets.
+                    self.machine.handle_left(session, attach, clock::now());
+                }
+            }
+            (other, _) => self.out_of_order(session, other),
+        }
+    }
+
+    fn handle_refused(&mut self, session: SessionId, why: Refusal) {
+        let is_start = self
+            .machine
+            .session(session)
+            .is_some_and(|it| it.state == Lifecycle::Starting);
+        if !is_start && self.is_live(session) {
+            match self.answered(session) {
+                Some(pending) => self.refuse(session, pending, &why),
+                None => self.out_of_order(session, None),
+            }
+            return;
+        }
+        if !is_start {
+            // The start was given up meanwhile; what counts is that nothing of it exists.
+            self.machine.handle_refused(session);
+            return;
+        }
+        tracing::warn!(%session, reason = words(&why), "the warden refused a session");
+        if let Refusal::Missing { .. } = why {
+            self.last_missing = Some(words(&why));
+        }
+        self.refusals.insert(session, why);
+        self.machine.handle_refused(session);
+        self.drop_pending(session);
+    }
+
+    fn refuse(&mut self, session: SessionId, pending: Pending, why: &Refusal) {
+        let error = || RequestError::Refused(why.clone());
+        match pending {
+            Pending::Attach(attach, reply) => {
+                self.machine.handle_left(session, attach, clock::now());
+                answer(&reply, Err(error()));
+            }
+            Pending::Usage(reply) => answer(&reply, Err(error())),
+        }
+    }
+
+    fn answered(&mut self, session: SessionId) -> Option<Pending> {
+        let queue = self.pending.get_mut(&session)?;
+        let pending = queue.pop_front();
+        if queue.is_empty() {
+            self.pending.remove(&session);
+        }
+        pending
+    }
+
+    fn out_of_order(&mut self, session: SessionId, pending: Option<Pending>) {
+        tracing::error!(%session, "an answer of the warden fits no request");
+        if let Some(pending) = pending {
+            let detail = "the warden's answer does not fit".to_owned();
+            self.refuse(session, pending, &Refusal::Failed { detail });
+        }
+    }
+
+    fn drop_pending(&mut self, session: SessionId) {
+        for pending in self.pending.remove(&session).unwrap_or_default() {
+            self.refuse(session, pending, &Refusal::Unknown);
+        }
+    }
+
+    async fn run_effects(&mut self) -> Result<(), WardenLinkError> {
+        // Bounded by the inputs: each one yields a few effects, and effects yield none.
+        while let Some(effect) = self.machine.poll_effect() {
+            match effect {
+                Effect::Start(plan) => {
+                    tracing::info!(
+                        session = %plan.session,
+                        user = plan.user.0,
+                        size = %plan.size,
+                        "starting a session"
+                    );
+                    self.link.send(&Request::Start(plan)).await?;
+                }
+                Effect::End(session) => self.link.send(&Request::End { session }).await?,
+                Effect::Dismiss {
+                    session,
+                    attach,
+                    why,
+                } => {
+                    if let Some(viewer) = self.viewers.remove(&(session, attach)) {
+                        // A socket that closes at this moment needs no word any more.
+                        let _closing = viewer.try_send(why);
+                    }
+                }
+                Effect::Changed(session) => self.handle_changed(session),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_changed(&mut self, session: SessionId) {
+        let Some(it) = self.machine.session(session) else {
+            return;
+        };
+        let record = Record {
+            plan: it.plan.clone(),
+            state: it.state.code(),
+            reason: it.reason.map(Reason::code),
+        };
+        tracing::info!(%session, state = record.state, reason = record.reason, "session changed");
+        self.record(record);
+        self.answer_waiting(session);
+        if !self.is_live(session) {
+            self.weaker.remove(&session);
+            self.refusals.remove(&session);
+        }
+    }
+
+    fn record(&self, record: Record) {
+        let now = clock::unix_seconds();
+        let session = record.plan.session;
+        let is_posted = self
+            .store
+            .post(move |connection| write(connection, &record, now));
+        if !is_posted {
+            tracing::warn!(%session, "the database is too slow: a session's state is not recorded");
+        }
+    }
+
+    fn is_live(&self, session: SessionId) -> bool {
+        self.machine
+            .session(session)
+            .is_some_and(|it| it.state.is_live())
+    }
+
+    fn view(&self, session: SessionId) -> Option<View> {
+        let it = self.machine.session(session)?;
+        Some(View {
+            plan: it.plan.clone(),
+            state: it.state,
+            reason: it.reason,
+            weaker: self.weaker.get(&session).cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// Whoever gave its request up needs no answer.
+fn answer<T>(reply: &Sender<T>, value: T) {
+    let _given_up = reply.try_send(value);
+}

@@ -1,0 +1,244 @@
+//! The node's truth: one SQLite file, one thread that writes it.
+
+pub mod sessions;
+pub mod sign_ins;
+pub mod users;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Jobs that may wait for the thread; who comes later waits with its request.
+const JOBS_MAX: usize = 256;
+
+/// How long a writer of another program (`user add`) may hold the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
+const MIGRATIONS: &[&str] = &[include_str!(
+    "../../../migrations/sqlite/0001_accounts_and_sessions.sql"
+)];
+
+/// The database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The file cannot be opened.
+    #[error("cannot open the database {path}: {source}")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A later version of the server has written it.
+    #[error(
+        "the database {path} has schema {found}, this server knows up to {known}: \
+         run the server that wrote it, or a newer one"
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: usize,
+    },
+    /// A statement failed.
+    #[error("the database failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The thread is gone, which it is only at the end of the process.
+    #[error("the database thread has ended")]
+    Closed,
+}
+
+/// Opens the file, sets it up for crash safety and brings its schema up to date.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the file cannot be opened, or a later version has written it.
+pub fn open(path: &Path) -> Result<Connection, StateError> {
+    let prepare = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // A revocation that was answered must outlive a power cut; at some ten writes a session
+        // the sync costs nothing that anybody waits for.
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
+        Ok(connection)
+    };
+    let mut connection = prepare().map_err(|source| StateError::Open {
+        path: path.into(),
+        source,
+    })?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let taken: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let Some(missing) = MIGRATIONS.get(taken as usize..) else {
+        return Err(StateError::Newer {
+            path: path.into(),
+            found: taken,
+            known: MIGRATIONS.len(),
+        });
+    };
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Hands jobs to the database thread; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    jobs: Sender<Job>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the file and starts its thread, which ends with the last clone.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StateError`] when the file cannot be used.
+    pub fn start(path: &Path) -> Result<Self, StateError> {
+        let connection = open(path)?;
+        let (jobs, waiting) = async_channel::bounded(JOBS_MAX);
+        std::thread::Builder::new()
+            .name("sqlite".into())
+            .spawn(move || work(connection, &waiting))
+            .map_err(|_| StateError::Closed)?;
+        Ok(Self { jobs })
+    }
+
+    /// Runs `job` on the database thread, in the order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the job returned, or [`StateError::Closed`] when the thread is gone.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let (answer, answered) = async_channel::bounded(1);
+        let job: Job = Box::new(move |connection| {
+            // Nobody waits any more where the request was given up.
+            let _given_up = answer.try_send(job(connection));
+        });
+        self.jobs.send(job).await.map_err(|_| StateError::Closed)?;
+        answered.recv().await.map_err(|_| StateError::Closed)?
+    }
+
+    /// Runs `job` later, in the order of the calls; its failure is logged. `false`: too many wait,
+    /// and it will not run.
+    pub fn post(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<(), StateError> + Send + 'static,
+    ) -> bool {
+        let job: Job = Box::new(move |connection| {
+            if let Err(error) = job(connection) {
+                tracing::error!(%error, "a record could not be written");
+            }
+        });
+        self.jobs.try_send(job).is_ok()
+    }
+}
+
+fn work(mut connection: Connection, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv_blocking() {
+        // A job that panics loses its own transaction and its own answer, not the thread.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            job(&mut connection);
+        }));
+        if outcome.is_err() {
+            tracing::error!("a database job panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A database of its own for one test.
+    pub(crate) fn memory() -> Connection {
+        open(Path::new(":memory:")).unwrap()
+    }
+
+    fn file(name: &str) -> PathBuf {
+        let name = format!("sandbox-state-{name}-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _absent = std::fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_a_step_and_their_numbers_have_no_gap() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/sqlite");
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names.len(), MIGRATIONS.len());
+        for (index, name) in names.iter().enumerate() {
+            assert!(name.starts_with(&format!("{:04}_", index + 1)), "{name}");
+        }
+    }
+
+    #[test]
+    fn opening_twice_changes_nothing_and_a_newer_schema_is_refused() {
+        let path = file("newer");
+        let connection = open(&path).unwrap();
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(mode, "wal");
+        open(&path).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        let words = open(&path).unwrap_err().to_string();
+        assert!(words.contains("schema 99"), "{words}");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn two_programs_that_make_the_schema_at_once_make_it_once() {
+        let path = file("race");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| open(&path).unwrap());
+            }
+        });
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_job_that_panics_does_not_end_the_thread() {
+        let store = Store::start(Path::new(":memory:")).unwrap();
+        smol::block_on(async {
+            let lost = store.run::<()>(|_| panic!("a mistake")).await;
+            assert!(matches!(lost, Err(StateError::Closed)), "{lost:?}");
+            let count: i64 = store
+                .run(|it| Ok(it.query_row("SELECT count(*) FROM users", [], |row| row.get(0))?))
+                .await
+                .unwrap();
+            assert_eq!(count, 0);
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! Sign-ins: token families and single-use codes.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sandbox_protocol::UserIndex;
+
+use super::StateError;
+use super::users::User;
+
+/// Names one sign-in: 128 random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FamilyId(pub [u8; 16]);
+
+/// A sign-in that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name.
+    pub id: FamilyId,
+    /// Whose it is.
+    pub user: User,
+    /// When it ends at the latest, seconds since 1970.
+    pub expires_at: i64,
+}
+
+/// Writes a sign-in down, and forgets those that ran out.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn begin(
+    connection: &mut Connection,
+    id: FamilyId,
+    user: UserIndex,
+    now: i64,
+    expires_at: i64,
+) -> Result<(), StateError> {
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM token_families WHERE expires_at <= ?1", [now])?;
+    transaction.execute(
+        "INSERT INTO token_families (id, user_idx, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        params![id.0, user.0, now, expires_at],
+    )?;
+    Ok(transaction.commit()?)
+}
+
+/// The sign-in of this name, where it was neither revoked nor ran out nor belongs to an account
+/// that is disabled.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn live(connection: &Connection, id: FamilyId, now: i64) -> Result<Option<Family>, StateError> {
+    let sql = "SELECT u.idx, u.name, u.role, u.is_disabled, u.created_at, f.expires_at
+               FROM token_families f JOIN users u ON u.idx = f.user_idx
+               WHERE f.id = ?1 AND f.revoked_at IS NULL AND f.expires_at > ?2
+                 AND u.is_disabled = 0";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row(params![id.0, now], |row| {
+            Ok(Family {
+                id,
+                user: super::users::user(row)?,
+                expires_at: row.get(5)?,
+            })
+        })
+        .optional()?)
+}
+
+/// Ends one sign-in.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn revoke(connection: &Connection, id: FamilyId, now: i64) -> Result<(), StateError> {
+    connection.execute(
+        "UPDATE token_families SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL",
+        params![id.0, now],
+    )?;
+    Ok(())
+}
+
+/// Ends all sign-ins of an account, and the codes that would make new ones.
+pub(super) fn revoke_all(
+    connection: &Connection,
+    user: UserIndex,
+    now: i64,
+) -> Result<(), StateError> {
+    connection.execute(
+        "UPDATE token_families SET revoked_at = ?2 WHERE user_idx = ?1 AND revoked_at IS NULL",
+        params![user.0, now],
+    )?;
+    connection.execute("DELETE FROM once_codes WHERE user_idx = ?1", [user.0])?;
+    Ok(())
+}
+
+/// Writes down the hash of a single-use code, and forgets those that ran out.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn add_code(
+    connection: &mut Connection,
+    hash: &[u8; 32],
+    user: UserIndex,
+    now: i64,
+    expires_at: i64,
+) -> Result<(), StateError> {
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM once_codes WHERE expires_at <= ?1", [now])?;
+    transaction.execute(
+        "INSERT INTO once_codes (hash, user_idx, expires_at) VALUES (?1, ?2, ?3)",
+        params![hash, user.0, expires_at],
+    )?;
+    Ok(transaction.commit()?)
+}
+
+/// Consumes a single-use code: whoever comes second finds nothing.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn take_code(
+    connection: &mut Connection,
+    hash: &[u8; 32],
+    now: i64,
+) -> Result<Option<User>, StateError> {
+    let transaction = connection.transaction()?;
+    let taken: Option<(u32, i64)> = transaction
+        .query_row(
+            "DELETE FROM once_codes WHERE hash = ?1 RETURNING user_idx, expires_at",
+            [hash],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let user = match taken {
+        Some((index, expires_at)) if expires_at > now => transaction
+            .query_row(
+                "SELECT idx, name, role, is_disabled, created_at FROM users
+                 WHERE idx = ?1 AND is_disabled = 0",
+                [index],
+                super::users::user,
+            )
+            .optional()?,
+        Some(_) | None => None,
+    };
+    transaction.commit()?;
+    Ok(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::memory;
+    use super::super::users::{self, Role};
+    use super::*;
+
+    fn with_user() -> (Connection, UserIndex) {
+        let connection = memory();
+        let user = users::create(&connection, "demo", Role::User, "h", 1)
+            .unwrap()
+            .unwrap();
+        (connection, user)
+    }
+
+    #[test]
+    fn a_sign_in_holds_until_it_runs_out_is_revoked_or_its_account_is_disabled() {
+        let (mut connection, user) = with_user();
+        let id = FamilyId([7; 16]);
+        begin(&mut connection, id, user, 100, 200).unwrap();
+        let holds = |connection: &Connection, now| live(connection, id, now).unwrap().is_some();
+        assert!(holds(&connection, 199));
+        assert!(!holds(&connection, 200));
+        users::disable(&mut connection, user, 150).unwrap();
+        users::enable(&connection, user).unwrap();
+        assert!(!holds(&connection, 150), "enabling brings no sign-in back");
+        let id = FamilyId([8; 16]);
+        begin(&mut connection, id, user, 100, 200).unwrap();
+        revoke(&connection, id, 120).unwrap();
+        assert!(live(&connection, id, 121).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_code_works_once_and_only_in_its_time() {
+        let (mut connection, user) = with_user();
+        add_code(&mut connection, &[1; 32], user, 100, 700).unwrap();
+        assert!(take_code(&mut connection, &[2; 32], 101).unwrap().is_none());
+        let taken = take_code(&mut connection, &[1; 32], 101).unwrap().unwrap();
+        assert_eq!(taken.name, "demo");
+        assert!(take_code(&mut connection, &[1; 32], 101).unwrap().is_none());
+        add_code(&mut connection, &[3; 32], user, 100, 700).unwrap();
+        assert!(take_code(&mut connection, &[3; 32], 700).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_new_password_ends_every_sign_in_and_code() {
+        let (mut connection, user) = with_user();
+        let id = FamilyId([7; 16]);
+        begin(&mut connection, id, user, 100, 200).unwrap();
+        add_code(&mut connection, &[1; 32], user, 100, 700).unwrap();
+        users::set_password(&mut connection, user, "h2", 110).unwrap();
+        assert!(live(&connection, id, 111).unwrap().is_none());
+        assert!(take_code(&mut connection, &[1; 32], 111).unwrap().is_none());
+    }
+}

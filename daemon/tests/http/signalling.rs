@@ -1,0 +1,336 @@
+//! `/ws`: the token, the offer, and everything that ends either.
+
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::Message;
+use sandbox_daemon::clock;
+use sandbox_daemon::state::users::Role;
+use sandbox_protocol::local::warden::{EndReason, Event, Request};
+use serde_json::{Value, json};
+use str0m::Rtc;
+use str0m::media::{Direction, MediaKind};
+
+use crate::socket::Socket;
+use crate::world::World;
+
+/// An offer as a browser makes it: H.264 to be received, and a data channel.
+fn offer() -> Value {
+    let mut rtc = Rtc::builder()
+        .clear_codecs()
+        .enable_h264(true)
+        .build(clock::now());
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    api.add_channel("ctl".into());
+    let (offer, _pending) = api.apply().unwrap();
+    json!({ "type": "offer", "sdp": offer.to_sdp_string(), "width": 1280, "height": 720 })
+}
+
+fn world() -> (World, String, String) {
+    let world = World::start();
+    world.add_user("ada", Role::User);
+    let token = world.login("ada");
+    let id = world.session(&token);
+    (world, token, id)
+}
+
+#[test]
+fn a_page_with_a_token_and_an_offer_is_answered_and_attached() {
+    let (world, token, id) = world();
+    let mut page = Socket::of(&world, &id, &token);
+    let ready = page.expect("ready");
+    assert_eq!(ready["session"], id);
+    assert!(
+        ready["media"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:"),
+        "{ready}"
+    );
+    let notices = ready["notices"].to_string();
+    for notice in ["not encrypted", "no Landlock", "no CPU limit"] {
+        assert!(notices.contains(notice), "{notices}");
+    }
+    page.say(&offer());
+    let answer = page.expect("answer");
+    assert!(
+        answer["sdp"].as_str().unwrap().contains("a=ice-lite"),
+        "{answer}"
+    );
+    world.until_state(&token, &id, "attached");
+    page.say(&json!({ "type": "bye" }));
+    assert_eq!(page.hear(), None);
+    world.until_state(&token, &id, "detached");
+}
+
+#[test]
+fn the_newest_page_has_the_desktop_and_the_one_before_is_told() {
+    let (world, token, id) = world();
+    let mut first = Socket::of(&world, &id, &token);
+    first.expect("ready");
+    first.say(&offer());
+    first.expect("answer");
+    let mut second = Socket::of(&world, &id, &token);
+    second.expect("ready");
+    second.say(&offer());
+    second.expect("answer");
+    first.expect("taken_over");
+    assert_eq!(first.hear(), None);
+    world.until_state(&token, &id, "attached");
+    let requests = world.policy.lock().unwrap().requests.clone();
+    let session = id.parse().unwrap();
+    let attaches = requests
+        .iter()
+        .filter(|it| **it == Request::Attach { session });
+    assert_eq!(attaches.count(), 2);
+    // The desktop is the second's: the first's end changed nothing.
+    second.say(&json!({ "type": "bye" }));
+    world.until_state(&token, &id, "detached");
+}
+
+#[test]
+fn a_page_learns_why_its_session_ended() {
+    for (end, reason) in [(true, "requested"), (false, "x_held_by_program")] {
+        let (world, token, id) = world();
+        let mut page = Socket::of(&world, &id, &token);
+        page.expect("ready");
+        page.say(&offer());
+        page.expect("answer");
+        if end {
+            let path = format!("/api/sessions/{id}");
+            world.request("DELETE", &path, Some(&token), None);
+        } else {
+            // The worker's sockets close first, as they do when a session dies.
+            world.policy.lock().unwrap().workers.clear();
+            world.tell(&Event::Ended {
+                session: id.parse().unwrap(),
+                reason: EndReason::XHeldByProgram,
+            });
+        }
+        let ended = page.expect("ended");
+        assert_eq!(ended["reason"], reason);
+        assert_eq!(page.hear(), None);
+        let mut late = Socket::of(&world, &id, &token);
+        assert_eq!(late.expect("ended")["reason"], reason);
+    }
+}
+
+#[test]
+fn a_malformed_description_is_refused_and_the_desktop_lives() {
+    let (world, token, id) = world();
+    for sdp in ["", "v=0\r\nnonsense", "\0", &"a=".repeat(20_000)] {
+        let mut page = Socket::of(&world, &id, &token);
+        page.expect("ready");
+        page.say(&json!({ "type": "offer", "sdp": sdp, "width": 1, "height": 1 }));
+        page.expect_error("malformed_sdp");
+    }
+    world.until_state(&token, &id, "ready");
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say(&offer());
+    page.expect("answer");
+}
+
+#[test]
+fn a_browser_without_h264_is_told_so() {
+    let (world, token, id) = world();
+    let mut rtc = Rtc::builder()
+        .clear_codecs()
+        .enable_vp8(true)
+        .build(clock::now());
+    let mut api = rtc.sdp_api();
+    api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+    let (offer, _pending) = api.apply().unwrap();
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    let sdp = offer.to_sdp_string();
+    page.say(&json!({ "type": "offer", "sdp": sdp, "width": 800, "height": 600 }));
+    page.expect_error("no_codec");
+}
+
+#[test]
+fn messages_that_are_none_are_refused() {
+    let (world, token, id) = world();
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"type":"dance"}"#,
+        r#"{"type":"offer","sdp":"","width":70000,"height":1}"#,
+    ] {
+        let mut page = Socket::of(&world, &id, &token);
+        page.expect("ready");
+        page.say_text(text);
+        page.expect_error("malformed");
+    }
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say_message(Message::binary(vec![1, 2, 3]));
+    page.expect_error("malformed");
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say(&json!({ "type": "auth", "token": token }));
+    page.expect_error("order");
+}
+
+#[test]
+fn a_message_over_64_kib_closes_the_socket_alone() {
+    let (world, token, id) = world();
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say_text(&"x".repeat((64 << 10) + 1));
+    page.expect_error("too_large");
+    world.until_state(&token, &id, "ready");
+    let mut unknown = Socket::open(&world, &format!("?session={id}"), &world.origin())
+        .unwrap_or_else(|status| panic!("{status}"));
+    unknown.say_text(&"x".repeat(10 << 20));
+    // Ten megabytes do not fit into the way; whether the word arrives is chance, the end is not.
+    while unknown.hear().is_some() {}
+}
+
+#[test]
+fn the_first_message_is_the_token_and_a_bad_one_is_refused() {
+    let (world, token, id) = world();
+    let open = |query: &str| Socket::open(&world, query, &world.origin()).unwrap();
+    let mut page = open(&format!("?session={id}"));
+    page.say(&offer());
+    page.expect_error("order");
+    for bad in ["", "nonsense", &format!("{token}x")] {
+        let mut page = Socket::of(&world, &id, bad);
+        page.expect_error("token_invalid");
+    }
+}
+
+#[test]
+fn a_silent_page_is_closed() {
+    let (world, _, id) = world();
+    let mut page = Socket::open(&world, &format!("?session={id}"), &world.origin()).unwrap();
+    page.expect_error("auth_timeout");
+}
+
+#[test]
+fn somebody_elses_session_and_a_missing_one_are_the_same() {
+    let (world, _, id) = world();
+    world.add_user("bob", Role::User);
+    world.add_user("boss", Role::Admin);
+    for name in ["bob", "boss"] {
+        let token = world.login(name);
+        let said: Vec<Option<Value>> = [&*id, &"0".repeat(32), "nonsense"]
+            .iter()
+            .map(|it| Socket::of(&world, it, &token).hear())
+            .collect();
+        assert_eq!(said[0].as_ref().unwrap()["code"], "not_found");
+        assert!(said.iter().all(|it| *it == said[0]), "{said:?}");
+    }
+}
+
+#[test]
+fn pages_of_others_and_requests_that_are_no_websocket_get_no_socket() {
+    let (world, _, id) = world();
+    let query = format!("?session={id}");
+    for origin in ["http://evil.example", "http://localhost:3000", "null", ""] {
+        assert_eq!(
+            Socket::open(&world, &query, origin).err(),
+            Some(403),
+            "{origin}"
+        );
+    }
+    let origin = world.origin();
+    for query in ["", "?session=1&token=x", "?session=1&session=2"] {
+        assert_eq!(
+            Socket::open(&world, query, &origin).err(),
+            Some(400),
+            "{query}"
+        );
+    }
+    let media = format!("?session={id}&mode=media");
+    assert_eq!(Socket::open(&world, &media, &origin).err(), Some(400));
+    let plain = world.request("GET", &format!("/ws{query}"), None, None);
+    plain.is_problem(400, "no_websocket");
+}
+
+#[test]
+fn signing_out_dismisses_the_page_and_leaves_the_desktop() {
+    let (world, token, id) = world();
+    let other = world.login("ada");
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say(&offer());
+    page.expect("answer");
+    let mut unconcerned = Socket::of(&world, &id, &other);
+    unconcerned.expect("ready");
+    world.request("POST", "/api/auth/logout", Some(&token), Some("{}"));
+    page.expect_error("token_revoked");
+    world.until_state(&other, &id, "detached");
+    unconcerned.say(&offer());
+    unconcerned.expect("answer");
+}
+
+#[test]
+fn an_open_socket_gets_a_fresh_token_before_the_old_one_runs_out() {
+    let world = World::with(|config| config.access_expiry = Duration::from_secs(2));
+    world.add_user("ada", Role::User);
+    let token = world.login("ada");
+    let id = world.session(&token);
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    let list = |token: &str| {
+        world
+            .request("GET", "/api/sessions", Some(token), None)
+            .status
+    };
+    let mut fresh = token.clone();
+    // By the third, the first has run out.
+    for _ in 0..3 {
+        let message = page.expect("token");
+        fresh = message["token"].as_str().unwrap().to_owned();
+        assert_eq!(message["expires_in"], 2);
+        assert_eq!(list(&fresh), 200);
+    }
+    assert_eq!(list(&token), 401);
+    page.say(&json!({ "type": "renew", "token": fresh }));
+    page.say(&offer());
+    while let Some(message) = page.hear() {
+        if message["type"] == "answer" {
+            return;
+        }
+        assert_eq!(message["type"], "token", "{message}");
+    }
+    panic!("no answer");
+}
+
+#[test]
+fn a_sign_in_that_ends_takes_the_socket_with_it() {
+    let world = World::with(|config| {
+        config.access_expiry = Duration::from_secs(60);
+        config.refresh_expiry = Duration::from_secs(2);
+    });
+    world.add_user("ada", Role::User);
+    let token = world.login("ada");
+    let id = world.session(&token);
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.expect_error("token_revoked");
+}
+
+#[test]
+fn a_page_that_offers_without_end_is_stopped() {
+    let (world, token, id) = world();
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    let offer = offer();
+    page.say(&offer);
+    page.expect("answer");
+    // Renegotiations of a stream that exists: the same offer again is refused or answered, and
+    // after thirty in all comes the limit.
+    let mut last = Value::Null;
+    for _ in 0..40 {
+        page.say(&offer);
+        match page.hear() {
+            Some(message) => last = message,
+            None => break,
+        }
+    }
+    assert_eq!(last["type"], "error", "{last}");
+    world.until_state(&token, &id, "detached");
+}
