@@ -169,7 +169,8 @@ export class Server {
     const answer = await fetch(`${this.url}${route}`, options);
     const text = await answer.text();
     const isJson = /json/.test(answer.headers.get('content-type') ?? '');
-    return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
+    const parsed = isJson ? JSON.parse(text) : text;
+    return { status: answer.status, headers: answer.headers, body: parsed };
   }
 
   /** @returns {Promise<string>} an access token */
