@@ -102,6 +102,19 @@ impl Barcode {
     }
 }
 
+/// The number of the newest key that rows read from pixels show; `None` where they are no
+/// barcode, or one that was drawn in part.
+pub fn number_of(rows: &[u16; ROWS as usize]) -> Option<u16> {
+    let [number, .., last] = rows;
+    (*last == sum(rows)).then_some(*number)
+}
+
+fn sum(rows: &[u16; ROWS as usize]) -> u16 {
+    rows.iter()
+        .take(CRC_ROW)
+        .fold(0xFFFF, |crc, row| crc16(crc, *row))
+}
+
 /// CRC-16/CCITT-FALSE over one more word.
 fn crc16(crc: u16, word: u16) -> u16 {
     (0..16).rev().fold(crc, |crc, bit| {
@@ -134,8 +147,20 @@ mod tests {
         let rows = barcode.rows();
         assert_eq!(&rows[..5], &[18, 0x0112, 0x0100, 0x20AC, 0x1211]);
         assert_eq!(rows[11], 0x0403);
-        let sum = rows[..12].iter().fold(0xFFFF, |crc, row| crc16(crc, *row));
-        assert_eq!(rows[12], sum);
+        assert_eq!(rows[12], sum(&rows));
+        assert_eq!(number_of(&rows), Some(18));
+    }
+
+    #[test]
+    fn a_barcode_with_a_wrong_block_is_none() {
+        let rows = Barcode::default().rows();
+        for row in 0..ROWS as usize {
+            for bit in 0..16 {
+                let mut torn = rows;
+                torn[row] ^= 1 << bit;
+                assert_eq!(number_of(&torn), None, "row {row}, bit {bit}");
+            }
+        }
     }
 
     #[test]
