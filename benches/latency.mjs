@@ -22,13 +22,18 @@ let browser;
 let server;
 try {
   server = await serverWith(['bench']);
-  const args = ['--kiosk', '--window-position=0,0', '--window-size=1920,1080'];
-  browser = await openBrowser({ headless: false, args, env: { DISPLAY: outer.name } });
+  // Without a window manager Chromium cannot fill the screen.
+  outer.run('openbox');
+  browser = await openBrowser({ headless: false, env: { DISPLAY: outer.name } });
   const page = await openPage(browser, null);
+  await fillScreen(page);
   await signIn(page, server.url, 'bench', PASSWORD);
   await openDesktop(page);
-  const size = await page.evaluate(() => [innerWidth, innerHeight, devicePixelRatio]);
-  if (size.join() !== '1920,1080,1') throw new Error(`the viewer's window is ${size}`);
+  const size = await page.evaluate(() => {
+    const { videoWidth, videoHeight } = document.querySelector('#video');
+    return [videoWidth, videoHeight, devicePixelRatio].join();
+  });
+  if (size !== '1920,1080,1') throw new Error(`the viewer shows ${size}, not 1920,1080,1`);
   floor.run(BARCODE);
   for (const display of [outer, floor]) {
     const pixel = (x, y) => display.green(x, y);
@@ -56,4 +61,15 @@ try {
   await server?.discard();
   await outer.stop();
   await floor.stop();
+}
+
+/** Full screen without the browser's own bars, as F11 does it. */
+async function fillScreen(page) {
+  const session = await page.context().newCDPSession(page);
+  const { windowId } = await session.send('Browser.getWindowForTarget');
+  const bounds = { windowState: 'fullscreen' };
+  await session.send('Browser.setWindowBounds', { windowId, bounds });
+  await until('the window to fill the screen', () => {
+    return page.evaluate(() => innerWidth === 1920 && innerHeight === 1080);
+  });
 }
