@@ -12,6 +12,7 @@ import { report } from './figures.mjs';
 
 const SECONDS = Number(process.env.SECONDS_STILL ?? 60);
 const SESSIONS = [0, 1, 10];
+const SIZE = { width: 1920, height: 1080 };
 
 /** CPU nanoseconds and voluntary context switches of a process's threads. */
 function cost(pids) {
@@ -84,7 +85,7 @@ try {
   const running = [];
   for (const count of SESSIONS) {
     while (running.length < count) {
-      running.push(await server.startSession(tokens[running.length], { width: 1920, height: 1080 }));
+      running.push(await server.startSession(tokens[running.length], SIZE));
     }
     await untilQuiet(server);
     lines.push(...(await still(server, `${count} detached`)));

@@ -22,7 +22,8 @@ for (const [promise, bench, name, field, goal] of rows.filter((it) => it.length 
   const verdict = figure === undefined ? 'not measured' : figure <= Number(limit[1]);
   if (verdict !== true) missed += 1;
   const is = typeof verdict === 'string' ? verdict : verdict ? 'met' : 'NOT MET';
-  table.push({ promise, goal, figure: figure ?? '', is, commit: measured.get(bench)?.commit ?? '' });
+  const { commit } = measured.get(bench) ?? { commit: '' };
+  table.push({ promise, goal, figure: figure ?? '', is, commit });
 }
 console.table(table);
 
