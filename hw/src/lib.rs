@@ -1,1 +1,12 @@
 //! Pixels and silicon: conversion, encoders, probes.
+
+mod encoder;
+mod i420;
+mod probe;
+mod x264;
+
+pub use encoder::{
+    AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
+};
+pub use i420::{I420, Rect};
+pub use probe::{Found, open, probe};

@@ -1,1 +1,176 @@
 //! The desktop worker: captures, encodes, injects; one per session, in a jail of its own.
+//!
+//! Order matters: libraries are loaded and the encoder is tried, then the worker is sealed, and
+//! only then is the first byte read from the X server, which may be hostile.
+
+mod clock;
+mod cursor;
+mod display;
+mod encoding;
+mod error;
+mod framebuffer;
+mod injection;
+mod keymap;
+mod link;
+mod paste;
+mod viewer;
+mod worker;
+mod x_stream;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::RecvFlags;
+use sandbox_hw::{Config, EncodeError};
+use sandbox_protocol::Bitrate;
+use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
+use sandbox_protocol::local::worker::{FromWarden, ToWarden, VERSION, WorkerPlan};
+use tracing_subscriber::EnvFilter;
+
+use crate::display::Display;
+use crate::encoding::{Encoding, Open};
+use crate::error::WorkerError;
+use crate::framebuffer::Framebuffer;
+use crate::link::{Inbox, Received, send_message};
+use crate::worker::{Parts, Worker};
+
+/// What the encoder aims at until a viewer's link is known.
+const BITRATE_AT_START: Bitrate = Bitrate::kbps(20_000);
+
+/// The worker role: serves the warden on standard input until it closes its end. `seal` confines
+/// the process for good and says which reported layers are missing. Returns the exit code.
+pub fn run(seal: impl FnOnce() -> Result<Vec<String>, String>) -> u8 {
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default_hook(panic);
+        std::process::abort();
+    }));
+    // Standard input stays open: it is the same socket, and the warden sees one end.
+    match fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) {
+        Ok(warden) => run_on(warden, seal),
+        Err(_) => 1,
+    }
+}
+
+/// The worker role on a socket of the caller's.
+pub fn run_on(warden: OwnedFd, seal: impl FnOnce() -> Result<Vec<String>, String>) -> u8 {
+    let last_words = warden.try_clone();
+    match serve(warden, seal) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!(error = error.chain(), "the worker ends");
+            let told = last_words.map(|it| send_message(it, "warden", &error.report()));
+            if !matches!(told, Ok(Ok(_))) {
+                tracing::debug!("the warden is not told why");
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn serve(
+    warden: OwnedFd,
+    seal: impl FnOnce() -> Result<Vec<String>, String>,
+) -> Result<(), WorkerError> {
+    let mut inbox = Inbox::new("warden");
+    let Some((plan, [memfd, main, spare])) = receive_plan(&warden, &mut inbox)? else {
+        return Ok(());
+    };
+    start_log(&plan.log_filter);
+    let size = plan.size.fit(DESKTOP_SIZE_MIN, plan.screen_size);
+    let config = Config {
+        size,
+        fps_max: plan.fps_max,
+        bitrate: BITRATE_AT_START,
+        threads: plan.encoder_threads.max(1),
+    };
+    let (encoder_name, open) = opener(plan.codec.clone(), config)?;
+    let framebuffer = Framebuffer::map(&memfd, &plan)?;
+    drop(memfd);
+    let weaker = seal().map_err(WorkerError::Seal)?;
+    let encoding = Encoding::start(framebuffer, open, config).map_err(WorkerError::Thread)?;
+    let mut display = Display::open(main, spare, plan.cookie)?;
+    display.resize(size)?;
+    encoding.wait_until_open()?;
+    let worker = Worker::new(Parts {
+        warden_inbox: inbox,
+        display,
+        encoding,
+        encoder_name,
+        bitrate: config.bitrate,
+        fps_max: plan.fps_max,
+        size_max: plan.screen_size,
+        warden,
+    })?;
+    worker.announce(&ToWarden::Ready { size, weaker })?;
+    worker.run()
+}
+
+/// Waits for the plan and its three descriptors; `None` when the warden ends before.
+fn receive_plan(
+    warden: impl AsFd,
+    inbox: &mut Inbox,
+) -> Result<Option<(WorkerPlan, [OwnedFd; 3])>, WorkerError> {
+    loop {
+        match inbox.receive_with_descriptors(&warden, RecvFlags::empty())? {
+            (Received::Nothing, _) => (),
+            (Received::Closed, _) => return Ok(None),
+            (Received::Message(FromWarden::Attach), _) => {
+                return Err(WorkerError::Plan("an attach before the start".into()));
+            }
+            (Received::Message(FromWarden::Start(plan)), descriptors) => {
+                let count = descriptors.len();
+                let descriptors = descriptors.try_into().map_err(|_| {
+                    WorkerError::Plan(format!("a start with {count} descriptors, not 3"))
+                })?;
+                return check(plan).map(|plan| Some((plan, descriptors)));
+            }
+        }
+    }
+}
+
+fn check(plan: WorkerPlan) -> Result<WorkerPlan, WorkerError> {
+    let screen = plan.screen_size;
+    if plan.version != VERSION {
+        return Err(WorkerError::Plan(format!(
+            "a plan of version {}, not {VERSION}",
+            plan.version
+        )));
+    }
+    if screen.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX) != screen {
+        return Err(WorkerError::Plan(format!(
+            "a screen of {screen}, outside {DESKTOP_SIZE_MIN} to {DESKTOP_SIZE_MAX}"
+        )));
+    }
+    Ok(plan)
+}
+
+/// Loads the encoder's library, so that later opens need no file. The encoder that holds it has
+/// no thread: one made before the seal would not be under all of it.
+fn opener(codec: String, config: Config) -> Result<(&'static str, Open), EncodeError> {
+    let holder = sandbox_hw::open(
+        &codec,
+        Config {
+            size: DESKTOP_SIZE_MIN,
+            threads: 1,
+            ..config
+        },
+    )?;
+    let name = holder.name();
+    let open = move |config| {
+        let _is_loaded = &holder;
+        sandbox_hw::open(&codec, config)
+    };
+    Ok((name, Box::new(open)))
+}
+
+fn start_log(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    if log.try_init().is_err() {
+        tracing::debug!("somebody logs already");
+    }
+}

@@ -1,0 +1,248 @@
+//! The daemon's end of one attach: what goes to it, and what of it still waits for room.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+
+use sandbox_protocol::Size;
+use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN, PREFIX_LEN};
+use sandbox_protocol::local::worker::{Counters, Cursor, FromWorker, VERSION};
+use sandbox_protocol::stream::input::Ack;
+
+use crate::link::{LinkError, Sent, send_message, send_parts};
+
+const PEER: &str = "daemon";
+
+/// Streams whose acknowledgement waits at most: input of more is not acknowledged but resent.
+const ACKS_MAX: usize = 8;
+
+/// How far an attach has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The daemon has not said what it wants.
+    Greeting,
+    /// Frames flow as the link allows.
+    Streaming,
+}
+
+/// One attached daemon.
+#[derive(Debug)]
+pub(crate) struct Viewer {
+    /// Counts the attaches of this worker.
+    pub attach: u64,
+    pub control: OwnedFd,
+    pub media: OwnedFd,
+    pub stage: Stage,
+    /// Frames sent.
+    pub frames: u32,
+    pub outbox: Outbox,
+    pub output: Output,
+}
+
+impl Viewer {
+    pub(crate) fn new(attach: u64, control: OwnedFd, media: OwnedFd) -> Self {
+        Self {
+            attach,
+            control,
+            media,
+            stage: Stage::Greeting,
+            frames: 0,
+            outbox: Outbox::default(),
+            output: Output::default(),
+        }
+    }
+}
+
+/// Messages that wait for room on the control socket. A newer one replaces an older one of its
+/// kind, so there is never more than one of each.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub hello: Option<(Size, String)>,
+    pub resized: Option<Size>,
+    pub cursor: Option<Cursor>,
+    pub counters: Option<Counters>,
+    acks: VecDeque<Ack>,
+}
+
+impl Outbox {
+    pub(crate) fn acknowledge(&mut self, ack: Ack) {
+        self.acks.retain(|it| it.stream != ack.stream);
+        if self.acks.len() < ACKS_MAX {
+            self.acks.push_back(ack);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hello.is_none()
+            && self.resized.is_none()
+            && self.cursor.is_none()
+            && self.counters.is_none()
+            && self.acks.is_empty()
+    }
+
+    /// Sends what fits, most urgent first.
+    pub(crate) fn flush(&mut self, control: &OwnedFd) -> Result<Sent, LinkError> {
+        while let Some(message) = self.first() {
+            match send_message(control, PEER, &message)? {
+                Sent::Bytes(_) => self.remove_first(),
+                unsent @ (Sent::Full | Sent::Closed) => return Ok(unsent),
+            }
+        }
+        Ok(Sent::Bytes(0))
+    }
+
+    fn first(&self) -> Option<FromWorker> {
+        if let Some((size, encoder_name)) = &self.hello {
+            return Some(FromWorker::Hello {
+                version: VERSION,
+                size: *size,
+                encoder_name: encoder_name.clone(),
+            });
+        }
+        let ack = self.acks.front().map(|it| FromWorker::Applied {
+            stream: it.stream,
+            seq: it.seq,
+        });
+        ack.or(self.resized.map(FromWorker::Resized))
+            .or(self.counters.map(FromWorker::Counters))
+            .or_else(|| self.cursor.clone().map(FromWorker::Cursor))
+    }
+
+    fn remove_first(&mut self) {
+        if self.hello.take().is_some() || self.acks.pop_front().is_some() {
+            return;
+        }
+        if self.resized.take().is_some() || self.counters.take().is_some() {
+            return;
+        }
+        self.cursor = None;
+    }
+}
+
+/// The access unit on its way to the media socket; one at a time.
+#[derive(Debug)]
+pub(crate) struct Output {
+    header: [u8; PREFIX_LEN + HEADER_LEN],
+    payload: Vec<u8>,
+    written: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        let header = [0; PREFIX_LEN + HEADER_LEN];
+        Self {
+            written: header.len(),
+            header,
+            payload: Vec::new(),
+        }
+    }
+}
+
+impl Output {
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.written < self.header.len() + self.payload.len()
+    }
+
+    /// Takes the access unit in exchange for the buffer of the one before.
+    ///
+    /// # Panics
+    ///
+    /// When that one is still pending.
+    pub(crate) fn put(&mut self, header: &AccessUnitHeader, payload: &mut Vec<u8>) {
+        assert!(!self.is_pending(), "two access units on the media socket");
+        self.header = header.encode(payload.len());
+        std::mem::swap(&mut self.payload, payload);
+        self.written = 0;
+    }
+
+    /// Writes what fits.
+    pub(crate) fn flush(&mut self, media: &OwnedFd) -> Result<Sent, LinkError> {
+        while self.is_pending() {
+            let header = self.header.get(self.written..).unwrap_or_default();
+            let of_payload = self.written.saturating_sub(self.header.len());
+            let payload = self.payload.get(of_payload..).unwrap_or_default();
+            let parts = [IoSlice::new(header), IoSlice::new(payload)];
+            match send_parts(media, PEER, &parts)? {
+                Sent::Bytes(bytes) => self.written += bytes,
+                unsent @ (Sent::Full | Sent::Closed) => return Ok(unsent),
+            }
+        }
+        Ok(Sent::Bytes(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use sandbox_protocol::Micros;
+
+    use super::*;
+
+    const HEADER: AccessUnitHeader = AccessUnitHeader {
+        is_keyframe: true,
+        is_refinement: false,
+        qp: 20,
+        frame: 1,
+        size: Size {
+            width: 2,
+            height: 2,
+        },
+        input_seq: 0,
+        injected: Micros(0),
+        damaged: Micros(1),
+        captured: Micros(2),
+        encoded: Micros(3),
+    };
+
+    #[test]
+    fn an_access_unit_larger_than_the_socket_arrives_whole() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let ours = OwnedFd::from(ours);
+        let payload: Vec<u8> = (0..2_000_000_u32).map(|it| it.to_le_bytes()[0]).collect();
+        let mut output = Output::default();
+        assert!(!output.is_pending());
+        output.put(&HEADER, &mut payload.clone());
+        let mut received = Vec::new();
+        let mut stops = 0;
+        while output.flush(&ours).unwrap() == Sent::Full {
+            stops += 1;
+            let mut part = vec![0; 50_000];
+            let length = theirs.read(&mut part).unwrap();
+            received.extend(part.drain(..length));
+        }
+        assert!(stops > 1, "the socket holds less than the access unit");
+        drop(ours);
+        theirs.read_to_end(&mut received).unwrap();
+        let (header, rest) = received.split_first_chunk::<PREFIX_LEN>().unwrap();
+        assert_eq!(AccessUnitHeader::decode_prefix(*header), Ok(rest.len()));
+        assert_eq!(
+            AccessUnitHeader::decode(rest),
+            Ok((HEADER, payload.as_slice()))
+        );
+    }
+
+    #[test]
+    fn a_closed_socket_is_no_error_of_ours() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let mut output = Output::default();
+        output.put(&HEADER, &mut vec![1, 2, 3]);
+        assert_eq!(output.flush(&ours.into()).unwrap(), Sent::Closed);
+    }
+
+    #[test]
+    fn only_the_newest_of_each_kind_waits() {
+        let mut outbox = Outbox::default();
+        for seq in 0..100 {
+            outbox.acknowledge(Ack { stream: 1, seq });
+            outbox.acknowledge(Ack {
+                stream: seq.into(),
+                seq: 1,
+            });
+        }
+        assert_eq!(outbox.acks.len(), ACKS_MAX);
+        assert!(!outbox.is_empty());
+    }
+}

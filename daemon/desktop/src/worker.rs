@@ -1,0 +1,620 @@
+//! The loop of the worker: one thread that waits for everything and lets nobody wait.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use sandbox_core::frame_clock::{self, FrameClock};
+use sandbox_core::refinement::{Refinement, Sent as SentFrame};
+use sandbox_hw::{Kind, Quality, Rect};
+use sandbox_protocol::limits::{ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MIN};
+use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN};
+use sandbox_protocol::local::worker::{Counters, FromWarden, ToWarden, ToWorker, VERSION};
+use sandbox_protocol::stream::input::{Input, Receiver, Step};
+use sandbox_protocol::{Bitrate, Deadline, Micros, Size};
+
+use crate::clock;
+use crate::cursor::cursor;
+use crate::display::{Display, DisplayError, Report};
+use crate::encoding::{Done, Encoded, Encoding, Job, Moment};
+use crate::error::WorkerError;
+use crate::injection::Injection;
+use crate::link::{Inbox, LinkError, Received, Sent, send_message};
+use crate::paste::Paste;
+use crate::viewer::{Stage, Viewer};
+
+/// Messages, and X's reports, taken in one turn: a flood of one kind must not starve the others.
+const TURN_MAX: usize = 64;
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub warden: OwnedFd,
+    pub warden_inbox: Inbox,
+    pub display: Display,
+    pub encoding: Encoding,
+    pub encoder_name: &'static str,
+    pub bitrate: Bitrate,
+    pub fps_max: u16,
+    /// Largest desktop.
+    pub size_max: Size,
+}
+
+/// The worker of one desktop.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    parts: Parts,
+    inbox: Inbox,
+    viewer: Option<Viewer>,
+    attaches: u64,
+    clock: FrameClock,
+    refinement: Refinement,
+    receiver: Receiver,
+    injection: Injection,
+    paste: Paste,
+    counters: Counters,
+    /// Size of the picture: the screen's, with even sides.
+    size: Size,
+    bitrate: Bitrate,
+    /// The job's buffers while no frame is with the encoder.
+    idle_job: Option<Box<Job>>,
+    /// The frame that is being written.
+    writing: Option<SentFrame>,
+    wanted: Wanted,
+    /// When the damage not yet captured began.
+    damaged: Option<Micros>,
+    injected: Micros,
+}
+
+/// What the next frame or message owes the viewer.
+#[derive(Debug, Default)]
+struct Wanted {
+    size: Option<Size>,
+    keyframe: bool,
+    /// The whole screen, whatever the damage says.
+    whole: bool,
+    cursor: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Result<Self, DisplayError> {
+        let size = parts.display.size().fit(DESKTOP_SIZE_MIN, parts.size_max);
+        let mut injection = Injection::default();
+        injection.handle_lock_changed(parts.display.is_caps_locked()?);
+        let interval = Duration::from_secs(1) / u32::from(parts.fps_max.max(1));
+        Ok(Self {
+            inbox: Inbox::new("daemon"),
+            viewer: None,
+            attaches: 0,
+            clock: FrameClock::new(interval),
+            refinement: Refinement::default(),
+            receiver: Receiver::default(),
+            injection,
+            paste: Paste::new(&parts.display)?,
+            counters: Counters::default(),
+            size,
+            bitrate: parts.bitrate,
+            idle_job: Some(Box::new(Job {
+                attach: 0,
+                size,
+                rects: Vec::new(),
+                kind: Kind::Auto,
+                quality: Quality::Target,
+                bitrate: parts.bitrate,
+                moment: Moment::default(),
+                payload: Vec::new(),
+            })),
+            writing: None,
+            wanted: Wanted::default(),
+            damaged: None,
+            injected: Micros(0),
+            parts,
+        })
+    }
+
+    /// Tells the warden something.
+    pub(crate) fn announce(&self, message: &ToWarden) -> Result<(), WorkerError> {
+        send_message(&self.parts.warden, "warden", message)?;
+        Ok(())
+    }
+
+    /// Works until the warden closes its end.
+    pub(crate) fn run(mut self) -> Result<(), WorkerError> {
+        loop {
+            self.pump()?;
+            // Waiting for a reply may have read reports that the socket no longer shows.
+            let has_reports = self.read_reports()?;
+            let ready = self.wait(has_reports)?;
+            if ready.encoded
+                && let Some(done) = self.parts.encoding.take()?
+            {
+                self.handle_done(done);
+            }
+            // Before the warden: what is ready here belongs to the viewer that an attach replaces.
+            if ready.control {
+                self.read_control()?;
+            }
+            if ready.is_media_gone && self.viewer.is_some() {
+                self.detach("its media socket is closed")?;
+            }
+            if ready.warden && !self.read_warden()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does all that is due.
+    fn pump(&mut self) -> Result<(), WorkerError> {
+        let now = clock::now();
+        self.receiver.handle_timeout(now);
+        self.paste.handle_timeout(&self.parts.display, now)?;
+        self.clock.handle_timeout(now);
+        self.refinement.handle_timeout(now);
+        self.inject(now)?;
+        if let Some(wanted) = self.wanted.size.take() {
+            self.resize(wanted, now)?;
+        }
+        self.write_output(now)?;
+        self.start_frames(now)?;
+        if self.wanted.cursor && self.viewer.is_some() {
+            self.wanted.cursor = false;
+            let image = self.parts.display.cursor_image()?;
+            if let Some(viewer) = &mut self.viewer {
+                viewer.outbox.cursor = Some(cursor(&image));
+            }
+        }
+        self.parts.display.flush()?;
+        self.write_messages()
+    }
+
+    fn inject(&mut self, now: Instant) -> Result<(), WorkerError> {
+        let mut is_any = false;
+        while let Some(step) = self.receiver.poll_step() {
+            is_any = true;
+            if let Step::Key { is_down: true, .. } = step {
+                self.paste.handle_key(now);
+            }
+            self.injection.apply(step, &self.parts.display)?;
+        }
+        if is_any {
+            self.parts.display.flush()?;
+            self.injected = clock::micros();
+            self.counters.input_applied = self.receiver.applied_count();
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self, wanted: Size, now: Instant) -> Result<(), WorkerError> {
+        let wanted = wanted.fit(DESKTOP_SIZE_MIN, self.parts.size_max);
+        if wanted != self.parts.display.size() {
+            match self.parts.display.resize(wanted) {
+                Err(
+                    error @ (DisplayError::Refused(_)
+                    | DisplayError::Size { .. }
+                    | DisplayError::Extension(_)),
+                ) => tracing::warn!(%error, %wanted, "the desktop keeps its size"),
+                result => result?,
+            }
+        }
+        self.adopt_size(now);
+        Ok(())
+    }
+
+    /// The picture follows the screen.
+    fn adopt_size(&mut self, now: Instant) {
+        let screen = self.parts.display.size();
+        let size = screen.fit(DESKTOP_SIZE_MIN, self.parts.size_max);
+        if size == self.size {
+            return;
+        }
+        self.size = size;
+        if let Some(viewer) = &mut self.viewer {
+            viewer.outbox.resized = Some(size);
+        }
+        self.want_whole(now);
+    }
+
+    fn want_whole(&mut self, now: Instant) {
+        self.wanted.whole = true;
+        self.wanted.keyframe = true;
+        self.clock.handle_damage(now);
+    }
+
+    fn write_output(&mut self, now: Instant) -> Result<(), WorkerError> {
+        let Some(viewer) = &mut self.viewer else {
+            return Ok(());
+        };
+        match viewer.output.flush(&viewer.media) {
+            Ok(Sent::Bytes(_)) => {
+                if let Some(sent) = self.writing.take() {
+                    self.refinement.handle_sent(sent, now);
+                    self.clock.handle_finished(now);
+                }
+                Ok(())
+            }
+            Ok(Sent::Full) => Ok(()),
+            Ok(Sent::Closed) => self.detach("its media socket is closed"),
+            Err(error) => self.detach_after(&error),
+        }
+    }
+
+    fn write_messages(&mut self) -> Result<(), WorkerError> {
+        let Some(viewer) = &mut self.viewer else {
+            return Ok(());
+        };
+        match viewer.outbox.flush(&viewer.control) {
+            Ok(Sent::Bytes(_) | Sent::Full) => Ok(()),
+            Ok(Sent::Closed) => self.detach("its control socket is closed"),
+            Err(error) => self.detach_after(&error),
+        }
+    }
+
+    /// Starts the frame that is due. The loop ends because at most one can be in flight.
+    fn start_frames(&mut self, now: Instant) -> Result<(), WorkerError> {
+        while let Some(frame_clock::Effect::Capture) = self.clock.poll_effect() {
+            self.capture(now)?;
+        }
+        if self.clock.is_at_rest()
+            && let Some(qp) = self.refinement.poll_step()
+        {
+            self.clock.handle_refining();
+            let mut job = self.take_job();
+            job.rects.clear();
+            job.quality = Quality::Fixed(qp);
+            self.submit(job, Kind::Auto);
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, now: Instant) -> Result<(), WorkerError> {
+        let mut job = self.take_job();
+        self.parts.display.take_damage(&mut job.rects)?;
+        if std::mem::take(&mut self.wanted.whole) {
+            job.rects.clear();
+            job.rects.push(Rect::whole(self.size));
+        }
+        let is_keyframe = std::mem::take(&mut self.wanted.keyframe);
+        if job.rects.is_empty() && !is_keyframe {
+            self.idle_job = Some(job);
+            self.clock.handle_finished(now);
+            return Ok(());
+        }
+        self.counters.captures += u64::from(!job.rects.is_empty());
+        job.quality = Quality::Target;
+        let kind = if is_keyframe {
+            Kind::Keyframe
+        } else {
+            Kind::Auto
+        };
+        self.submit(job, kind);
+        Ok(())
+    }
+
+    fn take_job(&mut self) -> Box<Job> {
+        self.idle_job
+            .take()
+            .expect("the frame clock lets one frame be in flight")
+    }
+
+    fn submit(&mut self, mut job: Box<Job>, kind: Kind) {
+        job.attach = self.viewer.as_ref().map_or(0, |it| it.attach);
+        job.size = self.size;
+        job.kind = kind;
+        job.bitrate = self.bitrate;
+        job.moment = Moment {
+            input_seq: self.receiver.applied(),
+            injected: self.injected,
+            damaged: self.damaged.take().unwrap_or_else(clock::micros),
+        };
+        self.parts.encoding.submit(job);
+    }
+
+    fn handle_done(&mut self, Done { mut job, encoded }: Done) {
+        let now = clock::now();
+        let encoded = encoded.inspect(|it| self.count(&job, it));
+        let viewer = self
+            .viewer
+            .as_mut()
+            .filter(|it| it.attach == job.attach && it.stage == Stage::Streaming);
+        if let (Some(viewer), Some(encoded)) = (viewer, encoded) {
+            let bytes = job.payload.len();
+            if bytes + HEADER_LEN > ACCESS_UNIT_BYTES_MAX {
+                // What is lost was a reference: only a key frame, at the link's rate, mends it.
+                tracing::warn!(bytes, "an access unit is too large and is dropped");
+                self.clock.handle_finished(now);
+                self.want_whole(now);
+            } else {
+                viewer.frames = viewer.frames.wrapping_add(1);
+                let header = header(&job, &encoded, viewer.frames);
+                self.writing = Some(SentFrame {
+                    qp: header.qp,
+                    bytes,
+                    is_refinement: header.is_refinement,
+                });
+                viewer.output.put(&header, &mut job.payload);
+            }
+        } else {
+            self.clock.handle_finished(now);
+        }
+        self.idle_job = Some(job);
+    }
+
+    fn count(&mut self, job: &Job, encoded: &Encoded) {
+        self.counters.access_units += 1;
+        self.counters.keyframes += u64::from(encoded.is_keyframe);
+        self.counters.refinements += u64::from(is_refinement(job, encoded));
+    }
+
+    /// Whether there were any.
+    fn read_reports(&mut self) -> Result<bool, WorkerError> {
+        for turn in 0..TURN_MAX {
+            let Some(report) = self.parts.display.poll_report()? else {
+                return Ok(turn > 0);
+            };
+            self.handle_report(report)?;
+        }
+        Ok(true)
+    }
+
+    fn handle_report(&mut self, report: Report) -> Result<(), WorkerError> {
+        match report {
+            Report::Damaged => {
+                self.counters.damage_reports += 1;
+                self.damaged.get_or_insert_with(clock::micros);
+                self.clock.handle_damage(clock::now());
+            }
+            Report::CursorChanged => self.wanted.cursor = true,
+            Report::Resized => self.adopt_size(clock::now()),
+            Report::KeymapChanged { first, count } => {
+                self.injection.handle_keymap_changed(first, count);
+            }
+            Report::LockChanged { is_on } => self.injection.handle_lock_changed(is_on),
+            Report::SelectionRequested(request) => {
+                self.paste.handle_request(&request, &self.parts.display)?;
+            }
+            Report::SelectionLost(event) => self.paste.handle_lost(&event),
+        }
+        Ok(())
+    }
+
+    /// Whether the warden is still there.
+    fn read_warden(&mut self) -> Result<bool, WorkerError> {
+        let Parts {
+            warden,
+            warden_inbox,
+            ..
+        } = &mut self.parts;
+        let (received, descriptors) =
+            warden_inbox.receive_with_descriptors(&*warden, RecvFlags::DONTWAIT)?;
+        match received {
+            Received::Message(FromWarden::Attach) => {
+                let Ok([control, media]) = <[OwnedFd; 2]>::try_from(descriptors) else {
+                    return Err(WorkerError::Plan("an attach without two sockets".into()));
+                };
+                self.attach(control, media)?;
+                Ok(true)
+            }
+            Received::Message(FromWarden::Start(_)) => {
+                Err(WorkerError::Plan("a second start".into()))
+            }
+            Received::Nothing => Ok(true),
+            Received::Closed => Ok(false),
+        }
+    }
+
+    fn attach(&mut self, control: OwnedFd, media: OwnedFd) -> Result<(), WorkerError> {
+        self.drop_viewer();
+        self.attaches += 1;
+        let mut viewer = Viewer::new(self.attaches, control, media);
+        viewer.outbox.hello = Some((self.size, self.parts.encoder_name.to_owned()));
+        self.viewer = Some(viewer);
+        self.parts.display.watch()?;
+        tracing::debug!(attach = self.attaches, "attached");
+        Ok(())
+    }
+
+    fn detach_after(&mut self, error: &LinkError) -> Result<(), WorkerError> {
+        tracing::warn!(%error, "the viewer is dropped");
+        self.detach("of an error")
+    }
+
+    /// Nobody watches: nothing is captured, nothing is held down, nothing wakes us.
+    fn detach(&mut self, because: &str) -> Result<(), WorkerError> {
+        tracing::debug!(attach = self.attaches, because, "detached");
+        self.drop_viewer();
+        self.receiver.handle_detached();
+        self.paste.handle_detached(&self.parts.display)?;
+        self.parts.display.unwatch()?;
+        self.damaged = None;
+        self.inject(clock::now())
+    }
+
+    fn drop_viewer(&mut self) {
+        self.viewer = None;
+        self.clock.handle_shut();
+        self.refinement.handle_detached();
+        if self.writing.take().is_some() {
+            self.clock.handle_finished(clock::now());
+        }
+    }
+
+    fn read_control(&mut self) -> Result<(), WorkerError> {
+        for _ in 0..TURN_MAX {
+            let Some(viewer) = &self.viewer else {
+                return Ok(());
+            };
+            match self.inbox.receive(&viewer.control) {
+                Ok(Received::Message(message)) => self.handle_message(message)?,
+                Ok(Received::Nothing) => return Ok(()),
+                Ok(Received::Closed) => return self.detach("its control socket is closed"),
+                Err(error) => return self.detach_after(&error),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: ToWorker) -> Result<(), WorkerError> {
+        let now = clock::now();
+        match message {
+            ToWorker::Hello {
+                version,
+                bitrate,
+                size,
+            } => return self.greet(version, bitrate, size, now),
+            ToWorker::Input {
+                stream,
+                first_seq,
+                events,
+                pointer,
+                held,
+            } => {
+                let input = Input {
+                    stream,
+                    first_seq,
+                    events: &events,
+                    pointer,
+                    held: held.as_deref(),
+                };
+                let ack = self.receiver.handle_input(&input, now);
+                // One packet's steps at a time: that is what bounds their queue.
+                self.inject(now)?;
+                if let (Some(ack), Some(viewer)) = (ack, &mut self.viewer) {
+                    viewer.outbox.acknowledge(ack);
+                }
+            }
+            ToWorker::Keyframe => {
+                self.wanted.keyframe = true;
+                self.clock.handle_damage(now);
+            }
+            ToWorker::Target(bitrate) => self.bitrate = bitrate,
+            ToWorker::Flow(is_open) => self.handle_flow(is_open, now),
+            ToWorker::Resize(size) => self.wanted.size = Some(size),
+            ToWorker::Paste { text, last } => {
+                self.paste
+                    .handle_piece(&text, last, &self.parts.display, now)?;
+            }
+            ToWorker::Count => {
+                if let Some(viewer) = &mut self.viewer {
+                    viewer.outbox.counters = Some(self.counters);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_flow(&mut self, is_open: bool, now: Instant) {
+        let is_streaming = self
+            .viewer
+            .as_ref()
+            .is_some_and(|it| it.stage == Stage::Streaming);
+        if is_open && is_streaming {
+            self.clock.handle_open(now);
+        } else {
+            self.clock.handle_shut();
+        }
+    }
+
+    fn greet(
+        &mut self,
+        version: u16,
+        bitrate: Bitrate,
+        size: Size,
+        now: Instant,
+    ) -> Result<(), WorkerError> {
+        if version != VERSION {
+            tracing::warn!(version, "the daemon speaks a version that we do not");
+            return self.detach("of its version");
+        }
+        if let Some(viewer) = &mut self.viewer {
+            viewer.stage = Stage::Streaming;
+        }
+        self.bitrate = bitrate;
+        self.wanted.size = Some(size);
+        self.wanted.cursor = true;
+        self.want_whole(now);
+        self.clock.handle_open(now);
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        [
+            self.receiver.poll_timeout(),
+            self.paste.poll_timeout(),
+            self.clock.poll_timeout(),
+            self.refinement.poll_timeout(),
+        ]
+        .into_iter()
+        .fold(None, Deadline::soonest)
+    }
+
+    /// Waits until something happens or is due.
+    fn wait(&self, is_busy: bool) -> Result<Ready, WorkerError> {
+        let timeout = if is_busy {
+            Some(Duration::ZERO)
+        } else {
+            let now = clock::now();
+            self.deadline()
+                .map(|it| it.at.saturating_duration_since(now))
+        };
+        let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
+        let parts = &self.parts;
+        let of_viewer = self.viewer.as_ref().map(|viewer| {
+            let mut control = PollFlags::IN;
+            control.set(PollFlags::OUT, !viewer.outbox.is_empty());
+            let mut media = PollFlags::empty();
+            media.set(PollFlags::OUT, viewer.output.is_pending());
+            [(&viewer.control, control), (&viewer.media, media)]
+        });
+        let nobody = [(&parts.warden, PollFlags::empty()); 2];
+        let [control, media] = of_viewer.unwrap_or(nobody);
+        let mut fds = [
+            PollFd::from_borrowed_fd(parts.display.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(parts.encoding.as_fd(), PollFlags::IN),
+            PollFd::new(&parts.warden, PollFlags::IN),
+            PollFd::new(control.0, control.1),
+            PollFd::new(media.0, media.1),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => (),
+            Err(error) => return Err(WorkerError::Wait(error)),
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        let [_, encoded, warden, control, media] = fds.map(|it| it.revents());
+        Ok(Ready {
+            encoded: !encoded.is_empty(),
+            warden: !warden.is_empty(),
+            control: control.intersects(PollFlags::IN | gone),
+            is_media_gone: media.intersects(gone) && self.viewer.is_some(),
+        })
+    }
+}
+
+/// What [`Worker::wait`] found.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    encoded: bool,
+    warden: bool,
+    control: bool,
+    is_media_gone: bool,
+}
+
+fn is_refinement(job: &Job, encoded: &Encoded) -> bool {
+    job.rects.is_empty() && !encoded.is_keyframe
+}
+
+fn header(job: &Job, encoded: &Encoded, frame: u32) -> AccessUnitHeader {
+    AccessUnitHeader {
+        is_keyframe: encoded.is_keyframe,
+        is_refinement: is_refinement(job, encoded),
+        qp: encoded.qp,
+        frame,
+        size: job.size,
+        input_seq: job.moment.input_seq,
+        injected: job.moment.injected,
+        damaged: job.moment.damaged,
+        captured: encoded.captured,
+        encoded: encoded.encoded,
+    }
+}

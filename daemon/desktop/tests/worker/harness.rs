@@ -1,0 +1,425 @@
+//! Plays warden, daemon and program around a real worker and a real Xvfb.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, recv, send, sendmsg, socketpair,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox_hw::{I420, Rect};
+use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
+use sandbox_protocol::local::worker::{
+    Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
+};
+use sandbox_protocol::wire::input::Event;
+use sandbox_protocol::{Bitrate, Size, codec};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+use crate::eye::Eye;
+
+pub(crate) const SCREEN: Size = Size {
+    width: 1280,
+    height: 720,
+};
+pub(crate) const SIZE: Size = Size {
+    width: 640,
+    height: 480,
+};
+
+/// Bytes before the first pixel of Xvfb's file: an XWD header with the window's name (160), and
+/// a colour map of 256 entries of 12 bytes.
+const PIXELS_OFFSET: u32 = 160 + 256 * 12;
+const STRIDE: u32 = SCREEN.width as u32 * 4;
+
+const COOKIE: [u8; 16] = *b"0123456789abcdef";
+
+/// Waiting longer than this is a failure, on however loaded a machine.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 30,
+    tv_nsec: 0,
+};
+
+/// A worker, and the X server it works on.
+pub(crate) struct Desktop {
+    pub(crate) warden: OwnedFd,
+    pub(crate) worker: Option<JoinHandle<u8>>,
+    x_server: Child,
+    folder: PathBuf,
+    socket: PathBuf,
+    /// Xvfb finds the framebuffer through our descriptor.
+    memfd: OwnedFd,
+}
+
+impl Desktop {
+    /// Starts both and waits until the worker is ready.
+    pub(crate) fn start() -> Self {
+        let desktop = Self::start_with(|_| (), SealFlags::SHRINK | SealFlags::GROW);
+        let ToWarden::Ready { size, weaker } = desktop.word_of_worker() else {
+            panic!("the worker is not ready");
+        };
+        assert_eq!((size, weaker), (SIZE, vec!["one layer".to_owned()]));
+        desktop
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut WorkerPlan), seals: SealFlags) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sandbox-worker-test-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let memfd = memfd_create("framebuffer", MemfdFlags::ALLOW_SEALING).unwrap();
+        let bytes = PIXELS_OFFSET + STRIDE * u32::from(SCREEN.height);
+        ftruncate(&memfd, bytes.into()).unwrap();
+        fcntl_add_seals(&memfd, seals).unwrap();
+        let of_us = format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd());
+        symlink(of_us, folder.join("Xvfb_screen0")).unwrap();
+        write_cookie(&folder.join("cookie"));
+        let socket = folder.join("X");
+        let listener = UnixListener::bind(&socket).unwrap();
+        // Both wait in the backlog: the X server does not run yet.
+        let main = OwnedFd::from(UnixStream::connect(&socket).unwrap());
+        let spare = OwnedFd::from(UnixStream::connect(&socket).unwrap());
+        let (warden, of_worker) = seqpacket();
+        let worker = std::thread::spawn(|| sandbox_desktop::run_on(of_worker, seal));
+        let mut plan = plan();
+        change(&mut plan);
+        send_with(&warden, &FromWarden::Start(plan), &[&memfd, &main, &spare]);
+        let x_server = start_x_server(&folder, listener, number);
+        Self {
+            warden,
+            worker: Some(worker),
+            x_server,
+            folder,
+            socket,
+            memfd,
+        }
+    }
+
+    pub(crate) fn word_of_worker(&self) -> ToWarden {
+        receive(self.warden.as_fd()).expect("the worker says something")
+    }
+
+    /// Attaches without a word, as a daemon does first.
+    pub(crate) fn attach_silently(&self) -> Viewer {
+        let (control, of_worker) = seqpacket();
+        let (media, media_of_worker) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        send_with(
+            &self.warden,
+            &FromWarden::Attach,
+            &[&of_worker, &media_of_worker],
+        );
+        Viewer {
+            control,
+            media,
+            eye: Eye::new(),
+            messages: VecDeque::new(),
+        }
+    }
+
+    /// Attaches and greets.
+    pub(crate) fn attach(&self, size: Size) -> Viewer {
+        let viewer = self.attach_silently();
+        viewer.send(&ToWorker::Hello {
+            version: VERSION,
+            bitrate: Bitrate::kbps(20_000),
+            size,
+        });
+        viewer
+    }
+
+    /// Connects a program of the user's.
+    pub(crate) fn connect(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).unwrap()
+    }
+
+    pub(crate) const fn cookie() -> [u8; 16] {
+        COOKIE
+    }
+
+    /// Closes the warden's end; returns the worker's exit code.
+    pub(crate) fn end(mut self) -> u8 {
+        let (unused, _) = seqpacket();
+        drop(std::mem::replace(&mut self.warden, unused));
+        self.worker.take().unwrap().join().unwrap()
+    }
+
+    /// What the X server drew, as an encoder's frame.
+    pub(crate) fn screen(&self, size: Size) -> I420 {
+        let mut pixels = vec![0; (STRIDE * u32::from(size.height)) as usize];
+        let read = rustix::io::pread(&self.memfd, pixels.as_mut_slice(), PIXELS_OFFSET.into());
+        assert_eq!(read.unwrap(), pixels.len());
+        let mut frame = I420::new(size);
+        frame.update(&pixels, STRIDE as usize, &[Rect::whole(size)]);
+        frame
+    }
+
+    /// Stops the X server without ending it.
+    pub(crate) fn freeze_x_server(&self) {
+        let pid = Pid::from_child(&self.x_server);
+        kill_process(pid, Signal::STOP).unwrap();
+    }
+
+    pub(crate) fn kill_x_server(&mut self) {
+        self.x_server.kill().unwrap();
+        self.x_server.wait().unwrap();
+    }
+}
+
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        let _ = self.x_server.kill();
+        let _ = self.x_server.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Confines the calling thread, and those that it will start, much as the warden does: no file,
+/// no program and no socket is opened any more.
+fn seal() -> Result<Vec<String>, String> {
+    let denied = [
+        libc::SYS_open,
+        libc::SYS_openat,
+        libc::SYS_openat2,
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_fork,
+        libc::SYS_clone3,
+        libc::SYS_socket,
+        libc::SYS_socketpair,
+        libc::SYS_connect,
+        libc::SYS_memfd_create,
+        libc::SYS_ioctl,
+        libc::SYS_newfstatat,
+    ];
+    let filter = SeccompFilter::new(
+        denied.into_iter().map(|it| (it, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+    Ok(vec!["one layer".to_owned()])
+}
+
+/// The daemon's end of an attach.
+pub(crate) struct Viewer {
+    pub(crate) control: OwnedFd,
+    pub(crate) media: OwnedFd,
+    pub(crate) eye: Eye,
+    messages: VecDeque<FromWorker>,
+}
+
+impl Viewer {
+    pub(crate) fn send(&self, message: &ToWorker) {
+        let bytes = codec::encode(message).unwrap();
+        send(&self.control, &bytes, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    pub(crate) fn send_events(&self, stream: u64, first_seq: u32, events: &[Event]) {
+        self.send(&ToWorker::Input {
+            stream,
+            first_seq,
+            events: events.to_vec(),
+            pointer: None,
+            held: None,
+        });
+    }
+
+    /// Waits for a message that `pick` takes; keeps the others for later.
+    pub(crate) fn wait_for<T>(&mut self, pick: impl Fn(&FromWorker) -> Option<T>) -> T {
+        for at in 0..self.messages.len() {
+            if let Some(found) = pick(&self.messages[at]) {
+                self.messages.remove(at);
+                return found;
+            }
+        }
+        loop {
+            let message = receive(self.control.as_fd()).expect("the worker closed the control");
+            if let Some(found) = pick(&message) {
+                return found;
+            }
+            self.messages.push_back(message);
+        }
+    }
+
+    pub(crate) fn wait_for_cursor(&mut self) -> Cursor {
+        self.wait_for(|it| match it {
+            FromWorker::Cursor(cursor) => Some(cursor.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn wait_for_ack(&mut self, stream: u64, seq: u32) {
+        self.wait_for(|it| {
+            let wanted = FromWorker::Applied { stream, seq };
+            (*it == wanted).then_some(())
+        });
+    }
+
+    pub(crate) fn counters(&mut self) -> Counters {
+        self.send(&ToWorker::Count);
+        self.wait_for(|it| match it {
+            FromWorker::Counters(counters) => Some(*counters),
+            _ => None,
+        })
+    }
+
+    /// Waits for the next access unit and decodes it.
+    pub(crate) fn access_unit(&mut self) -> (AccessUnitHeader, Vec<u8>) {
+        let mut prefix = [0; PREFIX_LEN];
+        self.read_exact(&mut prefix);
+        let length = AccessUnitHeader::decode_prefix(prefix).unwrap();
+        let mut bytes = vec![0; length];
+        self.read_exact(&mut bytes);
+        let (header, payload) = AccessUnitHeader::decode(&bytes).unwrap();
+        self.eye.see(payload);
+        (header, payload.to_vec())
+    }
+
+    /// Whether an access unit has begun to arrive.
+    pub(crate) fn has_access_unit(&self) -> bool {
+        is_readable(self.media.as_fd(), &Timespec::default())
+    }
+
+    /// Reads until the picture rests, and returns the last access unit and the counters. Rest is
+    /// seen in the worker's own counts: ten answers in a row without a frame, asked while a
+    /// program's worth of time passes between two of them.
+    pub(crate) fn wait_for_rest(&mut self) -> (AccessUnitHeader, Counters) {
+        let (mut last, _) = self.access_unit();
+        let mut before = self.counters();
+        let mut still = 0;
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        while still < 10 {
+            if is_readable(self.media.as_fd(), &pause) {
+                (last, _) = self.access_unit();
+                still = 0;
+                continue;
+            }
+            let counters = self.counters();
+            still = if counters == before { still + 1 } else { 0 };
+            before = counters;
+        }
+        (last, before)
+    }
+
+    fn read_exact(&self, mut into: &mut [u8]) {
+        while !into.is_empty() {
+            assert!(
+                is_readable(self.media.as_fd(), &PATIENCE),
+                "no access unit came"
+            );
+            let (length, _) = recv(&self.media, &mut *into, RecvFlags::empty()).unwrap();
+            assert!(length > 0, "the worker closed the media socket");
+            into = &mut into[length..];
+        }
+    }
+}
+
+pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    receive::<FromWorker>(socket).is_none()
+}
+
+fn receive<T: bincode::Decode<()>>(socket: BorrowedFd<'_>) -> Option<T> {
+    assert!(is_readable(socket, &PATIENCE), "no message came");
+    let mut bytes = vec![0; 1 << 16];
+    match recv(socket, bytes.as_mut_slice(), RecvFlags::empty()) {
+        Ok((0, _)) | Err(_) => None,
+        Ok((length, _)) => Some(codec::decode(&bytes[..length]).unwrap()),
+    }
+}
+
+fn is_readable(socket: BorrowedFd<'_>, timeout: &Timespec) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    poll(&mut fds, Some(timeout)).unwrap() > 0
+}
+
+fn seqpacket() -> (OwnedFd, OwnedFd) {
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap()
+}
+
+fn send_with(socket: &OwnedFd, message: &FromWarden, descriptors: &[&OwnedFd]) {
+    let descriptors: Vec<_> = descriptors.iter().map(|it| it.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut along = SendAncillaryBuffer::new(&mut space);
+    assert!(along.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let bytes = codec::encode(message).unwrap();
+    sendmsg(
+        socket,
+        &[IoSlice::new(&bytes)],
+        &mut along,
+        SendFlags::NOSIGNAL,
+    )
+    .unwrap();
+}
+
+fn plan() -> WorkerPlan {
+    WorkerPlan {
+        version: VERSION,
+        screen_size: SCREEN,
+        size: SIZE,
+        pixels_offset: PIXELS_OFFSET,
+        stride: STRIDE,
+        cookie: COOKIE,
+        fps_max: 60,
+        encoder_threads: 2,
+        codec: "auto".to_owned(),
+        log_filter: "debug".to_owned(),
+    }
+}
+
+/// One entry for any host and display (family 65535).
+fn write_cookie(path: &PathBuf) {
+    let mut file = File::create(path).unwrap();
+    file.write_all(&[0xff, 0xff, 0, 0, 0, 0, 0, 18]).unwrap();
+    file.write_all(b"MIT-MAGIC-COOKIE-1").unwrap();
+    file.write_all(&[0, 16]).unwrap();
+    file.write_all(&COOKIE).unwrap();
+}
+
+fn start_x_server(folder: &std::path::Path, listener: UnixListener, number: u32) -> Child {
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let screen = format!("{}x{}x24", SCREEN.width, SCREEN.height);
+    // The display's number names nothing but a lock, which is not taken.
+    let display = format!(":{}", 1_000 + std::process::id() % 10_000 * 5 + number);
+    Command::new("sh")
+        .args(["-c", script, "sh", "Xvfb", &display, "-nolock"])
+        .args(["-screen", "0", &screen, "-nolisten", "tcp", "-noreset"])
+        .args(["-nolisten", "local", "-nolisten", "unix"])
+        .arg("-fbdir")
+        .arg(folder)
+        .arg("-auth")
+        .arg(folder.join("cookie"))
+        .args(["-extension", "GLX", "-extension", "MIT-SHM"])
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .spawn()
+        .expect("Xvfb is installed")
+}

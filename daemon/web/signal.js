@@ -1,0 +1,85 @@
+// @ts-check
+// The `/ws` socket: shows the token, exchanges session descriptions, learns the end.
+
+/**
+ * @typedef {object} SignalEvents
+ * @property {(ready: { session: string, media: string[], notices: string[] }) => void} onReady
+ * @property {(sdp: string) => void} onAnswer
+ * @property {(error: { code: string, message: string, isFinal: boolean }) => void} onError
+ * @property {() => void} onTakenOver
+ * @property {(reason: string) => void} onEnded
+ * @property {() => void} onClosed the socket closed without any of these
+ */
+
+export class Signal {
+  #socket;
+  #events;
+
+  /**
+   * @param {string} url
+   * @param {string} token
+   * @param {SignalEvents} events
+   */
+  constructor(url, token, events) {
+    this.#events = events;
+    this.#socket = new WebSocket(url);
+    this.#socket.onopen = () => this.#send({ type: 'auth', token });
+    this.#socket.onmessage = ({ data }) => this.#handleMessage(String(data));
+    this.#socket.onclose = () => this.#events.onClosed();
+  }
+
+  /**
+   * @param {string} sdp
+   * @param {import('./geometry.js').Size} size that the page can show
+   */
+  offer(sdp, { width, height }) {
+    this.#send({ type: 'offer', sdp, width, height });
+  }
+
+  /** The page leaves; nothing more is heard of this socket. */
+  close() {
+    this.#socket.onclose = this.#socket.onmessage = this.#socket.onopen = null;
+    this.#send({ type: 'bye' });
+    this.#socket.close();
+  }
+
+  get isOpen() {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  /** @param {object} message */
+  #send(message) {
+    if (this.isOpen) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** @param {string} text */
+  #handleMessage(text) {
+    const message = JSON.parse(text);
+    switch (message.type) {
+      case 'ready':
+        return this.#events.onReady(message);
+      case 'answer':
+        return this.#events.onAnswer(message.sdp);
+      case 'error':
+        return this.#events.onError({ ...message, isFinal: message.is_final });
+      case 'taken_over':
+        return this.#events.onTakenOver();
+      case 'ended':
+        return this.#events.onEnded(message.reason);
+    }
+  }
+}
+
+/**
+ * The socket of a session, on the host that served this page: the server may know itself by
+ * another name than the one in the address bar.
+ *
+ * @param {string} websocketUrl as the API gives it
+ * @param {string} pageUrl
+ * @returns {string}
+ */
+export function signalUrl(websocketUrl, pageUrl) {
+  const page = new URL(pageUrl);
+  const { pathname, search } = new URL(websocketUrl, page);
+  return `${page.protocol === 'https:' ? 'wss:' : 'ws:'}//${page.host}${pathname}${search}`;
+}
