@@ -1,3 +1,4 @@
 //! Machines of a media stream: without I/O and without a clock, shared by daemon and viewers.
 
 pub mod input;
+pub mod rate;

@@ -1,0 +1,127 @@
+//! The server's root process: it starts the daemon and the sessions, and outlives both.
+
+mod config;
+mod daemon;
+mod error;
+mod ground;
+mod home;
+mod listen;
+mod log;
+mod request;
+mod serve;
+mod session;
+mod stage;
+mod store;
+mod wire;
+
+pub use config::WardenConfig;
+pub use error::{FilterErrorBox, WardenError};
+
+use crate::account::{daemon_ids, overlap};
+use crate::cgroup;
+use crate::layer::{Host, Sys};
+use crate::sys::signals;
+
+use daemon::sealed_config;
+use ground::Ground;
+use listen::Listeners;
+use serve::Warden;
+use store::Store;
+
+/// Serves until SIGTERM, SIGINT or SIGHUP, then ends the daemon and every session.
+///
+/// The caller must have one thread: jails are split off this process.
+///
+/// # Errors
+///
+/// Returns [`WardenError`] when the server cannot start or cannot go on; its exit code is the
+/// contract's.
+pub fn run(config: WardenConfig) -> Result<(), WardenError> {
+    run_on(config, &Host)
+}
+
+/// [`run`] on a kernel that a test may have weakened.
+///
+/// # Errors
+///
+/// As [`run`].
+#[doc(hidden)]
+pub fn run_on(config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(WardenError::NotRoot);
+    }
+    let signals = signals::termination().map_err(WardenError::io("hold back signals"))?;
+    let ids = daemon_ids(config.uid_base, &config.daemon_user)?;
+    if let Some(whose) = overlap(config.uid_base, &config.daemon_user) {
+        return Err(WardenError::Config {
+            name: "SANDBOX_UID_BASE",
+            value: config.uid_base.to_string(),
+            why: format!("the range overlaps {whose}; choose a free one"),
+        });
+    }
+    let store = Store::open(&config, ids)?;
+    let ground = Ground::lay(&config, store, sys)?;
+    sweep(&ground)?;
+    let listeners = Listeners::open(&config)?;
+    let config_memory =
+        sealed_config(&config.daemon_config).map_err(WardenError::io("seal the configuration"))?;
+    let session_timeout = config.session_timeout;
+    // What the daemon alone may know leaves this process's memory, which each jail's init copies.
+    drop(config);
+    let mut warden = Warden::new(
+        &ground,
+        listeners,
+        serve::Household {
+            ids,
+            config: config_memory,
+            session_timeout,
+        },
+        signals,
+    );
+    let outcome = warden.serve();
+    remove_groups(&ground);
+    outcome
+}
+
+/// Removes what an earlier warden of this node left behind when it was killed.
+fn sweep(ground: &Ground<'_>) -> Result<(), WardenError> {
+    let store = &ground.store;
+    let record = store.cgroup_record();
+    let name = format!("sandbox-{}", store.node);
+    let directories = ground.own.directories(&name);
+    let earlier = std::fs::read_to_string(&record).unwrap_or_default();
+    for directory in earlier.lines().map(std::path::PathBuf::from) {
+        // The record is root's own; the name is checked all the same.
+        if directory.file_name().is_some_and(|it| it == name.as_str()) {
+            cgroup::sweep(&directory);
+        }
+    }
+    let lines: Vec<String> = directories
+        .iter()
+        .map(|it| it.display().to_string())
+        .collect();
+    std::fs::write(&record, lines.join("\n"))
+        .map_err(WardenError::io(format!("write {}", record.display())))?;
+    let entries =
+        std::fs::read_dir(&store.runtime_path).map_err(WardenError::io("list RUNTIME_DIR"))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().filter(|it| it.starts_with("session-")) {
+            stage::remove(&store.runtime, name)
+                .map_err(|it| WardenError::io(format!("remove the leftover {name}"))(it))?;
+        }
+    }
+    Ok(())
+}
+
+/// The node's own groups are empty when the last session is gone.
+fn remove_groups(ground: &Ground<'_>) {
+    for directory in ground
+        .own
+        .directories(&format!("sandbox-{}", ground.store.node))
+    {
+        // One that was never made, or that a stuck session still fills, is the next sweep's.
+        let _left = std::fs::remove_dir(directory);
+    }
+    let _left = std::fs::remove_file(ground.store.cgroup_record());
+}

@@ -1,0 +1,399 @@
+//! What a session is confined by, read from outside and tried from inside.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use sandbox_protocol::local::warden::{Event, Refusal, Request};
+
+use crate::Test;
+use crate::server::{
+    Server, cgroups, children, command_line, framebuffer_of, node, session_id, start, status_field,
+    uid_of, wait_for,
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "every_process_of_a_session_is_confined_as_designed",
+        every_process_of_a_session_is_confined_as_designed,
+    ),
+    (
+        "the_daemon_has_no_right_and_no_picture",
+        the_daemon_has_no_right_and_no_picture,
+    ),
+    (
+        "limits_are_read_back_from_the_kernel",
+        limits_are_read_back_from_the_kernel,
+    ),
+    (
+        "programs_reach_neither_the_x_server_nor_the_host",
+        programs_reach_neither_the_x_server_nor_the_host,
+    ),
+    (
+        "xvfb_lays_out_its_framebuffer_as_planned",
+        xvfb_lays_out_its_framebuffer_as_planned,
+    ),
+    (
+        "a_missing_layer_refuses_the_session_by_its_name",
+        a_missing_layer_refuses_the_session_by_its_name,
+    ),
+    (
+        "a_missing_reported_layer_is_told_with_the_session",
+        a_missing_reported_layer_is_told_with_the_session,
+    ),
+];
+
+const NAMESPACES: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+
+/// What a desktop needs in its environment, and nothing of the host's.
+const ENVIRONMENT: [&str; 15] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "LANG",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "DISPLAY",
+    "XAUTHORITY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "NO_AT_BRIDGE",
+    "GTK_A11Y",
+    "GIO_USE_VFS",
+    "GSETTINGS_BACKEND",
+];
+
+fn every_process_of_a_session_is_confined_as_designed() {
+    let server = Server::start(&[]);
+    server.start_session(1);
+    let jails = server.jails(1);
+    for jail in jails {
+        for pid in descendants(jail.init) {
+            assert_confined(pid);
+        }
+    }
+    let [display, worker, programs] = jails.map(|it| environment(it.program));
+    assert_eq!(worker, [""; 0]);
+    assert_eq!(display, ["PATH", "LISTEN_FDS", "LISTEN_PID"]);
+    assert_eq!(programs, ENVIRONMENT);
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        for name in NAMESPACES {
+            assert_ne!(
+                namespace(jails[one].init, name),
+                namespace(jails[other].init, name),
+                "{name} of jails {one} and {other}"
+            );
+        }
+    }
+    server.stop();
+}
+
+fn assert_confined(pid: u32) {
+    let who = format!("{pid}: {}", command_line(pid));
+    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(
+            status_field(pid, field),
+            "0000000000000000",
+            "{field} of {who}"
+        );
+    }
+    assert_eq!(status_field(pid, "NoNewPrivs"), "1", "{who}");
+    assert_eq!(status_field(pid, "Seccomp"), "2", "{who}");
+    assert_eq!(status_field(pid, "Groups"), "", "{who}");
+    assert!(
+        (1_800_000_016..1_800_000_032).contains(&uid_of(pid)),
+        "{who}"
+    );
+    for name in NAMESPACES {
+        let own = fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        assert_ne!(
+            namespace(pid, name),
+            own.to_string_lossy(),
+            "{name} of {who}"
+        );
+    }
+    let map = fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap();
+    assert_eq!(map.split_whitespace().next(), Some("1000"), "{who}");
+    assert_eq!(map.lines().count(), 1, "{who}");
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|it| it.starts_with("Max core"))
+        .unwrap();
+    assert!(core.contains(" 0 "), "{core} of {who}");
+}
+
+fn the_daemon_has_no_right_and_no_picture() {
+    let server = Server::start(&[]);
+    server.start_session(1);
+    let daemon = server.daemon_pid();
+    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status_field(daemon, field), "0000000000000000", "{field}");
+    }
+    assert_eq!(status_field(daemon, "NoNewPrivs"), "1");
+    assert_eq!(uid_of(daemon), 1_799_999_999);
+    assert_eq!(environment(daemon), [""; 0]);
+    let open: Vec<String> = fs::read_dir(format!("/proc/{daemon}/fd"))
+        .unwrap()
+        .filter_map(|it| fs::read_link(it.unwrap().path()).ok())
+        .map(|it| it.display().to_string())
+        .collect();
+    assert!(
+        !open.iter().any(|it| it.contains("framebuffer")),
+        "{open:?}"
+    );
+    let state = server.directory.join("state");
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&state), 0o711);
+    assert_eq!(mode(&state.join("users")), 0o711);
+    assert_eq!(mode(&state.join("daemon")), 0o700);
+    assert_eq!(mode(&server.directory.join("run")), 0o700);
+    assert_eq!(
+        fs::metadata(state.join("daemon")).unwrap().uid(),
+        1_799_999_999
+    );
+    let home = fs::metadata(state.join("users/user1")).unwrap();
+    assert_eq!((home.uid(), home.mode() & 0o7777), (1_800_000_016, 0o700));
+    server.stop();
+}
+
+fn limits_are_read_back_from_the_kernel() {
+    let server = Server::start(&["memory=300", "cpu=80", "pids=60"]);
+    let session = server.start_session(1);
+    let name = format!("sandbox-{}/{session}", node(&server.directory));
+    let read = |controller: &str, group: &str, file: &str| {
+        let path = cgroups(&name)
+            .into_iter()
+            .find(|it| {
+                it.ends_with(format!("{name}{group}"))
+                    && it.join(format!("{controller}.{file}")).exists()
+            })
+            .unwrap_or_else(|| panic!("no group {group} for {controller}"));
+        let text = fs::read_to_string(path.join(format!("{controller}.{file}"))).unwrap();
+        text.trim().parse::<u64>().unwrap()
+    };
+    let memory = |group| read("memory", group, "limit_in_bytes") >> 20;
+    assert_eq!(memory("/apps"), 300);
+    assert_eq!(memory("/display"), 384);
+    assert_eq!(memory("/worker"), 512);
+    assert_eq!(memory(""), 300 + 384 + 512);
+    assert_eq!(read("pids", "/apps", "max"), 60);
+    assert_eq!(read("pids", "/display", "max"), 16);
+    let percent =
+        |group| read("cpu", group, "cfs_quota_us") * 100 / read("cpu", group, "cfs_period_us");
+    assert_eq!(percent("/apps"), 80);
+    assert_eq!(percent(""), 230);
+    assert!(read("cpu", "/apps", "cfs_period_us") <= 20_000);
+
+    let [display, worker, programs] = server.jails(1);
+    for (jail, group) in [(display, "display"), (worker, "worker"), (programs, "apps")] {
+        for pid in descendants(jail.init) {
+            let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+            for controller in ["memory", "pids", "cpu"] {
+                assert!(
+                    own.lines().any(|it| it.contains(&format!(":{controller}:"))
+                        && it.ends_with(&format!("{name}/{group}"))),
+                    "{controller} of {pid}: {own}"
+                );
+            }
+        }
+    }
+    server.send(&Request::Usage { session });
+    match server.event().0 {
+        Event::Usage {
+            cpu_nanos,
+            memory_bytes,
+            pids,
+            ..
+        } => {
+            assert!(cpu_nanos > 0);
+            assert!(memory_bytes > 33 << 20, "{memory_bytes}");
+            assert!((3..60).contains(&pids), "{pids}");
+        }
+        other => panic!("{other:?}"),
+    }
+    server.stop();
+}
+
+fn programs_reach_neither_the_x_server_nor_the_host() {
+    let server = Server::start(&[]);
+    let session = server.start_session(1);
+    let [display, worker, programs] = server.jails(1);
+    for pid in descendants(programs.init) {
+        let open: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .filter_map(|it| fs::read_link(it.unwrap().path()).ok())
+            .map(|it| it.display().to_string())
+            .collect();
+        assert!(
+            !open.iter().any(|it| it.contains("framebuffer")),
+            "{pid}: {open:?}"
+        );
+    }
+    // Only Xvfb and the worker hold the framebuffer.
+    framebuffer_of(display.program);
+    framebuffer_of(worker.program);
+
+    let socket = server.directory.join(format!("run/session-{session}/X0"));
+    let metadata = fs::metadata(&socket).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+    assert_eq!(metadata.uid(), uid_of(programs.program));
+
+    // The script writes what it finds into the home, run by the window manager's autostart.
+    let home = server.directory.join("state/users/user1");
+    let result = run_inside(&server, &home, 2);
+    for line in [
+        "X yes",
+        "xauthority 600",
+        "hostname desktop",
+        "id 1000",
+        "pids few",
+        "host-root no",
+        "etc-shadow no",
+        "write-usr no",
+        "write-etc no",
+        "sys no",
+        "oom 300",
+        "x-without-cookie no",
+        "unshare no",
+        "home-write yes",
+        "home-exec yes",
+        "other-home no",
+        "network no",
+    ] {
+        assert!(
+            result.lines().any(|it| it == line),
+            "{line} is not in:\n{result}"
+        );
+    }
+    server.stop();
+}
+
+const SCRIPT: &str = r#"
+exec 2>/dev/null
+cd "$HOME"
+try() { name=$1; shift; if "$@" >/dev/null 2>&1; then echo "$name yes"; else echo "$name no"; fi; }
+{
+    try X openbox --reconfigure
+    echo "xauthority $(stat -c %a "$XAUTHORITY")"
+    echo "hostname $(uname -n)"
+    echo "id $(id -u)"
+    [ "$(ls -d /proc/[0-9]* | wc -l)" -lt 20 ] && echo "pids few"
+    try host-root ls /root
+    try etc-shadow cat /etc/shadow
+    try write-usr touch /usr/bin/x
+    try write-etc touch /etc/x
+    try sys ls /sys/kernel
+    echo "oom $(cat /proc/self/oom_score_adj)"
+    try x-without-cookie env XAUTHORITY=/dev/null openbox --reconfigure
+    try unshare unshare -U true
+    try home-write touch "$HOME/file"
+    cp /bin/true "$HOME/true"; try home-exec "$HOME/true"
+    try other-home ls /home/user1
+    try network bash -c 'exec 3<>/dev/tcp/127.0.0.1/22'
+} > result.part
+mv result.part result
+"#;
+
+/// Lays the script into the home of another user's session and starts that; what it found.
+fn run_inside(server: &Server, home: &Path, index: u8) -> String {
+    let other = home.with_file_name(format!("user{index}"));
+    let owner = 1_800_000_000 + u32::from(index) * 16;
+    let folder = other.join(".config/openbox");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("autostart"), SCRIPT).unwrap();
+    for path in [
+        other.clone(),
+        other.join(".config"),
+        folder.clone(),
+        folder.join("autostart"),
+    ] {
+        std::os::unix::fs::chown(path, Some(owner), Some(owner)).unwrap();
+    }
+    server.start_session(index);
+    wait_for("the script's result", || {
+        fs::read_to_string(other.join("result")).ok()
+    })
+}
+
+fn xvfb_lays_out_its_framebuffer_as_planned() {
+    let server = Server::start(&[]);
+    server.start_session(1);
+    let [_, worker, _] = server.jails(1);
+    let file = framebuffer_of(worker.program);
+    let bytes = fs::read(file).unwrap();
+    let field = |at: usize| u32::from_be_bytes(bytes[at * 4..][..4].try_into().unwrap());
+    let (header, colours, stride) = (field(0), field(19), field(12));
+    assert_eq!(header + colours * 12, 3_232, "offset of the first pixel");
+    assert_eq!((field(4), field(5)), (3840, 2160));
+    assert_eq!((field(11), stride), (32, 15_360));
+    assert_eq!((field(14), field(15), field(16)), (0xff_0000, 0xff00, 0xff));
+    assert_eq!(bytes.len(), 3_232 + 15_360 * 2_160);
+    server.stop();
+}
+
+fn a_missing_layer_refuses_the_session_by_its_name() {
+    for layer in [
+        "namespaces",
+        "cgroup_namespace",
+        "id_map",
+        "root",
+        "pivot_root",
+        "capabilities",
+        "no_new_privs",
+        "seccomp",
+        "memory_limit",
+        "pids_limit",
+    ] {
+        let server = Server::start(&[&format!("without={layer}")]);
+        server.send(&Request::Start(start(1)));
+        match server.refused() {
+            Refusal::Missing { layer: named, .. } => assert_eq!(named, layer),
+            other => panic!("without {layer}: {other:?}"),
+        }
+        server.stop();
+    }
+}
+
+fn a_missing_reported_layer_is_told_with_the_session() {
+    for layer in ["landlock", "cpu_limit"] {
+        let server = Server::start(&[&format!("without={layer}")]);
+        server.send(&Request::Start(start(1)));
+        match server.event().0 {
+            Event::Started {
+                session, weaker, ..
+            } => {
+                assert_eq!(session, session_id(1));
+                assert!(weaker.iter().any(|it| it.starts_with(layer)), "{weaker:?}");
+            }
+            other => panic!("without {layer}: {other:?}"),
+        }
+        server.stop();
+    }
+}
+
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    for child in children(pid) {
+        all.extend(descendants(child));
+    }
+    all
+}
+
+fn namespace(pid: u32, name: &str) -> String {
+    fs::read_link(format!("/proc/{pid}/ns/{name}"))
+        .unwrap()
+        .display()
+        .to_string()
+}
+
+/// Names in a program's environment, in order.
+fn environment(pid: u32) -> Vec<String> {
+    fs::read_to_string(format!("/proc/{pid}/environ"))
+        .unwrap()
+        .split_terminator('\0')
+        .map(|it| it.split_once('=').unwrap().0.to_owned())
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! How sessions begin and end.
+
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::net::RecvFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox_protocol::codec;
+use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request};
+use sandbox_protocol::local::worker::FromWorker;
+
+use crate::Test;
+use crate::roles::receive_message;
+use crate::server::{Server, assert_nothing_left, fresh_directory, session_id, start, wait_for};
+
+pub(crate) const TESTS: &[Test] = &[
+    (
+        "a_desktop_starts_and_ends_without_a_trace",
+        a_desktop_starts_and_ends_without_a_trace,
+    ),
+    (
+        "each_attach_brings_fresh_sockets_to_worker_and_daemon",
+        each_attach_brings_fresh_sockets_to_worker_and_daemon,
+    ),
+    (
+        "the_end_of_each_jail_ends_the_session_with_its_reason",
+        the_end_of_each_jail_ends_the_session_with_its_reason,
+    ),
+    (
+        "twenty_starts_and_ends_cost_the_warden_no_descriptor",
+        twenty_starts_and_ends_cost_the_warden_no_descriptor,
+    ),
+    (
+        "sessions_outlive_the_daemon_but_not_for_ever",
+        sessions_outlive_the_daemon_but_not_for_ever,
+    ),
+    (
+        "a_malformed_request_costs_the_daemon_its_life",
+        a_malformed_request_costs_the_daemon_its_life,
+    ),
+    (
+        "a_killed_warden_takes_everything_with_it_and_the_next_sweeps",
+        a_killed_warden_takes_everything_with_it_and_the_next_sweeps,
+    ),
+    (
+        "requests_out_of_range_are_refused",
+        requests_out_of_range_are_refused,
+    ),
+    (
+        "a_home_of_somebody_else_is_refused",
+        a_home_of_somebody_else_is_refused,
+    ),
+    (
+        "what_keeps_the_server_from_starting_is_named",
+        what_keeps_the_server_from_starting_is_named,
+    ),
+];
+
+fn a_desktop_starts_and_ends_without_a_trace() {
+    let server = Server::start(&[]);
+    let session = server.start_session(1);
+    server.send(&Request::End { session });
+    assert_eq!(server.ended(), (session_id(1), EndReason::Requested));
+    assert!(server.groups_of(session).is_empty());
+    server.send(&Request::End { session });
+    assert_eq!(server.refused(), Refusal::Unknown);
+    // The home stays and takes the next session.
+    server.start_session(1);
+    server.stop();
+}
+
+fn each_attach_brings_fresh_sockets_to_worker_and_daemon() {
+    let server = Server::start(&[]);
+    let session = server.start_session(1);
+    for _ in 0..2 {
+        server.send(&Request::Attach { session });
+        let (event, descriptors) = server.event();
+        assert_eq!(event, Event::Attached { session });
+        let [control, media]: [OwnedFd; 2] = descriptors.try_into().unwrap();
+        let (hello, _) =
+            receive_message(std::os::fd::AsFd::as_fd(&control), RecvFlags::empty()).unwrap();
+        let hello: FromWorker = codec::decode(&hello).unwrap();
+        assert!(matches!(hello, FromWorker::Hello { .. }));
+        let mut bytes = [0; 5];
+        UnixStream::from(media).read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"media");
+    }
+    server.stop();
+}
+
+fn the_end_of_each_jail_ends_the_session_with_its_reason() {
+    let server = Server::start(&[]);
+    for (place, reason) in [
+        EndReason::DisplayEnded,
+        EndReason::WorkerEnded,
+        EndReason::ProgramsEnded,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.start_session(1);
+        let program = server.jails(1)[place].program;
+        let pid = Pid::from_raw(program.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        assert_eq!(server.ended(), (session_id(1), reason));
+    }
+    server.stop();
+}
+
+fn twenty_starts_and_ends_cost_the_warden_no_descriptor() {
+    let server = Server::start(&[]);
+    let open = || {
+        fs::read_dir(format!("/proc/{}/fd", server.warden.id()))
+            .unwrap()
+            .count()
+    };
+    let before = open();
+    for _ in 0..20 {
+        let session = server.start_session(1);
+        server.send(&Request::End { session });
+        server.ended();
+    }
+    assert_eq!(open(), before);
+    server.stop();
+}
+
+fn sessions_outlive_the_daemon_but_not_for_ever() {
+    let mut server = Server::start(&["timeout_ms=1500"]);
+    let session = server.start_session(1);
+    server.crash_daemon();
+    match server.meet_daemon() {
+        Event::Hello { sessions, .. } => assert_eq!(sessions, [session]),
+        other => panic!("{other:?}"),
+    }
+    server.send(&Request::Attach { session });
+    assert_eq!(server.event().0, Event::Attached { session });
+    assert!(!server.groups_of(session).is_empty());
+    // A daemon that never serves again.
+    server.refuse_daemons();
+    wait_for("the orphaned session's end", || {
+        server.groups_of(session).is_empty().then_some(())
+    });
+    server.stop();
+}
+
+fn a_malformed_request_costs_the_daemon_its_life() {
+    let mut server = Server::start(&[]);
+    let session = server.start_session(1);
+    for bytes in [
+        b"nonsense".as_slice(),
+        &[0xff; 70_000],
+        &codec::encode(&Request::Ready).unwrap(),
+    ] {
+        server.send_bytes(bytes);
+        server.crash_daemon();
+        match server.meet_daemon() {
+            Event::Hello { sessions, .. } => assert_eq!(sessions, [session]),
+            other => panic!("{other:?}"),
+        }
+    }
+    server.send(&Request::End { session });
+    assert_eq!(server.ended().1, EndReason::Requested);
+    server.stop();
+}
+
+fn a_killed_warden_takes_everything_with_it_and_the_next_sweeps() {
+    let mut server = Server::start(&[]);
+    let session = server.start_session(1);
+    let inits = server.jails(1).map(|it| it.init);
+    server.signal(Signal::KILL);
+    server.wait();
+    wait_for("the jails' end", || {
+        let gone = inits
+            .iter()
+            .all(|it| !std::path::Path::new(&format!("/proc/{it}")).exists());
+        gone.then_some(())
+    });
+    assert!(!server.groups_of(session).is_empty());
+    let mut next = Server::start_in(server.directory.clone(), &[]);
+    next.meet_daemon();
+    assert!(server.groups_of(session).is_empty());
+    next.start_session(1);
+    next.signal(Signal::TERM);
+    assert!(next.wait().success());
+    assert_nothing_left(&next.directory);
+}
+
+fn requests_out_of_range_are_refused() {
+    let server = Server::start(&["sessions=1"]);
+    let mut request = start(1);
+    request.user_name = "../user".to_owned();
+    server.send(&Request::Start(request));
+    assert!(matches!(server.refused(), Refusal::Invalid { .. }));
+    let mut request = start(1);
+    request.user.0 = u32::MAX;
+    server.send(&Request::Start(request));
+    assert!(matches!(server.refused(), Refusal::Invalid { .. }));
+    server.start_session(1);
+    server.send(&Request::Start(start(1)));
+    assert!(matches!(server.refused(), Refusal::Invalid { .. }));
+    server.send(&Request::Start(start(2)));
+    assert!(matches!(server.refused(), Refusal::Full { .. }));
+    server.stop();
+}
+
+fn a_home_of_somebody_else_is_refused() {
+    let server = Server::start(&[]);
+    let homes = server.directory.join("state/users");
+    fs::create_dir(homes.join("user1")).unwrap();
+    server.send(&Request::Start(start(1)));
+    match server.refused() {
+        Refusal::Failed { detail } => assert!(detail.contains("belongs to uid 0"), "{detail}"),
+        other => panic!("{other:?}"),
+    }
+    std::os::unix::fs::symlink("/root", homes.join("user2")).unwrap();
+    server.send(&Request::Start(start(2)));
+    assert!(matches!(server.refused(), Refusal::Failed { .. }));
+    server.stop();
+}
+
+fn what_keeps_the_server_from_starting_is_named() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = format!("(process {})", std::process::id());
+    check_start(
+        &[&format!("http={}", tcp.local_addr().unwrap().port())],
+        1,
+        &["PORT", &own],
+    );
+    check_start(
+        &[&format!("media={}", udp.local_addr().unwrap().port())],
+        1,
+        &["MEDIA_PORT", &own],
+    );
+    check_start(&["uid_base=65000"], 2, &["SANDBOX_UID_BASE", "nobody"]);
+
+    let running = Server::start(&[&format!("metrics={}", tcp.local_addr().unwrap().port())]);
+    let mut second = Server::start_in(running.directory.clone(), &["uid_base=1700000000"]);
+    assert_eq!(second.wait().code(), Some(1));
+    assert!(second.log().contains("STATE_DIR"), "{}", second.log());
+    std::mem::forget(second);
+    check_start(&["uid_base=1800000016"], 1, &["SANDBOX_UID_BASE"]);
+    running.stop();
+}
+
+#[track_caller]
+fn check_start(options: &[&str], code: i32, words: &[&str]) {
+    let directory = fresh_directory();
+    let mut server = Server::start_in(directory, options);
+    assert_eq!(
+        server.wait().code(),
+        Some(code),
+        "{options:?}\n{}",
+        server.log()
+    );
+    for word in words {
+        assert!(
+            server.log().contains(word),
+            "{word} is not in {}",
+            server.log()
+        );
+    }
+}

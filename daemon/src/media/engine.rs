@@ -1,0 +1,626 @@
+//! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future;
+use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
+use sandbox_protocol::{SessionId, ViewerId};
+use smol::{LocalExecutor, Task, Timer};
+use str0m::ice::StunMessage;
+use str0m::net::{Protocol, Receive, Transmit};
+
+use super::access_units::AccessUnits;
+use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
+use super::offer::Answerer;
+use super::socket::{MediaSocket, Merger, ReceiveSlots};
+use super::tcp::Connection;
+use super::timeline::Timeline;
+use super::viewer::{Begin, Viewer};
+use super::worker_link::WorkerLink;
+use super::{
+    Attach, AttachError, Attached, Command, LeftReason, MediaConfig, StreamCounters, ViewerEvent,
+};
+use crate::clock;
+
+/// TCP connections that may be open at once: one per viewer and as many strangers.
+const CONNECTIONS_MAX: usize = 256;
+
+/// A TCP connection that has not proven its viewer by then is closed.
+const PROOF_MAX: Duration = Duration::from_secs(10);
+
+/// Time that a worker has to say what it counted.
+const COUNT_MAX: Duration = Duration::from_secs(1);
+
+/// Questions about one stream that wait for the worker's answer; older ones are dropped.
+const COUNTING_MAX: usize = 16;
+
+/// Shortest sleep of the timer: str0m may ask for a time that has passed.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+/// What the thread is started with.
+pub(super) struct Setup {
+    pub(super) sockets: Vec<MediaSocket>,
+    pub(super) answerer: Answerer,
+    pub(super) config: MediaConfig,
+}
+
+/// Runs until every handle is dropped.
+pub(super) fn run(setup: Setup, commands: &Receiver<Command>) {
+    let executor = Rc::new(LocalExecutor::new());
+    let hub = Rc::new(Hub::new(setup, executor.clone()));
+    smol::block_on(executor.run(async {
+        let mut tasks: Vec<Task<()>> = (0..hub.sockets.len())
+            .flat_map(|index| {
+                [
+                    executor.spawn(keep_receiving(hub.clone(), index)),
+                    executor.spawn(keep_flushing(hub.clone(), index)),
+                ]
+            })
+            .collect();
+        tasks.push(executor.spawn(keep_time(hub.clone())));
+        while let Ok(command) = commands.recv().await {
+            hub.handle_command(command);
+        }
+        hub.end_all();
+        for task in tasks {
+            task.cancel().await;
+        }
+    }));
+}
+
+struct Hub {
+    executor: Rc<LocalExecutor<'static>>,
+    sockets: Vec<MediaSocket>,
+    flushes: Vec<(Sender<()>, Receiver<()>)>,
+    answerer: Answerer,
+    config: MediaConfig,
+    timeline: Timeline,
+    demux: RefCell<Demux>,
+    seats: RefCell<BTreeMap<ViewerId, Rc<Seat>>>,
+    connections: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
+    last_viewer: Cell<u64>,
+    alarm: Alarm,
+}
+
+/// A viewer and what belongs to it outside.
+struct Seat {
+    id: ViewerId,
+    viewer: RefCell<Viewer>,
+    worker: WorkerLink,
+    events: Sender<ViewerEvent>,
+    counting: RefCell<Vec<Sender<StreamCounters>>>,
+    tasks: RefCell<Vec<Task<()>>>,
+    span: tracing::Span,
+}
+
+/// The thread's one timer.
+struct Alarm {
+    armed: Cell<Option<Instant>>,
+    sooner: (Sender<()>, Receiver<()>),
+}
+
+impl Alarm {
+    /// Makes sure that the timer fires by `at`. A later time needs nothing: it fires early, finds
+    /// nothing due, and is armed again.
+    fn set(&self, at: Instant) {
+        if self.armed.get().is_none_or(|armed| at < armed) {
+            let _already_told = self.sooner.0.try_send(());
+        }
+    }
+}
+
+async fn keep_time(hub: Rc<Hub>) {
+    loop {
+        let now = clock::now();
+        for seat in hub.all_seats() {
+            if seat.viewer.borrow().poll_timeout() <= now {
+                hub.serve(&seat, |viewer| viewer.handle_timeout(now));
+            }
+        }
+        let next = hub
+            .all_seats()
+            .iter()
+            .map(|seat| seat.viewer.borrow().poll_timeout())
+            .min()
+            .map(|at| at.max(now + SLEEP_MIN));
+        hub.alarm.armed.set(next);
+        let timer = next.map_or_else(Timer::never, Timer::at);
+        let sooner = async {
+            // The sender lives in the same place as the receiver.
+            let _told = hub.alarm.sooner.1.recv().await;
+        };
+        future::or(sooner, async {
+            timer.await;
+        })
+        .await;
+    }
+}
+
+async fn keep_receiving(hub: Rc<Hub>, index: usize) {
+    let Some(socket) = hub.sockets.get(index) else {
+        return;
+    };
+    let mut slots = ReceiveSlots::new();
+    loop {
+        let local = socket.local();
+        let received = socket
+            .receive(&mut slots, |address, ip, datagram| {
+                let near = Near { socket: index, ip };
+                let remote = Remote {
+                    carrier: Carrier::Udp,
+                    address,
+                };
+                let ip = ip.unwrap_or_else(|| local.ip());
+                let local = SocketAddr::new(ip, local.port());
+                hub.handle_datagram(remote, near, local, datagram);
+            })
+            .await;
+        if let Err(error) = received {
+            // Peers' ICMP answers show up here; the socket itself lives on.
+            tracing::debug!(%error, "cannot read from the media socket");
+        }
+        future::yield_now().await;
+    }
+}
+
+async fn keep_flushing(hub: Rc<Hub>, index: usize) {
+    let (Some(socket), Some((_, wake))) = (hub.sockets.get(index), hub.flushes.get(index)) else {
+        return;
+    };
+    while wake.recv().await.is_ok() {
+        if let Err(error) = socket.flush().await {
+            tracing::warn!(%error, "cannot wait for the media socket");
+        }
+    }
+}
+
+async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>) {
+    let mut buffer = Box::new([0; LOCAL_MESSAGE_BYTES_MAX]);
+    loop {
+        match seat.worker.receive(&mut buffer).await {
+            Ok(Some(message)) => {
+                hub.serve(&seat, |viewer| viewer.handle_worker(clock::now(), message));
+            }
+            Ok(None) => break,
+            Err(error) => {
+                seat.span
+                    .in_scope(|| tracing::error!(%error, "worker's control socket"));
+                break;
+            }
+        }
+        future::yield_now().await;
+    }
+    hub.end(&seat, Some(LeftReason::WorkerGone));
+}
+
+async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>) {
+    let mut units = AccessUnits::default();
+    loop {
+        match seat.worker.read_media(units.space()).await {
+            Ok(0) => break,
+            Ok(len) => units.handle_read(len),
+            Err(error) => {
+                seat.span
+                    .in_scope(|| tracing::error!(%error, "worker's media socket"));
+                break;
+            }
+        }
+        loop {
+            let now = clock::now();
+            let served = units.poll(|header, payload| {
+                hub.serve(&seat, |viewer| {
+                    viewer.handle_access_unit(now, header, payload)
+                });
+            });
+            match served {
+                Ok(Some(())) => future::yield_now().await,
+                Ok(None) => break,
+                Err(error) => {
+                    seat.span
+                        .in_scope(|| tracing::error!(%error, "worker's media stream"));
+                    hub.end(&seat, Some(LeftReason::WorkerGone));
+                    return;
+                }
+            }
+        }
+    }
+    hub.end(&seat, Some(LeftReason::WorkerGone));
+}
+
+async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>) {
+    if let Err(error) = seat.worker.keep_sending().await {
+        seat.span
+            .in_scope(|| tracing::warn!(%error, "worker's control socket"));
+        hub.end(&seat, Some(LeftReason::WorkerGone));
+    }
+}
+
+async fn serve_connection(hub: Rc<Hub>, connection: Rc<Connection>, address: SocketAddr) {
+    let remote = Remote {
+        carrier: Carrier::Tcp,
+        address,
+    };
+    let near = Near {
+        socket: 0,
+        ip: None,
+    };
+    let local = connection.local();
+    let is_proven = || hub.demux.borrow().path(remote).is_some();
+    let reading = connection.keep_reading(|datagram| {
+        hub.handle_datagram(remote, near, local, datagram);
+    });
+    let writing = connection.keep_sending(|| hub.handle_drained(remote, &connection));
+    let judging = async {
+        Timer::after(PROOF_MAX).await;
+        if is_proven() {
+            future::pending::<()>().await;
+        }
+        Ok(())
+    };
+    let ended = future::or(future::or(reading, writing), judging).await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, %address, "ICE-TCP connection ended");
+    }
+    hub.demux.borrow_mut().forget_path(remote);
+    hub.connections.borrow_mut().remove(&address);
+}
+
+impl Hub {
+    fn new(setup: Setup, executor: Rc<LocalExecutor<'static>>) -> Self {
+        Self {
+            executor,
+            flushes: setup
+                .sockets
+                .iter()
+                .map(|_| async_channel::bounded(1))
+                .collect(),
+            sockets: setup.sockets,
+            answerer: setup.answerer,
+            config: setup.config,
+            timeline: Timeline::new(clock::now(), clock::micros()),
+            demux: RefCell::default(),
+            seats: RefCell::default(),
+            connections: RefCell::default(),
+            last_viewer: Cell::new(0),
+            alarm: Alarm {
+                armed: Cell::new(None),
+                sooner: async_channel::bounded(1),
+            },
+        }
+    }
+
+    fn handle_command(self: &Rc<Self>, command: Command) {
+        // Nobody waits for an answer any more where one cannot be sent.
+        match command {
+            Command::Attach(attach, reply) => {
+                let _unwanted = reply.try_send(self.attach(*attach));
+            }
+            Command::Reoffer(viewer, sdp, reply) => {
+                let _unwanted = reply.try_send(self.reoffer(viewer, &sdp));
+            }
+            Command::Detach(viewer) => {
+                if let Some(seat) = self.seat(viewer) {
+                    self.end(&seat, None);
+                }
+            }
+            Command::Count(session, reply) => self.count(session, reply),
+            Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
+        }
+    }
+
+    fn attach(self: &Rc<Self>, attach: Attach) -> Result<Attached, AttachError> {
+        let now = clock::now();
+        let worker = WorkerLink::new(attach.control, attach.media).map_err(AttachError::Worker)?;
+        let answer = self.answerer.answer(&attach.sdp, now)?;
+        if let Some(seat) = self.seat_of(attach.session) {
+            self.end(&seat, Some(LeftReason::Replaced));
+        }
+        let id = ViewerId(self.last_viewer.get() + 1);
+        self.last_viewer.set(id.0);
+        let begin = Begin {
+            session: attach.session,
+            rtc: answer.rtc,
+            timeline: self.timeline,
+            size: attach.size,
+            bitrate_max: self.config.bitrate_max,
+        };
+        let seat = Rc::new(Seat {
+            id,
+            viewer: RefCell::new(Viewer::new(begin, now)),
+            worker,
+            events: attach.events,
+            counting: RefCell::default(),
+            tasks: RefCell::default(),
+            span: tracing::info_span!("viewer", session = %attach.session, viewer = id.0),
+        });
+        self.demux.borrow_mut().add_ufrag(id, answer.ufrag);
+        self.seats.borrow_mut().insert(id, seat.clone());
+        *seat.tasks.borrow_mut() = vec![
+            self.executor
+                .spawn(keep_reading_control(self.clone(), seat.clone())),
+            self.executor
+                .spawn(keep_reading_media(self.clone(), seat.clone())),
+            self.executor
+                .spawn(keep_writing_control(self.clone(), seat.clone())),
+        ];
+        self.serve(&seat, |viewer| viewer.handle_timeout(now));
+        Ok(Attached {
+            viewer: id,
+            answer: answer.sdp,
+        })
+    }
+
+    fn reoffer(&self, viewer: ViewerId, sdp: &str) -> Result<String, AttachError> {
+        let seat = self.seat(viewer).ok_or(AttachError::Unknown(viewer))?;
+        let now = clock::now();
+        let mut answer = Err(AttachError::Unknown(viewer));
+        self.serve(&seat, |viewer| {
+            answer = viewer.handle_offer(now, sdp);
+            Ok(())
+        });
+        let (sdp, ufrag) = answer?;
+        self.demux.borrow_mut().add_ufrag(viewer, ufrag);
+        Ok(sdp)
+    }
+
+    fn count(self: &Rc<Self>, session: SessionId, reply: Sender<StreamCounters>) {
+        let Some(seat) = self.seat_of(session) else {
+            return;
+        };
+        let mut counting = seat.counting.borrow_mut();
+        if counting.len() == COUNTING_MAX {
+            counting.remove(0);
+        }
+        counting.push(reply.clone());
+        drop(counting);
+        self.serve(&seat, |viewer| {
+            viewer.handle_count();
+            Ok(())
+        });
+        // The asker does not wait for ever for a worker that does not answer.
+        self.executor
+            .spawn(async move {
+                Timer::after(COUNT_MAX).await;
+                reply.close();
+            })
+            .detach();
+    }
+
+    fn accept_tcp(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if self.connections.borrow().len() >= CONNECTIONS_MAX {
+            tracing::warn!(%peer, "too many ICE-TCP connections");
+            return;
+        }
+        match Connection::new(stream) {
+            Ok(connection) => {
+                let connection = Rc::new(connection);
+                self.connections
+                    .borrow_mut()
+                    .insert(peer, connection.clone());
+                self.executor
+                    .spawn(serve_connection(self.clone(), connection, peer))
+                    .detach();
+            }
+            Err(error) => tracing::debug!(%error, %peer, "cannot use ICE-TCP connection"),
+        }
+    }
+
+    /// A datagram from anybody.
+    fn handle_datagram(&self, remote: Remote, near: Near, local: SocketAddr, datagram: &[u8]) {
+        let now = clock::now();
+        let kind = classify(datagram);
+        let Some(id) = self.owner(kind, remote, datagram) else {
+            return;
+        };
+        let (Some(seat), Some(told)) = (
+            self.seat(id),
+            self.answerer.candidates().told(remote.carrier, local),
+        ) else {
+            return;
+        };
+        let protocol = match remote.carrier {
+            Carrier::Udp => Protocol::Udp,
+            Carrier::Tcp => Protocol::Tcp,
+        };
+        let Ok(received) = Receive::new(protocol, remote.address, told, datagram) else {
+            return;
+        };
+        self.serve(&seat, |viewer| {
+            let is_accepted = viewer.handle_datagram(now, received)?;
+            if is_accepted && kind == Kind::Stun {
+                let path = Path { viewer: id, near };
+                self.demux.borrow_mut().learn(remote, path);
+            }
+            Ok(())
+        });
+    }
+
+    fn owner(&self, kind: Kind, remote: Remote, datagram: &[u8]) -> Option<ViewerId> {
+        let demux = self.demux.borrow();
+        let proven = || demux.path(remote).map(|it| it.viewer);
+        match kind {
+            Kind::Stun => {
+                // By name first: an address may have passed to another page since.
+                let message = StunMessage::parse(datagram).ok()?;
+                let named = message
+                    .split_username()
+                    .and_then(|(ours, _)| demux.by_ufrag(ours));
+                named.or_else(proven)
+            }
+            Kind::Dtls | Kind::Rtp => proven(),
+            Kind::Quic | Kind::Unknown => None,
+        }
+    }
+
+    /// A TCP connection took some of what waited for it.
+    fn handle_drained(&self, remote: Remote, connection: &Connection) {
+        let path = self.demux.borrow().path(remote);
+        if let Some(seat) = path.and_then(|it| self.seat(it.viewer)) {
+            self.serve(&seat, |viewer| {
+                viewer.set_unsent_bytes(connection.waiting_bytes());
+                Ok(())
+            });
+        }
+    }
+
+    /// Lets a viewer act, then does what it wants. A viewer that fails, or breaks, ends alone.
+    fn serve(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Viewer) -> Result<(), LeftReason>) {
+        let entered = seat.span.enter();
+        let acted = self.guard(seat, act).and_then(|()| self.carry_out(seat));
+        drop(entered);
+        match acted {
+            Ok(()) => self.alarm.set(seat.viewer.borrow().poll_timeout()),
+            Err(reason) => self.end(seat, Some(reason)),
+        }
+    }
+
+    fn guard<R>(
+        &self,
+        seat: &Seat,
+        act: impl FnOnce(&mut Viewer) -> Result<R, LeftReason>,
+    ) -> Result<R, LeftReason> {
+        // What a panic leaves half done in the viewer goes with the viewer.
+        catch_unwind(AssertUnwindSafe(|| act(&mut seat.viewer.borrow_mut()))).unwrap_or_else(|_| {
+            tracing::error!("viewer broke; it is ended");
+            Err(LeftReason::Malformed("internal error".to_owned()))
+        })
+    }
+
+    fn carry_out(&self, seat: &Seat) -> Result<(), LeftReason> {
+        self.carry_out_once(seat)?;
+        if seat.viewer.borrow().has_stamps() {
+            self.guard(seat, |viewer| viewer.handle_left(clock::now()))?;
+            self.carry_out_once(seat)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out_once(&self, seat: &Seat) -> Result<(), LeftReason> {
+        let outputs = std::mem::take(&mut seat.viewer.borrow_mut().outputs);
+        self.transmit(seat, &outputs.transmits);
+        for message in outputs.to_worker {
+            seat.worker.send(&message).map_err(|error| {
+                tracing::error!(%error, "worker is stuck");
+                LeftReason::WorkerGone
+            })?;
+        }
+        for event in outputs.events {
+            tell(seat, event);
+        }
+        if let Some(worker) = outputs.counted {
+            let counters = StreamCounters {
+                worker,
+                ..seat.viewer.borrow().counters()
+            };
+            for reply in seat.counting.take() {
+                let _unwanted = reply.try_send(counters);
+            }
+        }
+        Ok(())
+    }
+
+    fn transmit(&self, seat: &Seat, transmits: &[Transmit]) {
+        let demux = self.demux.borrow();
+        let mut merger: Option<(usize, Merger<'_>)> = None;
+        for transmit in transmits {
+            let carrier = match transmit.proto {
+                Protocol::Tcp => Carrier::Tcp,
+                Protocol::Udp | Protocol::SslTcp | Protocol::Tls => Carrier::Udp,
+            };
+            let remote = Remote {
+                carrier,
+                address: transmit.destination,
+            };
+            let Some(path) = demux.path(remote) else {
+                continue;
+            };
+            match carrier {
+                Carrier::Udp => {
+                    let index = path.near.socket;
+                    let Some(socket) = self.sockets.get(index) else {
+                        continue;
+                    };
+                    // Taking one of another socket sends what it holds.
+                    drop(merger.take_if(|(at, _)| *at != index));
+                    let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
+                    merger.push(transmit.destination, path.near.ip, &transmit.contents);
+                }
+                Carrier::Tcp => self.transmit_tcp(seat, transmit),
+            }
+        }
+        drop(merger);
+        for (socket, (wake, _)) in self.sockets.iter().zip(&self.flushes) {
+            if socket.is_backed_up() {
+                let _already_woken = wake.try_send(());
+            }
+        }
+    }
+
+    fn transmit_tcp(&self, seat: &Seat, transmit: &Transmit) {
+        let connections = self.connections.borrow();
+        if let Some(connection) = connections.get(&transmit.destination) {
+            connection.push(&transmit.contents);
+            seat.viewer
+                .borrow_mut()
+                .set_unsent_bytes(connection.waiting_bytes());
+        }
+    }
+
+    /// A viewer leaves; with a reason it is told.
+    fn end(&self, seat: &Rc<Seat>, reason: Option<LeftReason>) {
+        if self.seats.borrow_mut().remove(&seat.id).is_none() {
+            return;
+        }
+        let _entered = seat.span.clone().entered();
+        tracing::info!(?reason, "viewer left");
+        let closed = self.guard(seat, |viewer| {
+            viewer.close(clock::now());
+            Ok(())
+        });
+        if closed.is_ok() {
+            let transmits = std::mem::take(&mut seat.viewer.borrow_mut().outputs.transmits);
+            self.transmit(seat, &transmits);
+        }
+        self.demux.borrow_mut().forget_viewer(seat.id);
+        if let Some(reason) = reason {
+            tell(seat, ViewerEvent::Left(reason));
+        }
+        seat.events.close();
+        seat.counting.take();
+        // One of them may be running right now: it ends at its next wait.
+        seat.tasks.take();
+    }
+
+    fn end_all(&self) {
+        for seat in self.all_seats() {
+            self.end(&seat, Some(LeftReason::Closed));
+        }
+    }
+
+    fn seat(&self, viewer: ViewerId) -> Option<Rc<Seat>> {
+        self.seats.borrow().get(&viewer).cloned()
+    }
+
+    fn seat_of(&self, session: SessionId) -> Option<Rc<Seat>> {
+        let is_of = |seat: &&Rc<Seat>| seat.viewer.borrow().session == session;
+        self.seats.borrow().values().find(is_of).cloned()
+    }
+
+    fn all_seats(&self) -> Vec<Rc<Seat>> {
+        self.seats.borrow().values().cloned().collect()
+    }
+}
+
+fn tell(seat: &Seat, event: ViewerEvent) {
+    // The listener may have gone first; a full channel is closed a moment later anyway.
+    if let Err(error) = seat.events.try_send(event) {
+        tracing::debug!(%error, "nobody hears of it");
+    }
+}

@@ -1,0 +1,146 @@
+//! A worker of the test's own: the far ends of the control and media sockets.
+
+use std::future::Future;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+use sandbox_protocol::codec;
+use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
+use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::worker::{FromWorker, ToWorker, VERSION};
+use sandbox_protocol::{Micros, Size};
+use smol::Timer;
+use smol::future::FutureExt;
+
+/// Nothing here takes a second; a test that waits this long has failed.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub(super) struct Worker {
+    control: Arc<OwnedFd>,
+    media: Arc<UnixStream>,
+    frame: u32,
+}
+
+/// Waits for a future, but not for ever.
+pub(super) fn within_limit<T>(future: impl Future<Output = T>) -> T {
+    smol::block_on(future.or(async {
+        Timer::after(LIMIT).await;
+        panic!("nothing came within {LIMIT:?}");
+    }))
+}
+
+impl Worker {
+    /// A worker that has said hello, and the daemon's ends of its sockets.
+    pub(super) fn new() -> (Self, OwnedFd, OwnedFd) {
+        let (control, control_far) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let (media, media_far) = UnixStream::pair().unwrap();
+        set_socket_timeout(&control, Timeout::Recv, Some(LIMIT)).unwrap();
+        media.set_write_timeout(Some(LIMIT)).unwrap();
+        let worker = Self {
+            control: Arc::new(control),
+            media: Arc::new(media),
+            frame: 0,
+        };
+        worker.send(&FromWorker::Hello {
+            version: VERSION,
+            size: super::SIZE,
+            encoder_name: "x264".to_owned(),
+        });
+        (worker, control_far, media_far.into())
+    }
+
+    pub(super) fn send(&self, message: &FromWorker) {
+        let bytes = codec::encode(message).unwrap();
+        send(self.control.as_fd(), &bytes, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    pub(super) fn receive(&self) -> ToWorker {
+        let mut buffer = vec![0; LOCAL_MESSAGE_BYTES_MAX];
+        let (_, len) = recv(
+            self.control.as_fd(),
+            buffer.as_mut_slice(),
+            RecvFlags::empty(),
+        )
+        .expect("the daemon says something");
+        assert_ne!(len, 0, "the daemon closed the control socket");
+        codec::decode(&buffer[..len]).unwrap()
+    }
+
+    /// Whether [`receive`](Self::receive) would not have to wait.
+    pub(super) fn has_message(&self) -> bool {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        recv(self.control.as_fd(), [0; 1].as_mut_slice(), flags).is_ok()
+    }
+
+    /// The same after the daemon's greeting.
+    pub(super) fn skip_hello_to(&self, wanted: &ToWorker) {
+        assert!(matches!(self.receive(), ToWorker::Hello { .. }));
+        self.skip_to(wanted);
+    }
+
+    /// Reads on until a message comes; what the link's estimate says in between is skipped.
+    pub(super) fn skip_to(&self, wanted: &ToWorker) {
+        loop {
+            let message = self.receive();
+            if message == *wanted {
+                return;
+            }
+            let is_about_link = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
+            assert!(is_about_link, "{message:?} instead of {wanted:?}");
+        }
+    }
+
+    pub(super) fn send_frame(&mut self, is_keyframe: bool, len: usize) {
+        self.frame += 1;
+        let header = AccessUnitHeader {
+            is_keyframe,
+            is_refinement: false,
+            qp: 22,
+            frame: self.frame,
+            size: Size {
+                width: 640,
+                height: 480,
+            },
+            input_seq: self.frame * 10,
+            injected: Micros(1),
+            damaged: Micros(2),
+            captured: crate::clock::micros(),
+            encoded: Micros(4),
+        };
+        let payload = annex_b(is_keyframe, len);
+        self.send_raw(&header.encode(payload.len()));
+        self.send_raw(&payload);
+    }
+
+    pub(super) fn send_raw(&self, bytes: &[u8]) {
+        (&*self.media).write_all(bytes).unwrap();
+    }
+}
+
+/// Units that a depacketizer takes for H.264, of exactly `len` bytes after the parameter sets.
+fn annex_b(is_keyframe: bool, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if is_keyframe {
+        bytes.extend([0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0x11]);
+        bytes.extend([0, 0, 0, 1, 0x68, 0xce, 0x11]);
+        bytes.extend([0, 0, 0, 1, 0x65]);
+    } else {
+        bytes.extend([0, 0, 0, 1, 0x41]);
+    }
+    bytes.extend(std::iter::repeat_n(0x5a, len - 1));
+    bytes
+}

@@ -1,0 +1,260 @@
+//! WebRTC: one thread that carries every viewer's frames, input and `ctl` messages between its
+//! browser and its session's worker.
+//!
+//! [`Media`] is the handle that the rest of the daemon holds. On the thread, `engine` does the
+//! I/O, a `viewer::Viewer` per browser decides, and the small machines beside them hold one
+//! decision each.
+
+mod access_units;
+mod addresses;
+mod ctl_outbox;
+mod demux;
+mod engine;
+mod flood;
+mod flow;
+mod keyframes;
+mod offer;
+mod outbox;
+mod pacer;
+mod reports;
+mod socket;
+mod tcp;
+mod timeline;
+mod viewer;
+mod worker_link;
+
+#[cfg(test)]
+mod loopback;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use sandbox_protocol::local::worker::Counters;
+use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
+
+/// Commands waiting for the media thread; it never blocks, so this many means that it is gone.
+const COMMANDS_MAX: usize = 1_024;
+
+/// How the media thread shows itself and how far it may go.
+#[derive(Clone, Debug)]
+pub struct MediaConfig {
+    /// Addresses told to viewers; empty: those of the interfaces.
+    pub advertise: Vec<Advertised>,
+    /// Addresses where [`Media::accept_tcp`] gets its connections from (the HTTP port).
+    pub tcp_candidates: Vec<SocketAddr>,
+    /// Highest target bitrate.
+    pub bitrate_max: Bitrate,
+    /// Highest frame rate.
+    pub fps_max: u16,
+}
+
+/// An entry of `MEDIA_ADVERTISE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advertised {
+    /// This address, at the port of our socket.
+    Ip(IpAddr),
+    /// This address and port.
+    Socket(SocketAddr),
+}
+
+/// What a viewer is attached with.
+#[derive(Debug)]
+pub struct Attach {
+    /// The session that it looks at; an earlier viewer of it is replaced.
+    pub session: SessionId,
+    /// The page's offer.
+    pub sdp: String,
+    /// Desktop size wanted by the page.
+    pub size: Size,
+    /// Our end of the control socket (SEQPACKET).
+    pub control: OwnedFd,
+    /// Our end of the media socket (STREAM).
+    pub media: OwnedFd,
+    /// Where the viewer's life is told; the channel closes after `Left` or a detach.
+    pub events: Sender<ViewerEvent>,
+}
+
+/// A viewer that may connect.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its name.
+    pub viewer: ViewerId,
+    /// The answer to its offer.
+    pub answer: String,
+}
+
+/// What happened to a viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewerEvent {
+    /// Media and channels can flow.
+    Connected,
+    /// It is gone; nothing follows.
+    Left(LeftReason),
+}
+
+/// Why a viewer is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeftReason {
+    /// The page closed the connection.
+    Closed,
+    /// The page never connected, or has been silent too long.
+    IceTimeout,
+    /// The worker's sockets ended, or carried nonsense, or are not read.
+    WorkerGone,
+    /// More input messages than anybody can type.
+    Flood,
+    /// The page sent what the protocol does not know.
+    Malformed(String),
+    /// Another viewer took the session.
+    Replaced,
+}
+
+/// Why an offer was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// The offer is no session description that can be answered.
+    #[error("cannot read the offer: {0}")]
+    Sdp(String),
+    /// The offer holds no H.264.
+    #[error("no common codec: {0}")]
+    NoCodec(String),
+    /// No such viewer, or no longer.
+    #[error("viewer {} is gone", .0.0)]
+    Unknown(ViewerId),
+    /// The descriptors are no sockets that can be waited for.
+    #[error("cannot use the worker's sockets")]
+    Worker(#[source] io::Error),
+    /// The media thread has ended.
+    #[error("the media thread has ended")]
+    Stopped,
+}
+
+/// What a stream did since its viewer was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounters {
+    /// The worker's own, since it started.
+    pub worker: Counters,
+    /// RTP packets sent, retransmissions included.
+    pub rtp_packets: u64,
+    /// Their bytes.
+    pub rtp_bytes: u64,
+    /// Frames sent.
+    pub frames: u64,
+    /// Key frames among them.
+    pub keyframes: u64,
+    /// Frames that came before the viewer was connected or before its first key frame.
+    pub frames_dropped: u64,
+    /// Key frame requests received.
+    pub plis_received: u64,
+    /// Key frame requests answered.
+    pub plis_answered: u64,
+    /// Input messages received.
+    pub input_messages: u64,
+    /// What the encoder was told.
+    pub target: Bitrate,
+    /// Round trip to the page, once measured.
+    pub round_trip: Option<Duration>,
+}
+
+/// Handle of the media thread; it ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Media {
+    commands: Sender<Command>,
+    addresses: Vec<String>,
+}
+
+enum Command {
+    Attach(Box<Attach>, Sender<Result<Attached, AttachError>>),
+    Reoffer(ViewerId, String, Sender<Result<String, AttachError>>),
+    Detach(ViewerId),
+    Count(SessionId, Sender<StreamCounters>),
+    Tcp(TcpStream, SocketAddr),
+}
+
+impl Media {
+    /// Starts the thread on bound UDP sockets, at least one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of preparing a socket or of starting the thread.
+    pub fn start(sockets: Vec<UdpSocket>, config: MediaConfig) -> io::Result<Self> {
+        let sockets: Vec<_> = sockets
+            .into_iter()
+            .map(socket::MediaSocket::new)
+            .collect::<Result<_, _>>()?;
+        let candidates = addresses::candidates(&sockets, &config)?;
+        let addresses = candidates.udp.iter().map(ToString::to_string).collect();
+        let (commands, received) = async_channel::bounded(COMMANDS_MAX);
+        let setup = engine::Setup {
+            sockets,
+            answerer: offer::Answerer::new(candidates).map_err(io::Error::other)?,
+            config,
+        };
+        std::thread::Builder::new()
+            .name("media".to_owned())
+            .spawn(move || engine::run(setup, &received))?;
+        Ok(Self {
+            commands,
+            addresses,
+        })
+    }
+
+    /// Answers a page's offer and connects it with its session's worker.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AttachError`] when the offer cannot be answered.
+    pub async fn attach(&self, attach: Attach) -> Result<Attached, AttachError> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.ask(Command::Attach(Box::new(attach), reply), answer)
+            .await
+            .ok_or(AttachError::Stopped)?
+    }
+
+    /// Answers a further offer of an attached page (ICE restart).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AttachError`] when the viewer is gone or the offer cannot be answered.
+    pub async fn reoffer(&self, viewer: ViewerId, sdp: String) -> Result<String, AttachError> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.ask(Command::Reoffer(viewer, sdp, reply), answer)
+            .await
+            .ok_or(AttachError::Stopped)?
+    }
+
+    /// Ends a viewer; its event channel closes without a further event.
+    pub fn detach(&self, viewer: ViewerId) {
+        // The queue is full only when the thread hangs, and then nothing can be detached.
+        if let Err(error) = self.commands.try_send(Command::Detach(viewer)) {
+            tracing::error!(%error, viewer = viewer.0, "cannot detach viewer");
+        }
+    }
+
+    /// What the stream of a session did; `None` without a viewer or without the worker's answer.
+    pub async fn counters(&self, session: SessionId) -> Option<StreamCounters> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.ask(Command::Count(session, reply), answer).await
+    }
+
+    /// Takes a TCP connection whose first byte looked like ICE-TCP (RFC 4571 framing of STUN).
+    pub fn accept_tcp(&self, stream: TcpStream, peer: SocketAddr) {
+        if let Err(error) = self.commands.try_send(Command::Tcp(stream, peer)) {
+            tracing::error!(%error, %peer, "cannot hand a connection to the media thread");
+        }
+    }
+
+    /// The addresses that media comes from, for plain words when they cannot be reached.
+    pub fn media_addresses(&self) -> Vec<String> {
+        self.addresses.clone()
+    }
+
+    async fn ask<T>(&self, command: Command, answer: Receiver<T>) -> Option<T> {
+        self.commands.send(command).await.ok()?;
+        answer.recv().await.ok()
+    }
+}

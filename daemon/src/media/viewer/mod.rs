@@ -1,0 +1,327 @@
+//! One browser: its connection, its stream, its channels. Sans-IO: inputs come by `handle_*`,
+//! what they lead to lies in [`Outputs`] afterwards.
+
+mod channels;
+mod stream;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use sandbox_protocol::local::worker::{self, Counters, FromWorker, ToWorker};
+use sandbox_protocol::stream::rate::{Rate, RateConfig};
+use sandbox_protocol::{Bitrate, SessionId, Size};
+use str0m::net::{Receive, Transmit};
+use str0m::rtp::RawPacket;
+use str0m::rtp::rtcp::Rtcp;
+use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
+
+use self::channels::Channels;
+use self::stream::Stream;
+use super::pacer::Pacer;
+use super::reports::{RoundTrips, arrivals};
+use super::timeline::Timeline;
+use super::{AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
+
+/// From the answer to the connection: a page on a bad network needs several tries.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+/// Target before the link is known: sharp on a local network, soon corrected on a slow one.
+const BITRATE_START: Bitrate = Bitrate::kbps(10_000);
+
+/// Lowest target: text stays legible at a few frames a second.
+const BITRATE_MIN: Bitrate = Bitrate::kbps(150);
+
+/// What a viewer wants done. The engine empties it after every call.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) transmits: Vec<Transmit>,
+    pub(super) to_worker: Vec<ToWorker>,
+    pub(super) events: Vec<ViewerEvent>,
+    /// What the worker counted, where it was asked.
+    pub(super) counted: Option<Counters>,
+}
+
+/// One attached browser.
+pub(super) struct Viewer {
+    pub(super) session: SessionId,
+    pub(super) outputs: Outputs,
+    rtc: Rtc,
+    timeline: Timeline,
+    phase: Phase,
+    rate: Rate,
+    pacer: Pacer,
+    stream: Stream,
+    channels: Channels,
+    round_trips: RoundTrips,
+    inbox: VecDeque<Event>,
+    rtc_timeout: Instant,
+    told_target: Bitrate,
+    /// Bytes that left the connection and not yet this machine (a slow TCP connection).
+    unsent_bytes: usize,
+    counters: StreamCounters,
+}
+
+/// What a viewer begins with.
+pub(super) struct Begin {
+    pub(super) session: SessionId,
+    pub(super) rtc: Rtc,
+    pub(super) timeline: Timeline,
+    pub(super) size: Size,
+    pub(super) bitrate_max: Bitrate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting { until: Instant },
+    Connected,
+}
+
+impl Viewer {
+    pub(super) fn new(begin: Begin, now: Instant) -> Self {
+        let rate = Rate::new(RateConfig {
+            start: BITRATE_START.min(begin.bitrate_max),
+            min: BITRATE_MIN.min(begin.bitrate_max),
+            max: begin.bitrate_max,
+        });
+        let told_target = rate.target();
+        let hello = ToWorker::Hello {
+            version: worker::VERSION,
+            bitrate: told_target,
+            size: begin.size,
+        };
+        Self {
+            session: begin.session,
+            outputs: Outputs {
+                to_worker: vec![hello],
+                ..Outputs::default()
+            },
+            rtc: begin.rtc,
+            timeline: begin.timeline,
+            phase: Phase::Connecting {
+                until: now + CONNECT_MAX,
+            },
+            rate,
+            pacer: Pacer::default(),
+            stream: Stream::default(),
+            channels: Channels::default(),
+            round_trips: RoundTrips::default(),
+            inbox: VecDeque::new(),
+            rtc_timeout: now,
+            told_target,
+            unsent_bytes: 0,
+            counters: StreamCounters::default(),
+        }
+    }
+
+    /// A datagram that may be this viewer's. Says whether it is: its integrity was proven, or it
+    /// comes from a source that proved it before.
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: Receive<'_>,
+    ) -> Result<bool, LeftReason> {
+        let input = Input::Receive(now, datagram);
+        if !self.rtc.accepts(&input) {
+            return Ok(false);
+        }
+        self.rtc.handle_input(input).map_err(broken)?;
+        self.settle(now)?;
+        Ok(true)
+    }
+
+    /// Answers a further offer (ICE restart); says the answer and our STUN user name.
+    pub(super) fn handle_offer(
+        &mut self,
+        now: Instant,
+        sdp: &str,
+    ) -> Result<(String, String), AttachError> {
+        let answer = offer::accept(&mut self.rtc, sdp)?;
+        self.settle(now)
+            .map_err(|it| AttachError::Sdp(format!("{it:?}")))?;
+        Ok(answer)
+    }
+
+    /// A message of the worker.
+    pub(super) fn handle_worker(
+        &mut self,
+        now: Instant,
+        message: FromWorker,
+    ) -> Result<(), LeftReason> {
+        match message {
+            FromWorker::Hello {
+                version,
+                size,
+                encoder_name,
+            } => {
+                if version != worker::VERSION {
+                    tracing::error!(version, ours = worker::VERSION, "worker of another version");
+                    return Err(LeftReason::WorkerGone);
+                }
+                self.channels.outbox.set_hello(size, encoder_name);
+                self.write_ctl_outbox(now)?;
+            }
+            FromWorker::Applied { stream, seq } => self.write_ack(now, stream, seq)?,
+            FromWorker::Resized(size) => {
+                self.channels.outbox.set_size(size);
+                self.write_ctl_outbox(now)?;
+            }
+            FromWorker::Cursor(cursor) => {
+                self.channels.outbox.set_cursor(&cursor);
+                self.write_ctl_outbox(now)?;
+            }
+            FromWorker::Counters(counters) => self.outputs.counted = Some(counters),
+        }
+        self.settle(now)
+    }
+
+    /// Lets time pass.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), LeftReason> {
+        if let Phase::Connecting { until } = self.phase
+            && until <= now
+        {
+            return Err(LeftReason::IceTimeout);
+        }
+        self.pacer.handle_timeout(now, &mut self.outputs.transmits);
+        self.rate.handle_timeout(now);
+        self.handle_stream_timeout(now);
+        self.rtc.handle_input(Input::Timeout(now)).map_err(broken)?;
+        self.settle(now)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(super) fn poll_timeout(&self) -> Instant {
+        let connecting = match self.phase {
+            Phase::Connecting { until } => Some(until),
+            Phase::Connected => None,
+        };
+        [connecting, self.stream_timeout(), self.pacer.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .fold(self.rtc_timeout, Instant::min)
+    }
+
+    /// Bytes that wait in this machine for a slow connection.
+    pub(super) fn set_unsent_bytes(&mut self, bytes: usize) {
+        self.unsent_bytes = bytes;
+        self.follow_link();
+    }
+
+    /// Asks the worker what it counted; the answer comes in [`Outputs::counted`].
+    pub(super) fn handle_count(&mut self) {
+        self.outputs.to_worker.push(ToWorker::Count);
+    }
+
+    /// What this viewer counted, without the worker's.
+    pub(super) fn counters(&self) -> StreamCounters {
+        StreamCounters {
+            target: self.told_target,
+            round_trip: self.rate.round_trip(),
+            ..self.counters
+        }
+    }
+
+    /// Says goodbye to the page, as far as the connection allows.
+    pub(super) fn close(&mut self, now: Instant) {
+        if let Err(error) = self.rtc.close().and_then(|()| self.pump(now)) {
+            tracing::debug!(%error, "cannot close in order");
+        }
+    }
+
+    /// Drains the connection and handles its events, each followed by a drain of its own: str0m
+    /// wants one mutation at a time.
+    fn settle(&mut self, now: Instant) -> Result<(), LeftReason> {
+        self.pump(now).map_err(broken)?;
+        while let Some(event) = self.inbox.pop_front() {
+            self.handle_event(now, event)?;
+            self.pump(now).map_err(broken)?;
+        }
+        self.follow_link();
+        Ok(())
+    }
+
+    fn pump(&mut self, now: Instant) -> Result<(), RtcError> {
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Timeout(at) => {
+                    self.rtc_timeout = at;
+                    return Ok(());
+                }
+                Output::Transmit(transmit) => {
+                    let out = &mut self.outputs.transmits;
+                    self.pacer.handle_transmit(now, transmit, out);
+                }
+                Output::Event(Event::RawPacket(packet)) => self.handle_raw(now, *packet),
+                Output::Event(event) => self.inbox.push_back(event),
+            }
+        }
+    }
+
+    /// What feeds the estimate of the link; mutates nothing of str0m's.
+    fn handle_raw(&mut self, now: Instant, packet: RawPacket) {
+        match packet {
+            RawPacket::RtpTx(header, payload) => {
+                let bytes = header.header_len + payload.len();
+                self.counters.rtp_packets += 1;
+                self.counters.rtp_bytes += bytes as u64;
+                if let Some(seq) = header.ext_vals.transport_cc {
+                    self.rate.handle_sent(now, seq, bytes);
+                }
+            }
+            RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
+                let zero = self.timeline.instant();
+                self.rate.handle_feedback(now, arrivals(report, zero));
+                self.handle_arrivals();
+            }
+            RawPacket::RtcpRx(Rtcp::ReceiverReport(report)) => {
+                for block in report.reports.iter() {
+                    if let Some(sample) = self.round_trips.handle_received(now, block) {
+                        self.rate.handle_round_trip(sample);
+                    }
+                }
+            }
+            RawPacket::RtcpTx(Rtcp::SenderReport(report)) => {
+                self.round_trips.handle_sent(now, &report);
+            }
+            RawPacket::RtcpRx(_) | RawPacket::RtcpTx(_) | RawPacket::RtpRx(..) => (),
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "str0m's enum is open: what we did not switch on does not come"
+    )]
+    fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), LeftReason> {
+        match event {
+            Event::Connected => self.handle_connected(now),
+            Event::MediaAdded(media) => self.handle_media(media.mid),
+            Event::KeyframeRequest(_) => self.handle_keyframe_request(now),
+            Event::ChannelOpen(id, label) => self.handle_channel_open(now, id, &label)?,
+            Event::ChannelData(data) => self.handle_channel_data(now, data)?,
+            Event::ChannelBufferedAmountLow(_) => self.write_ctl_outbox(now)?,
+            Event::ChannelClose(id) => self.channels.handle_close(id),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                return Err(LeftReason::IceTimeout);
+            }
+            Event::Closed => return Err(LeftReason::Closed),
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn handle_connected(&mut self, now: Instant) {
+        if self.phase != Phase::Connected {
+            self.phase = Phase::Connected;
+            self.outputs.events.push(ViewerEvent::Connected);
+            self.start_stream(now);
+        }
+    }
+}
+
+/// str0m gave the connection up: what the page sent cannot be handled.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that Result::map_err wants"
+)]
+fn broken(error: RtcError) -> LeftReason {
+    LeftReason::Malformed(error.to_string())
+}
