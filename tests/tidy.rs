@@ -323,7 +323,13 @@ fn lines_fit_a_screen() {
         .chain(scripts())
     {
         for (n, line) in text.lines().enumerate() {
-            if line.chars().count() > COLUMNS_MAX {
+            // A long text in quotes cannot be broken without harm.
+            let unquoted: usize = line
+                .split('"')
+                .step_by(2)
+                .map(|it| it.chars().count())
+                .sum();
+            if unquoted > COLUMNS_MAX {
                 faults.push(format!(
                     "{shown}:{}: wider than {COLUMNS_MAX} columns",
                     n + 1
