@@ -318,18 +318,12 @@ fn scripts() -> Vec<(String, String)> {
 #[test]
 fn lines_fit_a_screen() {
     let mut faults = Vec::new();
-    for (shown, text) in texts(&[".rs", ".js", ".mjs", ".css"])
-        .into_iter()
-        .chain(scripts())
-    {
+    let sources = texts(&[".rs", ".js", ".mjs", ".css"]).into_iter();
+    for (shown, text) in sources.chain(scripts()) {
         for (n, line) in text.lines().enumerate() {
-            // A long text in quotes cannot be broken without harm.
-            let unquoted: usize = line
-                .split('"')
-                .step_by(2)
-                .map(|it| it.chars().count())
-                .sum();
-            if unquoted > COLUMNS_MAX {
+            // rustfmt breaks code; what it leaves long are texts in quotes, which stay whole.
+            let is_formatted = shown.ends_with(".rs") && !line.trim_start().starts_with("//");
+            if !is_formatted && line.chars().count() > COLUMNS_MAX {
                 faults.push(format!(
                     "{shown}:{}: wider than {COLUMNS_MAX} columns",
                     n + 1
