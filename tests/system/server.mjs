@@ -8,7 +8,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { cgroups, descendants, environmentOf, mounts, processes, tree } from './host.mjs';
+import { cgroups, descendants, environmentOf, mounts, processes, readOr, tree } from './host.mjs';
 import { until } from './wait.mjs';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -92,7 +92,7 @@ export class Server {
   constructor(variables) {
     this.variables = variables;
     this.log = '';
-    this.before = { cgroups: cgroups(), mounts: mounts(), shm: tree('/dev/shm') };
+    this.before = { shm: tree('/dev/shm') };
   }
 
   get url() {
@@ -242,15 +242,10 @@ export class Server {
     return uid >= this.uidBase - 1 && uid < this.uidBase + UIDS_PER_SERVER;
   }
 
-  /** Groups that sessions of this server made. */
+  /** Groups of this server's sessions: their names carry the node's, which STATE_DIR keeps. */
   ownCgroups() {
-    const made = [...cgroups()].filter((it) => !this.before.cgroups.has(it));
-    return made.filter((it) => this.sessionIds.some((id) => it.includes(id)));
-  }
-
-  /** Ids of all sessions that the log names. */
-  get sessionIds() {
-    return [...new Set(this.log.match(/\b[0-9a-f]{32}\b/g) ?? [])];
+    const node = readOr(path.join(this.variables.STATE_DIR, 'node'))?.trim();
+    return node ? [...cgroups()].filter((it) => it.includes(`sandbox-${node}/`)) : [];
   }
 
   async untilNothingIsLeft() {
@@ -265,8 +260,10 @@ export class Server {
   async stop(signal = 'SIGTERM') {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
     const { code } = await this.exited;
+    const node = readOr(path.join(this.variables.STATE_DIR, 'node'))?.trim();
     const left = [
       ...this.leftovers(),
+      ...[...cgroups()].filter((it) => it.endsWith(`sandbox-${node}`)),
       ...tree(this.variables.RUNTIME_DIR).map((it) => `file ${it}`),
       ...processes()
         .filter((it) => it.uid === this.uidBase - 1)
