@@ -10,7 +10,8 @@ say home "$HOME"
 say pids "$(find /proc -maxdepth 1 -name '[0-9]*' | wc -l)"
 # shellcheck disable=SC2009 # pgrep is not everywhere
 say xvfb "$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c '^Xvfb$')"
-say worker "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c 'desktop')"
+say worker "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c '[s]andbox-server desktop')"
+say init_secrets "$(tr '\0' '\n' </proc/1/environ 2>/dev/null | grep -c '^STATE_DIR=')"
 
 # Whatever could hold the framebuffer: a memfd behind a descriptor or a map, a large file.
 say memfds "$(find /proc/[0-9]*/fd -lname '*memfd:*' 2>/dev/null | wc -l)"
@@ -18,13 +19,6 @@ say maps "$(cat /proc/[0-9]*/maps 2>/dev/null | grep -c 'memfd:')"
 say shared "$(find / -xdev -type f -size +8000k \
   -not -path '/usr/*' -not -path '/proc/*' 2>/dev/null | wc -l)"
 say fbdir "$(find / -name 'Xvfb_screen*' -not -path '/proc/*' 2>/dev/null | wc -l)"
-
-# Signals: every pid that answers must be one that is seen.
-answering=0
-for pid in $(seq 1 400); do
-  if kill -0 "$pid" 2>/dev/null && [ ! -e "/proc/$pid" ]; then answering=$((answering + 1)); fi
-done
-say strangers "$answering"
 
 tried() { if "$@" >/dev/null 2>&1; then echo yes; else echo no; fi; }
 say positive_control "$(tried true)"

@@ -17,7 +17,9 @@ const BUILT = process.env.SANDBOX_BUILD ?? path.join(TARGET, 'debug');
 
 /** Below it nobody but root can write: the warden takes nothing else. */
 const BASE = '/var/lib/sandbox-server-tests';
-const UIDS_PER_SERVER = 4096;
+/** What one server claims, from SANDBOX_UID_BASE on: 65,536 users of 16. */
+const UIDS_PER_SERVER = 1 << 20;
+let servers = 0;
 
 /** Copies a program where only root can write; the copy is made once per build. */
 export function installed(name) {
@@ -58,7 +60,9 @@ export async function ownVariables(changes = {}) {
   const home = fs.mkdtempSync(path.join(BASE, 'server-'));
   fs.chmodSync(home, 0o711);
   const [port, mediaPort, metricsPort] = [await freePort(), await freeUdpPort(), await freePort()];
-  const slot = port % 1000;
+  // Several runs may share a machine: each server of each takes another range.
+  servers += 1;
+  const slot = (process.pid * 7 + servers) % 1_500;
   return {
     STATE_DIR: path.join(home, 'state'),
     RUNTIME_DIR: path.join(home, 'run'),
@@ -69,7 +73,7 @@ export async function ownVariables(changes = {}) {
     METRICS_ADDR: `127.0.0.1:${metricsPort}`,
     RATE_LIMIT_LOGIN: '0',
     RATE_LIMIT_API: '0',
-    SANDBOX_UID_BASE: String(1_500_000_000 + slot * UIDS_PER_SERVER * 2),
+    SANDBOX_UID_BASE: String(200_000_000 + slot * (UIDS_PER_SERVER + 16)),
     RUST_LOG: 'info',
     LOG_FORMAT: 'text',
     ...changes,
