@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { decode, LAYOUT } from '../tests/system/barcode.mjs';
 import { flags, openBrowser, openDesktop, openPage, signIn } from '../tests/system/browser.mjs';
 import { PASSWORD, serverWith } from '../tests/system/desktop.mjs';
-import { BARCODE } from '../tests/system/server.mjs';
+import { BARCODE, discardAll } from '../tests/system/server.mjs';
 import { until } from '../tests/system/wait.mjs';
 import { Display } from './display.mjs';
 import { figure, report } from './figures.mjs';
@@ -19,9 +19,8 @@ const SEED = Number(process.env.SEED ?? 4);
 const outer = await Display.start();
 const floor = await Display.start();
 let browser;
-let server;
 try {
-  server = await serverWith(['bench']);
+  const server = await serverWith(['bench']);
   // Without a window manager Chromium cannot fill the screen.
   outer.run('openbox');
   browser = await openBrowser({ headless: false, env: { DISPLAY: outer.name } });
@@ -58,7 +57,7 @@ try {
   });
 } finally {
   await browser?.close();
-  await server?.discard();
+  await discardAll();
   await outer.stop();
   await floor.stop();
 }

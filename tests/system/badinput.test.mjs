@@ -11,7 +11,7 @@ import { after, before, test } from 'node:test';
 import WebSocket from 'ws';
 
 import { PASSWORD } from './desktop.mjs';
-import { ownVariables, runToEnd, Server } from './server.mjs';
+import { discardAll, ownVariables, runToEnd, Server } from './server.mjs';
 import { until } from './wait.mjs';
 
 const NOBODYS = 'f'.repeat(32);
@@ -26,7 +26,7 @@ before(async () => {
   token = await server.login('ada', PASSWORD);
   session = await server.startSession(token);
 });
-after(() => server?.discard());
+after(discardAll);
 
 /** A problem document of RFC 9457 with a stable code. */
 function assertProblem(answer, status, what) {

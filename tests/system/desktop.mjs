@@ -1,6 +1,6 @@
 // A server with one user whose desktop shows the barcode program: what most tests start from.
 
-import { BARCODE, Server } from './server.mjs';
+import { BARCODE, discardAll, Server } from './server.mjs';
 import { openBrowser, openDesktop, openPage, signIn } from './browser.mjs';
 import { until } from './wait.mjs';
 import { waitForNumber, watch } from './barcode.mjs';
@@ -13,29 +13,23 @@ export const SHOW_BARCODE = '"$HOME"/bin/sandbox-barcode --log "$HOME"/keys.log 
 /** A running server and its users, each with what `furnish` puts into the home. */
 export async function serverWith(names, autostart = SHOW_BARCODE, files = {}, changes = {}) {
   const server = await Server.start(changes);
-  try {
-    for (const name of names) {
-      server.addUser(name, PASSWORD);
-      const token = await server.login(name, PASSWORD);
-      const all = { 'sandbox-barcode': { from: BARCODE }, ...files };
-      await server.furnish(token, name, all, autostart);
-    }
-  } catch (error) {
-    await server.discard();
-    throw error;
+  for (const name of names) {
+    server.addUser(name, PASSWORD);
+    const token = await server.login(name, PASSWORD);
+    const all = { 'sandbox-barcode': { from: BARCODE }, ...files };
+    await server.furnish(token, name, all, autostart);
   }
   return server;
 }
 
 /**
- * Removes everything that the test opened, in any state it left it.
+ * Removes everything that the tests of a file opened, in any state they left it.
  *
  * @param {import('playwright-core').Browser | undefined} browser
- * @param {Server | undefined} server
  */
-export async function close(browser, server) {
+export async function close(browser) {
   await browser?.close();
-  await server?.discard();
+  await discardAll();
 }
 
 /** Signs a user in, opens the desktop and waits until the barcode program shows itself. */

@@ -44,7 +44,7 @@ before(async () => {
   browser = await openBrowser();
   await openBarcode(browser, server, 'ada');
 });
-after(() => close(browser, server));
+after(() => close(browser));
 
 /** The session's processes by the pid namespace that they live in. */
 function jails() {
@@ -165,6 +165,7 @@ test('programs reach neither Xvfb nor the framebuffer nor the host', async () =>
     maps: '0',
     shared: '0',
     fbdir: '0',
+    large_control: '1',
     positive_control: 'yes',
     userns: 'no',
     mount: 'no',

@@ -24,7 +24,7 @@ const CODES = {
 
 let server;
 let browser;
-after(() => close(browser, server));
+after(() => close(browser));
 
 test('200 keys at random times arrive once each and in order', async (t) => {
   t.diagnostic(`seed ${SEED}`);

@@ -16,7 +16,7 @@ let browser;
 before(async () => {
   browser = await openBrowser();
 });
-after(() => close(browser, server));
+after(() => close(browser));
 
 test('two users side by side have each their own desktop', async () => {
   server = await serverWith(['ada', 'bob']);
@@ -97,7 +97,7 @@ test('Xvfb killed: the session ends with the reason and leaves nothing behind', 
   const { body } = await server.request('GET', '/api/sessions', { token });
   const sessions = Array.isArray(body) ? body : body.sessions;
   assert.deepEqual(sessions.filter((it) => it.state !== 'ended'), []);
-  assert.match(server.log, /display_ended/);
+  assert.ok(/reason="?display_ended/.test(server.log), server.log.slice(-2_000));
   await page.context().close();
 });
 
@@ -136,6 +136,6 @@ test('a desktop that nobody looks at ends after the timeout', async () => {
   const id = await server.startSession(token);
   await server.untilState(token, id, 'ended');
   await server.untilNothingIsLeft();
-  assert.match(server.log, /timeout/);
+  assert.ok(/reason="?\w*timeout/.test(server.log), server.log.slice(-2_000));
   await server.stop();
 });

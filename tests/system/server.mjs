@@ -91,9 +91,21 @@ export function runToEnd(args, variables, input = '') {
   return spawnSync(program, args, { env, input, encoding: 'utf8', timeout: 30_000 });
 }
 
+/** Servers of this run that may still live; none survives it. */
+const alive = new Set();
+process.once('exit', () => {
+  for (const server of alive) server.child?.kill('SIGTERM');
+});
+
+/** Ends and removes every server of this run, whatever state a failed test left it in. */
+export async function discardAll() {
+  for (const server of alive) await server.discard();
+}
+
 export class Server {
   /** @param {Record<string, string>} variables */
   constructor(variables) {
+    alive.add(this);
     this.variables = variables;
     this.log = '';
     this.before = { shm: tree('/dev/shm') };
@@ -283,6 +295,7 @@ export class Server {
       this.child.kill('SIGTERM');
       await this.exited;
     }
+    alive.delete(this);
     fs.rmSync(path.dirname(this.variables.STATE_DIR), { recursive: true, force: true });
   }
 
