@@ -96,6 +96,7 @@ impl Worker {
                 self.writing = Some(SentFrame {
                     qp: header.qp,
                     bytes,
+                    target: job.bitrate,
                     is_refinement: header.is_refinement,
                 });
                 viewer.output.put(&header, &mut job.payload);
