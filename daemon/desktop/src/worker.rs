@@ -309,6 +309,7 @@ impl Worker {
         self.receiver.handle_detached();
         self.paste.handle_detached(&self.parts.display)?;
         self.parts.display.unwatch()?;
+        self.parts.encoding.rest();
         self.damaged = None;
         self.inject(clock::now())
     }

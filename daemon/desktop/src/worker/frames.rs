@@ -105,6 +105,9 @@ impl Worker {
             self.clock.handle_finished(now);
         }
         self.idle_job = Some(job);
+        if self.viewer.is_none() {
+            self.parts.encoding.rest();
+        }
     }
 
     fn count(&mut self, job: &Job, encoded: &Encoded) {
