@@ -1,6 +1,6 @@
 //! What the viewer does reaches the programs; what they do to the pointer reaches the viewer.
 
-use sandbox_protocol::local::worker::{FromWorker, ToWorker};
+use sandbox_protocol::local::worker::ToWorker;
 use sandbox_protocol::wire::input::{Event, Move};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _};
