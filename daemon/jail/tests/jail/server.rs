@@ -393,8 +393,8 @@ pub(crate) fn show(arguments: &[String]) {
     println!("started in {:?}", began.elapsed());
     thread::sleep(Duration::from_secs(seconds));
     if let Some(file) = arguments.get(1) {
-        let [_, worker, _] = server.jails(1);
-        copy_framebuffer(worker.program, file).unwrap();
+        let [display, _, _] = server.jails(1);
+        copy_framebuffer(display.program, file).unwrap();
     }
     println!("{}", server.log());
     let result = fs::read_to_string(server.home(1).join("result"));
@@ -402,7 +402,7 @@ pub(crate) fn show(arguments: &[String]) {
     server.stop();
 }
 
-/// The framebuffer is the only memfd that the worker holds.
+/// The framebuffer among what a process holds open.
 pub(crate) fn framebuffer_of(pid: u32) -> PathBuf {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
