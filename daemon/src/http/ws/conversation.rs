@@ -338,7 +338,9 @@ impl Conversation {
             media,
         } = pair.map_err(|error| match error {
             RequestError::Attach(CannotAttach::Ended(reason)) => Farewell::ended(reason),
-            other => Farewell::problem(&other.into()),
+            other @ (RequestError::Attach(_)
+            | RequestError::Refused(_)
+            | RequestError::Stopping) => Farewell::problem(&other.into()),
         })?;
         let (events, received) = async_channel::bounded(EVENTS_MAX);
         let attached = self
