@@ -1,5 +1,6 @@
 //! Runs the sessions of this node: asks the core's machine, tells the warden, answers who waits.
 
+mod pending;
 mod service;
 
 use std::os::fd::OwnedFd;

@@ -1,6 +1,7 @@
 //! The daemon over its real sockets, with a warden of the test's own: no root, no desktop.
 #![expect(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a test that finds less than it names has failed"
 )]
 
