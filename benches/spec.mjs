@@ -1,0 +1,41 @@
+// Holds target/bench against SPECIFICATION.md; fails where a promise is not kept or not shown.
+
+import fs from 'node:fs';
+import path from 'node:path';
+
+import { results, ROOT } from './figures.mjs';
+
+const text = fs.readFileSync(path.join(ROOT, 'SPECIFICATION.md'), 'utf8');
+const rows = text
+  .split('\n')
+  .filter((it) => it.startsWith('|') && !it.startsWith('|---'))
+  .map((it) => it.slice(1, -1).split('|').map((cell) => cell.trim()));
+const measured = new Map(results().map((it) => [it.bench, it]));
+
+const table = [];
+let missed = 0;
+for (const [promise, bench, name, field, goal] of rows.filter((it) => it.length === 5)) {
+  if (bench === 'bench') continue;
+  const limit = /^≤ ([\d.]+)(.*)$/.exec(goal);
+  if (!limit) throw new Error(`SPECIFICATION.md: the goal “${goal}” of “${promise}” is not “≤ N”`);
+  const figure = measured.get(bench)?.results.find((it) => it.name === name)?.[field];
+  const verdict = figure === undefined ? 'not measured' : figure <= Number(limit[1]);
+  if (verdict !== true) missed += 1;
+  const is = typeof verdict === 'string' ? verdict : verdict ? 'met' : 'NOT MET';
+  const { commit } = measured.get(bench) ?? { commit: '' };
+  table.push({ promise, goal, figure: figure ?? '', is, commit });
+}
+console.table(table);
+
+for (const [promise, test] of rows.filter((it) => it.length === 2)) {
+  const named = /^`(.+?)`: (.+)$/.exec(test);
+  if (!named) continue;
+  const [, file, title] = named;
+  const source = path.join(ROOT, file);
+  if (!fs.existsSync(source) || !fs.readFileSync(source, 'utf8').includes(`test('${title}'`)) {
+    console.error(`“${promise}”: ${file} has no test “${title}”`);
+    missed += 1;
+  }
+}
+console.log(missed === 0 ? 'spec: all met' : `spec: ${missed} not met or not shown`);
+process.exitCode = missed === 0 ? 0 : 1;

@@ -1,0 +1,1 @@
+//! Holds the workspace's own tests; there is nothing to link against.
