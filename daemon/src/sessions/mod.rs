@@ -267,14 +267,6 @@ impl Sessions {
             .unwrap_or(Err(RequestError::Stopping))
     }
 
-    /// The owner of every live session, each once.
-    pub async fn owners(&self) -> Vec<UserIndex> {
-        let mut owners: Vec<UserIndex> = self.live().await.iter().map(|it| it.plan.user).collect();
-        owners.sort();
-        owners.dedup();
-        owners
-    }
-
     async fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = async_channel::bounded(1);
         self.commands.send(command(reply)).await.ok()?;

@@ -10,4 +10,5 @@ mod page;
 mod sessions;
 mod signalling;
 mod socket;
+mod tcp;
 mod world;

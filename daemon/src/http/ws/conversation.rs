@@ -68,7 +68,11 @@ pub(super) async fn run(app: Arc<App>, mut socket: Socket, session: &str) {
     let changes = app.changes.listen();
     let (caller, view) = match introduce(&app, &mut socket, session).await {
         Ok(both) => both,
-        Err(farewell) => return say_goodbye(socket, farewell).await,
+        Err(farewell) => {
+            let session: Option<SessionId> = session.parse().ok();
+            tracing::info!(?session, message = ?farewell.message, "a page is refused");
+            return say_goodbye(socket, farewell).await;
+        }
     };
     let session = view.plan.session;
     let mut conversation = Conversation {
