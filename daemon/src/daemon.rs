@@ -7,7 +7,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::future;
 use sandbox_core::sessions::{Limits, Reason};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::local::warden::Request;
@@ -202,30 +201,26 @@ fn listen(app: &Arc<App>, tcp: Vec<OwnedFd>, metrics: Vec<OwnedFd>) {
 /// accounts that were disabled end.
 async fn follow(app: &App, watch: Watch) {
     loop {
-        if let Err(error) = watch.changed().await {
-            tracing::error!(%error, "cannot follow changes by other programs");
-            return future::pending().await;
+        // First for what was done while no daemon ran.
+        if let Err(error) = end_disabled(app).await {
+            tracing::error!(%error, "cannot look up accounts");
         }
         app.changes.announce();
-        let disabled = app
-            .store
-            .run(|connection| {
-                let users = state::users::all(connection)?;
-                Ok(users.into_iter().filter(|it| it.is_disabled).collect())
-            })
-            .await;
-        let disabled: Vec<state::users::User> = match disabled {
-            Ok(disabled) => disabled,
-            Err(error) => {
-                tracing::error!(%error, "cannot look up accounts");
-                continue;
-            }
-        };
-        for view in app.sessions.live().await {
-            if disabled.iter().any(|it| it.index == view.plan.user) {
-                let session = view.plan.session;
-                app.sessions.end(session, Reason::UserDisabled).await;
-            }
+        if let Err(error) = watch.changed().await {
+            tracing::error!(%error, "cannot follow changes by other programs");
+            return;
         }
     }
+}
+
+async fn end_disabled(app: &App) -> Result<(), StateError> {
+    let users = app.store.run(|it| state::users::all(it)).await?;
+    for view in app.sessions.live().await {
+        let owner = users.iter().find(|it| it.index == view.plan.user);
+        if owner.is_none_or(|it| it.is_disabled) {
+            let session = view.plan.session;
+            app.sessions.end(session, Reason::UserDisabled).await;
+        }
+    }
+    Ok(())
 }

@@ -82,6 +82,8 @@ struct Shared {
 #[derive(Debug)]
 enum Slot {
     Idle,
+    /// Nobody watches: memory and threads of the encoder can go.
+    Rest,
     Given(Box<Job>),
     Working,
     Done(Result<Done, EncodeError>),
@@ -118,9 +120,21 @@ impl Encoding {
     /// When it has one already.
     pub(crate) fn submit(&self, job: Box<Job>) {
         let mut slot = self.shared.lock();
-        assert!(matches!(*slot, Slot::Idle), "two frames in the encoder");
+        assert!(
+            matches!(*slot, Slot::Idle | Slot::Rest),
+            "two frames in the encoder"
+        );
         *slot = Slot::Given(job);
         self.shared.changed.notify_one();
+    }
+
+    /// Lets the encoder give back what it needs for frames; the next one takes it again.
+    pub(crate) fn rest(&self) {
+        let mut slot = self.shared.lock();
+        if matches!(*slot, Slot::Idle) {
+            *slot = Slot::Rest;
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Takes the job that has come back.
@@ -177,21 +191,23 @@ impl Shared {
         true
     }
 
-    /// Waits for the next job; `None` when the worker ends.
-    fn next(&self) -> Option<Box<Job>> {
+    /// Waits for what to do next; `None` when the worker ends.
+    fn next(&self) -> Option<Work> {
         let mut slot = self.lock();
         loop {
-            slot = match std::mem::replace(&mut *slot, Slot::Working) {
-                Slot::Given(job) => return Some(job),
+            let (work, after) = match std::mem::replace(&mut *slot, Slot::Idle) {
+                Slot::Given(job) => (Some(Work::Frame(job)), Slot::Working),
+                Slot::Rest => (Some(Work::Rest), Slot::Idle),
                 Slot::Ending => {
                     *slot = Slot::Ending;
                     return None;
                 }
-                other @ (Slot::Idle | Slot::Working | Slot::Done(_)) => {
-                    *slot = other;
-                    slot
-                }
+                other @ (Slot::Idle | Slot::Working | Slot::Done(_)) => (None, other),
             };
+            *slot = after;
+            if work.is_some() {
+                return work;
+            }
             slot = self
                 .changed
                 .wait(slot)
@@ -200,11 +216,21 @@ impl Shared {
     }
 }
 
+enum Work {
+    Frame(Box<Job>),
+    Rest,
+}
+
 fn work(shared: &Shared, mut picture: Picture) {
-    while let Some(mut job) = shared.next() {
-        let encoded = picture.make(&mut job);
-        if !shared.report(encoded.map(|encoded| Done { job, encoded })) {
-            return;
+    while let Some(work) = shared.next() {
+        match work {
+            Work::Rest => picture.rest(),
+            Work::Frame(mut job) => {
+                let encoded = picture.make(&mut job);
+                if !shared.report(encoded.map(|encoded| Done { job, encoded })) {
+                    return;
+                }
+            }
         }
     }
 }
@@ -283,6 +309,13 @@ impl Picture {
         job.payload.clear();
         job.payload.extend_from_slice(access_unit.bytes);
         Ok((access_unit.is_keyframe, access_unit.qp))
+    }
+
+    /// What the encoder holds for one size ends with that size.
+    fn rest(&mut self) {
+        if let Err(error) = self.encoder.resize(self.size) {
+            tracing::warn!(%error, "the encoder keeps its memory");
+        }
     }
 
     fn resize(&mut self, job: &mut Job) -> Result<(), EncodeError> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use sandbox_core::frame_clock::FrameClock;
+use sandbox_core::frame_clock::{Effect, FrameClock};
 use sandbox_core::refinement::{Refinement, Sent as SentFrame};
 use sandbox_hw::{Kind, Quality};
 use sandbox_protocol::limits::DESKTOP_SIZE_MIN;
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     viewer: Option<Viewer>,
     attaches: u64,
     clock: FrameClock,
+    /// The pointer's picture is paced like frames are: a program may change it without end.
+    cursor_clock: FrameClock,
     refinement: Refinement,
     receiver: Receiver,
     injection: Injection,
@@ -76,7 +78,6 @@ struct Wanted {
     keyframe: bool,
     /// The whole screen, whatever the damage says.
     whole: bool,
-    cursor: bool,
 }
 
 impl Worker {
@@ -90,6 +91,7 @@ impl Worker {
             viewer: None,
             attaches: 0,
             clock: FrameClock::new(interval),
+            cursor_clock: FrameClock::new(interval),
             refinement: Refinement::default(),
             receiver: Receiver::default(),
             injection,
@@ -152,6 +154,7 @@ impl Worker {
         self.receiver.handle_timeout(now);
         self.paste.handle_timeout(&self.parts.display, now)?;
         self.clock.handle_timeout(now);
+        self.cursor_clock.handle_timeout(now);
         self.refinement.handle_timeout(now);
         self.inject(now)?;
         if let Some(wanted) = self.wanted.size.take() {
@@ -159,15 +162,20 @@ impl Worker {
         }
         self.write_output(now)?;
         self.start_frames(now)?;
-        if self.wanted.cursor && self.viewer.is_some() {
-            self.wanted.cursor = false;
+        self.read_cursor(now)?;
+        self.parts.display.flush()?;
+        self.write_messages()
+    }
+
+    fn read_cursor(&mut self, now: Instant) -> Result<(), WorkerError> {
+        if let Some(Effect::Capture) = self.cursor_clock.poll_effect() {
             let image = self.parts.display.cursor_image()?;
             if let Some(viewer) = &mut self.viewer {
                 viewer.outbox.cursor = Some(cursor(&image));
             }
+            self.cursor_clock.handle_finished(now);
         }
-        self.parts.display.flush()?;
-        self.write_messages()
+        Ok(())
     }
 
     fn inject(&mut self, now: Instant) -> Result<(), WorkerError> {
@@ -246,7 +254,7 @@ impl Worker {
                 self.damaged.get_or_insert_with(clock::micros);
                 self.clock.handle_damage(clock::now());
             }
-            Report::CursorChanged => self.wanted.cursor = true,
+            Report::CursorChanged => self.cursor_clock.handle_damage(clock::now()),
             Report::Resized => self.adopt_size(clock::now()),
             Report::KeymapChanged { first, count } => {
                 self.injection.handle_keymap_changed(first, count);
@@ -309,6 +317,7 @@ impl Worker {
         self.receiver.handle_detached();
         self.paste.handle_detached(&self.parts.display)?;
         self.parts.display.unwatch()?;
+        self.parts.encoding.rest();
         self.damaged = None;
         self.inject(clock::now())
     }
@@ -316,6 +325,7 @@ impl Worker {
     fn drop_viewer(&mut self) {
         self.viewer = None;
         self.clock.handle_shut();
+        self.cursor_clock.handle_shut();
         self.refinement.handle_detached();
         if self.writing.take().is_some() {
             self.clock.handle_finished(clock::now());
@@ -414,9 +424,10 @@ impl Worker {
         }
         self.bitrate = bitrate;
         self.wanted.size = Some(size);
-        self.wanted.cursor = true;
         self.want_whole(now);
         self.clock.handle_open(now);
+        self.cursor_clock.handle_damage(now);
+        self.cursor_clock.handle_open(now);
         Ok(())
     }
 
@@ -425,6 +436,7 @@ impl Worker {
             self.receiver.poll_timeout(),
             self.paste.poll_timeout(),
             self.clock.poll_timeout(),
+            self.cursor_clock.poll_timeout(),
             self.refinement.poll_timeout(),
         ]
         .into_iter()

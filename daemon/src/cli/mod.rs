@@ -78,7 +78,8 @@ impl From<io::Error> for Failure {
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
-        let mut failure = Self::run_time(&error);
+        // The library's words name the file and the cause; its own causes repeat both.
+        let mut failure = Self::simple(error.to_string());
         if let StateError::Open { source, .. } = &error
             && let Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) =
                 source.sqlite_error_code()

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::connections::Place;
 use super::names::counted;
@@ -57,8 +57,13 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = match admit(&app, &mut request) {
-        Ok(()) => next.run(request).await,
+        Ok(address) => {
+            let response = next.run(request).await;
+            log_refusal(&uri, &method, address, response.status());
+            response
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
@@ -75,7 +80,27 @@ pub(super) async fn check(
     response
 }
 
-fn admit(app: &App, request: &mut Request) -> Result<(), Problem> {
+/// Leaves a line, with the session's id where the path has one. What is admitted is limited in
+/// number, so that nobody can fill a disk with lines.
+fn log_refusal(
+    uri: &Uri,
+    method: &Method,
+    ClientAddress(address): ClientAddress,
+    status: StatusCode,
+) {
+    if status.is_client_error() && is_limited(uri.path()) {
+        let path: String = uri.path().chars().take(128).collect();
+        tracing::info!(%method, path, %address, status = status.as_u16(), "a request was refused");
+    }
+}
+
+/// Whether requests to this path are counted.
+fn is_limited(path: &str) -> bool {
+    path.starts_with("/api/") || path == "/ws"
+}
+
+/// Lets a request in, and tells whom it comes from.
+fn admit(app: &App, request: &mut Request) -> Result<ClientAddress, Problem> {
     if !is_for_us(&app.names, request) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -95,8 +120,7 @@ fn admit(app: &App, request: &mut Request) -> Result<(), Problem> {
         let place = app.connections.enter(address);
         Some(Arc::new(place.ok_or_else(too_many_connections)?))
     };
-    let path = request.uri().path();
-    if path.starts_with("/api/") || path == "/ws" {
+    if is_limited(request.uri().path()) {
         app.limits()
             .api
             .take(&counted(address), clock::now())
@@ -108,7 +132,7 @@ fn admit(app: &App, request: &mut Request) -> Result<(), Problem> {
         direct: peer.place,
         forwarded,
     });
-    Ok(())
+    Ok(ClientAddress(address))
 }
 
 fn too_many_connections() -> Problem {

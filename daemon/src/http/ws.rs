@@ -1,6 +1,7 @@
 //! `/ws`: from an HTTP request to a WebSocket, and the conversation that follows.
 
 mod conversation;
+mod farewell;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Runs the sessions of this node: asks the core's machine, tells the warden, answers who waits.
 
+mod pending;
 mod service;
 
 use std::os::fd::OwnedFd;
@@ -264,14 +265,6 @@ impl Sessions {
         self.ask(|reply| Command::Usage { session, reply })
             .await
             .unwrap_or(Err(RequestError::Stopping))
-    }
-
-    /// The owner of every live session, each once.
-    pub async fn owners(&self) -> Vec<UserIndex> {
-        let mut owners: Vec<UserIndex> = self.live().await.iter().map(|it| it.plan.user).collect();
-        owners.sort();
-        owners.dedup();
-        owners
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Option<T> {

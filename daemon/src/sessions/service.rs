@@ -1,6 +1,6 @@
 //! The task behind [`super::Sessions`]: one input at a time, then all effects, then sleep.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use async_channel::{Receiver, Sender};
@@ -13,6 +13,7 @@ use sandbox_protocol::SessionId;
 use sandbox_protocol::local::warden::{Event, Refusal, Request, StartSession};
 use smol::Timer;
 
+use super::pending::{PENDING_MAX, Pending, Queues};
 use super::{Command, Commands, Outcome, Pair, RequestError, StartError, Usage, View, words};
 use crate::clock;
 use crate::state::Store;
@@ -22,9 +23,6 @@ use crate::warden::{Received, WardenLink, WardenLinkError};
 
 /// Messages of the warden that may wait for their turn.
 const EVENTS_MAX: usize = 64;
-
-/// Requests about one session that may wait for the warden's answers.
-const PENDING_MAX: usize = 32;
 
 /// What the task is started with.
 #[derive(Debug)]
@@ -41,12 +39,6 @@ pub struct Setup {
     pub recorded: Vec<StartSession>,
     /// Sessions that the warden holds.
     pub surviving: Vec<SessionId>,
-}
-
-/// A request that the warden has not answered. It answers those of one session in their order.
-enum Pending {
-    Attach(AttachId, Sender<Result<Pair, RequestError>>),
-    Usage(Sender<Result<Usage, RequestError>>),
 }
 
 struct Waiting {
@@ -66,7 +58,7 @@ struct Service {
     link: WardenLink,
     store: Store,
     waiting: BTreeMap<SessionId, Vec<Waiting>>,
-    pending: BTreeMap<SessionId, VecDeque<Pending>>,
+    pending: Queues,
     viewers: BTreeMap<(SessionId, AttachId), Sender<Dismissal>>,
     /// What sessions lack; goes with the session.
     weaker: BTreeMap<SessionId, Vec<String>>,
@@ -88,7 +80,7 @@ pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
         link: setup.link,
         store: setup.store,
         waiting: BTreeMap::new(),
-        pending: BTreeMap::new(),
+        pending: Queues::default(),
         viewers: BTreeMap::new(),
         weaker: BTreeMap::new(),
         refusals: BTreeMap::new(),
@@ -293,23 +285,15 @@ impl Service {
         pending: Pending,
         request: Request,
     ) -> Result<(), WardenLinkError> {
-        let is_live = self.is_live(session);
-        let queue = self.pending.entry(session).or_default();
-        if !is_live || queue.len() >= PENDING_MAX {
-            let why = if is_live {
-                Refusal::Full {
-                    detail: format!("{PENDING_MAX} requests about this session wait already"),
-                }
-            } else {
-                Refusal::Unknown
-            };
-            if queue.is_empty() {
-                self.pending.remove(&session);
-            }
-            self.refuse(session, pending, &why);
+        if !self.is_live(session) {
+            self.refuse(session, pending, &Refusal::Unknown);
             return Ok(());
         }
-        queue.push_back(pending);
+        if let Err(pending) = self.pending.push(session, pending) {
+            let detail = format!("{PENDING_MAX} requests about this session wait already");
+            self.refuse(session, pending, &Refusal::Full { detail });
+            return Ok(());
+        }
         self.link.send(&request).await
     }
 
@@ -333,7 +317,7 @@ impl Service {
                 cpu_nanos,
                 memory_bytes,
                 pids,
-            } => match self.answered(session) {
+            } => match self.pending.answered(session) {
                 Some(Pending::Usage(reply)) => answer(
                     &reply,
                     Ok(Usage {
@@ -355,7 +339,7 @@ impl Service {
 
     fn handle_pair(&mut self, session: SessionId, descriptors: Vec<OwnedFd>) {
         let pair: Result<[OwnedFd; 2], _> = descriptors.try_into();
-        match (self.answered(session), pair) {
+        match (self.pending.answered(session), pair) {
             (Some(Pending::Attach(attach, reply)), Ok([control, media])) => {
                 let pair = Pair {
                     attach,
@@ -377,7 +361,7 @@ impl Service {
             .session(session)
             .is_some_and(|it| it.state == Lifecycle::Starting);
         if !is_start && self.is_live(session) {
-            match self.answered(session) {
+            match self.pending.answered(session) {
                 Some(pending) => self.refuse(session, pending, &why),
                 None => self.out_of_order(session, None),
             }
@@ -408,15 +392,6 @@ impl Service {
         }
     }
 
-    fn answered(&mut self, session: SessionId) -> Option<Pending> {
-        let queue = self.pending.get_mut(&session)?;
-        let pending = queue.pop_front();
-        if queue.is_empty() {
-            self.pending.remove(&session);
-        }
-        pending
-    }
-
     fn out_of_order(&mut self, session: SessionId, pending: Option<Pending>) {
         tracing::error!(%session, "an answer of the warden fits no request");
         if let Some(pending) = pending {
@@ -426,7 +401,7 @@ impl Service {
     }
 
     fn drop_pending(&mut self, session: SessionId) {
-        for pending in self.pending.remove(&session).unwrap_or_default() {
+        for pending in self.pending.take_all(session) {
             self.refuse(session, pending, &Refusal::Unknown);
         }
     }

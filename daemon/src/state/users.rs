@@ -119,15 +119,15 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Option<User>, Stat
         .optional()?)
 }
 
+/// An account with its password's hash, where it has a password.
+pub type UserWithHash = (User, Option<Redacted<String>>);
+
 /// The account and its password's hash, for signing in.
 ///
 /// # Errors
 ///
 /// Returns [`StateError`] when the database fails.
-pub fn with_hash(
-    connection: &Connection,
-    name: &str,
-) -> Result<Option<(User, Option<Redacted<String>>)>, StateError> {
+pub fn with_hash(connection: &Connection, name: &str) -> Result<Option<UserWithHash>, StateError> {
     let sql = "SELECT idx, name, role, is_disabled, created_at, password_hash
                FROM users WHERE name = ?1";
     Ok(connection

@@ -1,9 +1,14 @@
 //! The daemon over its real sockets, with a warden of the test's own: no root, no desktop.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that finds less than it names has failed"
+)]
 
 mod access;
 mod page;
 mod sessions;
 mod signalling;
 mod socket;
+mod tcp;
 mod world;

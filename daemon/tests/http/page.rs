@@ -1,7 +1,5 @@
 //! The page, the document, and answers that hold for everything.
 
-use serde_json::Value;
-
 use crate::world::World;
 
 #[test]
@@ -80,10 +78,8 @@ fn every_operation_of_the_document_exists_and_wants_what_it_says() {
                 operation["responses"][answer.status.to_string()].is_object(),
                 "{name}"
             );
-            match &operation["security"] {
-                Value::Null => assert_ne!(answer.status, 401, "{name}"),
-                _ => assert_eq!(answer.status, 401, "{name}"),
-            }
+            let wants_token = operation.get("security").is_some();
+            assert_eq!(answer.status == 401, wants_token, "{name}");
         }
         let answer = world.request("PATCH", &concrete, None, None);
         assert_eq!(answer.status, 405, "PATCH {path}");

@@ -154,7 +154,7 @@ fn the_newest_viewer_wins_whatever_the_order_in_which_streams_are_made() {
         attach: first,
         why: Dismissal::TakenOver,
     };
-    assert_eq!(drain(&mut sessions), [dismissed.clone()]);
+    assert_eq!(drain(&mut sessions), std::slice::from_ref(&dismissed));
     sessions.handle_attached(id(1), second);
     assert_eq!(drain(&mut sessions), [Effect::Changed(id(1))]);
     sessions.handle_attached(id(1), first);

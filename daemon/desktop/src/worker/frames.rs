@@ -96,6 +96,7 @@ impl Worker {
                 self.writing = Some(SentFrame {
                     qp: header.qp,
                     bytes,
+                    target: job.bitrate,
                     is_refinement: header.is_refinement,
                 });
                 viewer.output.put(&header, &mut job.payload);
@@ -104,6 +105,9 @@ impl Worker {
             self.clock.handle_finished(now);
         }
         self.idle_job = Some(job);
+        if self.viewer.is_none() {
+            self.parts.encoding.rest();
+        }
     }
 
     fn count(&mut self, job: &Job, encoded: &Encoded) {

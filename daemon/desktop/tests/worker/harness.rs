@@ -297,6 +297,12 @@ impl Viewer {
         })
     }
 
+    /// How many pictures of the pointer have come and were not waited for.
+    pub(crate) fn cursors_waiting(&self) -> usize {
+        let is_cursor = |it: &&FromWorker| matches!(it, FromWorker::Cursor(_));
+        self.messages.iter().filter(is_cursor).count()
+    }
+
     pub(crate) fn wait_for_ack(&mut self, stream: u64, seq: u32) {
         self.wait_for(|it| {
             let wanted = FromWorker::Applied { stream, seq };

@@ -43,6 +43,19 @@ const PARTS: [(&str, &str, &str); 4] = [
     ("xterm", "/usr/bin/xterm", "xterm"),
 ];
 
+/// Parts without which the desktop is poorer: file, Debian package, what is missing.
+const EXTRAS: [(&str, &str, &str); 5] = [
+    ("/usr/bin/tint2", "tint2", "panel"),
+    ("/usr/bin/pcmanfm", "pcmanfm", "file manager"),
+    ("/usr/bin/mousepad", "mousepad", "text editor"),
+    ("/usr/bin/xsetroot", "x11-xserver-utils", "background"),
+    (
+        "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+        "fonts-dejavu-core",
+        "readable terminal font",
+    ),
+];
+
 impl<'a> Ground<'a> {
     pub(crate) fn lay(
         config: &WardenConfig,
@@ -103,6 +116,17 @@ impl<'a> Ground<'a> {
         }
         Ok(())
     }
+}
+
+/// What desktops of this host lack, one sentence each.
+pub(crate) fn missing_extras() -> Vec<String> {
+    EXTRAS
+        .iter()
+        .filter(|(path, _, _)| !Path::new(path).exists())
+        .map(|(_, package, what)| {
+            format!("the desktop has no {what}; `apt-get install {package}` brings it")
+        })
+        .collect()
 }
 
 /// As many as the memory holds when each uses all it may, and one at least.

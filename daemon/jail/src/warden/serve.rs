@@ -12,7 +12,7 @@ use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartS
 
 use super::daemon::{Birth, Daemon, LinkError, next_pause};
 use super::error::WardenError;
-use super::ground::Ground;
+use super::ground::{Ground, missing_extras};
 use super::listen::Listeners;
 use super::request::Wanted;
 use super::session::{Outgoing, Session, Source, Turn, refusal};
@@ -251,7 +251,7 @@ impl<'a> Warden<'a> {
             ids: self.household.ids,
             config: &self.household.config,
             listeners: &self.listeners,
-            weaker: self.listeners.weaker.clone(),
+            weaker: [self.listeners.weaker.clone(), missing_extras()].concat(),
             sessions: self
                 .sessions
                 .iter()

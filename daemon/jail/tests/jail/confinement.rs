@@ -8,8 +8,8 @@ use sandbox_protocol::local::warden::{Event, Refusal, Request};
 
 use crate::Test;
 use crate::server::{
-    Server, cgroups, children, command_line, framebuffer_of, node, session_id, start, status_field,
-    uid_of, wait_for,
+    Server, cgroups, children, command_line, framebuffer_of, ids_of, node, session_id, start,
+    status_field, uid_base, uid_of, wait_for,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -106,10 +106,7 @@ fn assert_confined(pid: u32) {
     assert_eq!(status_field(pid, "NoNewPrivs"), "1", "{who}");
     assert_eq!(status_field(pid, "Seccomp"), "2", "{who}");
     assert_eq!(status_field(pid, "Groups"), "", "{who}");
-    assert!(
-        (1_800_000_016..1_800_000_032).contains(&uid_of(pid)),
-        "{who}"
-    );
+    assert!((ids_of(1)..ids_of(2)).contains(&uid_of(pid)), "{who}");
     for name in NAMESPACES {
         let own = fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
         assert_ne!(
@@ -138,7 +135,7 @@ fn the_daemon_has_no_right_and_no_picture() {
         assert_eq!(status_field(daemon, field), "0000000000000000", "{field}");
     }
     assert_eq!(status_field(daemon, "NoNewPrivs"), "1");
-    assert_eq!(uid_of(daemon), 1_799_999_999);
+    assert_eq!(uid_of(daemon), uid_base() - 1);
     assert_eq!(environment(daemon), [""; 0]);
     let open: Vec<String> = fs::read_dir(format!("/proc/{daemon}/fd"))
         .unwrap()
@@ -157,10 +154,10 @@ fn the_daemon_has_no_right_and_no_picture() {
     assert_eq!(mode(&server.directory.join("run")), 0o700);
     assert_eq!(
         fs::metadata(state.join("daemon")).unwrap().uid(),
-        1_799_999_999
+        uid_base() - 1
     );
     let home = fs::metadata(state.join("users/user1")).unwrap();
-    assert_eq!((home.uid(), home.mode() & 0o7777), (1_800_000_016, 0o700));
+    assert_eq!((home.uid(), home.mode() & 0o7777), (ids_of(1), 0o700));
     server.stop();
 }
 
@@ -169,7 +166,7 @@ fn a_subcommand_becomes_the_daemons_user_for_good() {
         .arg("become")
         .output()
         .unwrap();
-    let ids = "1799999999 1799999999 1799999999 1799999999";
+    let ids = [(u32::MAX / 2).to_string().as_str(); 4].join(" ");
     let none = "0000000000000000";
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),

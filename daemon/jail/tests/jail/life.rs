@@ -15,7 +15,8 @@ use sandbox_protocol::local::worker::FromWorker;
 use crate::Test;
 use crate::roles::{bad_worker, receive_message};
 use crate::server::{
-    Server, assert_nothing_left, fresh_directory, session_id, start, status_field, wait_for,
+    Server, assert_nothing_left, fresh_directory, session_id, start, status_field, uid_base,
+    wait_for,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -321,11 +322,15 @@ fn what_keeps_the_server_from_starting_is_named() {
     check_start(&["uid_base=65000"], 2, &["SANDBOX_UID_BASE", "nobody"]);
 
     let running = Server::start(&[&format!("metrics={}", tcp.local_addr().unwrap().port())]);
-    let mut second = Server::start_in(running.directory.clone(), &["uid_base=1700000000"]);
+    let mut second = Server::start_in(running.directory.clone(), &["uid_base=1200000000"]);
     assert_eq!(second.wait().code(), Some(1));
     assert!(second.log().contains("STATE_DIR"), "{}", second.log());
     std::mem::forget(second);
-    check_start(&["uid_base=1800000016"], 1, &["SANDBOX_UID_BASE"]);
+    check_start(
+        &[&format!("uid_base={}", uid_base() + 16)],
+        1,
+        &["SANDBOX_UID_BASE"],
+    );
     running.stop();
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn serve(arguments: &[String]) {
         state_dir: directory.join("state"),
         runtime_dir: directory.join("run"),
         homes: directory.join("state/users"),
-        uid_base: u32::try_from(number("uid_base", 1_800_000_000)).unwrap(),
+        uid_base: u32::try_from(number("uid_base", 0)).unwrap(),
         sessions_max: Some(u32::try_from(number("sessions", 4)).unwrap()),
         memory_limit_mb: number("memory", 300),
         cpu_percent: u32::try_from(number("cpu", 80)).unwrap(),
@@ -85,7 +85,7 @@ pub(crate) fn serve(arguments: &[String]) {
 
 /// A subcommand started as root: prints whom it became and what it may still do.
 pub(crate) fn become_daemon_user() {
-    sandbox_jail::become_daemon_user(1_800_000_000, "no-such-account").unwrap();
+    sandbox_jail::become_daemon_user(u32::MAX / 2 + 1, "no-such-account").unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for field in ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapBnd:"] {
         let line = status.lines().find(|it| it.starts_with(field)).unwrap();

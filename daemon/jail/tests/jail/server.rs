@@ -69,6 +69,7 @@ impl Server {
             .arg(&directory)
             .arg(&name)
             .args(options)
+            .arg(format!("uid_base={}", uid_base()))
             .stdin(Stdio::null())
             .stderr(log)
             .env("SECRET_OF_THE_HOST", "hunter2")
@@ -184,7 +185,7 @@ impl Server {
 
     /// Makes the home of user `index` with a script that the window manager runs.
     pub(crate) fn lay_autostart(&self, index: u8, script: &[u8]) {
-        let owner = 1_800_000_000 + u32::from(index) * 16;
+        let owner = ids_of(index);
         let home = self.home(index);
         let folder = home.join(".config/openbox");
         fs::create_dir_all(&folder).unwrap();
@@ -214,7 +215,7 @@ impl Server {
 
     /// The first processes of the three jails by what they run: `Xvfb`, `desktop`, `session`.
     pub(crate) fn jails(&self, index: u8) -> [Jailed; 3] {
-        let base = 1_800_000_000 + u32::from(index) * 16;
+        let base = ids_of(index);
         [base + 1, base + 2, base].map(|uid| {
             let init = *children(self.warden.id())
                 .iter()
@@ -287,6 +288,16 @@ pub(crate) fn start(index: u8) -> StartSession {
             height: 720,
         },
     }
+}
+
+/// First uid of the range of this run: two runs on one host do not meet.
+pub(crate) fn uid_base() -> u32 {
+    1_300_000_000 + std::process::id() % 200 * 1_100_000
+}
+
+/// First uid of user `index`.
+pub(crate) fn ids_of(index: u8) -> u32 {
+    uid_base() + u32::from(index) * 16
 }
 
 /// Below a directory that root alone can write.
@@ -375,7 +386,7 @@ pub(crate) fn assert_nothing_left(directory: &std::path::Path) {
     let processes: Vec<u32> = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok())
-        .filter(|pid| (1_799_999_999..1_801_100_000).contains(&uid_of(*pid)))
+        .filter(|pid| (uid_base() - 1..uid_base() + 1_048_576).contains(&uid_of(*pid)))
         .collect();
     assert_eq!(processes, Vec::<u32>::new());
 }
@@ -393,8 +404,8 @@ pub(crate) fn show(arguments: &[String]) {
     println!("started in {:?}", began.elapsed());
     thread::sleep(Duration::from_secs(seconds));
     if let Some(file) = arguments.get(1) {
-        let [_, worker, _] = server.jails(1);
-        copy_framebuffer(worker.program, file).unwrap();
+        let [display, _, _] = server.jails(1);
+        copy_framebuffer(display.program, file).unwrap();
     }
     println!("{}", server.log());
     let result = fs::read_to_string(server.home(1).join("result"));
@@ -402,7 +413,7 @@ pub(crate) fn show(arguments: &[String]) {
     server.stop();
 }
 
-/// The framebuffer is the only memfd that the worker holds.
+/// The framebuffer among what a process holds open.
 pub(crate) fn framebuffer_of(pid: u32) -> PathBuf {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()

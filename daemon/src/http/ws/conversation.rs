@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Receiver;
-use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use futures_lite::{FutureExt as _, future};
 use sandbox_core::lifecycle::Lifecycle;
 use sandbox_core::rate_limit::RateLimit;
-use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, Reason};
-use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, SIGNAL_BYTES_MAX};
+use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal};
+use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::wire::signal::{ToPage, ToServer};
 use sandbox_protocol::{SessionId, Size, ViewerId};
 use smol::Timer;
 
 use super::super::caller::{self, Caller};
 use super::super::problem::Problem;
+use super::farewell::Farewell;
 use super::{App, Incoming, Socket};
 use crate::clock;
 use crate::media::{Attach, AttachError, LeftReason, ViewerEvent};
@@ -36,73 +36,6 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Words of a viewer's life that may wait.
 const EVENTS_MAX: usize = 8;
-
-/// The last word, and how the socket closes after it.
-struct Farewell {
-    message: Option<ToPage>,
-    code: CloseCode,
-}
-
-impl Farewell {
-    /// The page left, or is gone: nothing to say.
-    const fn silent() -> Self {
-        Self {
-            message: None,
-            code: CloseCode::Normal,
-        }
-    }
-
-    fn saying(message: ToPage) -> Self {
-        Self {
-            message: Some(message),
-            code: CloseCode::Normal,
-        }
-    }
-
-    fn error(code: &str, message: impl Into<String>) -> Self {
-        Self {
-            message: Some(ToPage::Error {
-                code: code.into(),
-                message: message.into(),
-                is_final: true,
-            }),
-            code: CloseCode::Policy,
-        }
-    }
-
-    fn problem(problem: &Problem) -> Self {
-        Self::error(problem.code, problem.detail.clone())
-    }
-
-    fn ended(reason: Reason) -> Self {
-        Self::saying(ToPage::Ended {
-            reason: reason.code().into(),
-        })
-    }
-
-    fn dismissed(why: Dismissal) -> Self {
-        match why {
-            Dismissal::TakenOver => Self::saying(ToPage::TakenOver),
-            Dismissal::Ended(reason) => Self::ended(reason),
-        }
-    }
-
-    /// For what came instead of a message.
-    fn refusing(incoming: Incoming) -> Self {
-        match incoming {
-            Incoming::Malformed(words) => Self::error("malformed", words),
-            Incoming::TooLarge => Self {
-                code: CloseCode::Size,
-                ..Self::error(
-                    "too_large",
-                    format!("a message exceeds {SIGNAL_BYTES_MAX} bytes"),
-                )
-            },
-            Incoming::Message(_) => Self::error("order", "this message does not come here"),
-            Incoming::Closed => Self::silent(),
-        }
-    }
-}
 
 /// A stream that this socket stands for.
 struct Attachment {
@@ -135,7 +68,11 @@ pub(super) async fn run(app: Arc<App>, mut socket: Socket, session: &str) {
     let changes = app.changes.listen();
     let (caller, view) = match introduce(&app, &mut socket, session).await {
         Ok(both) => both,
-        Err(farewell) => return say_goodbye(socket, farewell).await,
+        Err(farewell) => {
+            let session: Option<SessionId> = session.parse().ok();
+            tracing::info!(?session, message = ?farewell.message, "a page is refused");
+            return say_goodbye(socket, farewell).await;
+        }
     };
     let session = view.plan.session;
     let mut conversation = Conversation {
@@ -338,7 +275,9 @@ impl Conversation {
             media,
         } = pair.map_err(|error| match error {
             RequestError::Attach(CannotAttach::Ended(reason)) => Farewell::ended(reason),
-            other => Farewell::problem(&other.into()),
+            other @ (RequestError::Attach(_)
+            | RequestError::Refused(_)
+            | RequestError::Stopping) => Farewell::problem(&other.into()),
         })?;
         let (events, received) = async_channel::bounded(EVENTS_MAX);
         let attached = self

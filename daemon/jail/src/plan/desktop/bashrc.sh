@@ -1,6 +1,6 @@
 # Read by each interactive shell of the desktop.
 [ -n "$PS1" ] || return
-PS1='\[\e[1;34m\]\w\[\e[0m\] \$ '
+PS1='\[\e[1;36m\]\w\[\e[0m\] \$ '
 if [ -z "$DESKTOP_GREETED" ]; then
     export DESKTOP_GREETED=1
     cat /etc/motd
