@@ -10,9 +10,9 @@ say home "$HOME"
 say pids "$(find /proc -maxdepth 1 -name '[0-9]*' | wc -l)"
 # shellcheck disable=SC2009 # pgrep is not everywhere
 say xvfb "$(cat /proc/[0-9]*/comm 2>/dev/null | grep -c '^Xvfb$')"
-say worker "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -c '[s]andbox-server desktop')"
-say init_secrets "$(
-  tr '\0' '\n' </proc/1/environ 2>/dev/null | grep -c '^STATE_DIR=')"
+commands="$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ')"
+say worker "$(grep -c '[s]andbox-server desktop' <<<"$commands")"
+say init_secrets "$(tr '\0' '\n' </proc/1/environ 2>/dev/null | grep -c '^STATE_DIR=')"
 
 # The root itself cannot be listed, so the search starts below it.
 roots=(/tmp /home /run /dev /var /etc /opt /mnt /media /srv /root /boot /sys /fb)
