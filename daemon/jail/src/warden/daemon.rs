@@ -47,6 +47,8 @@ pub(crate) enum LinkError {
     Closed,
     #[error("the daemon sent no request: {0}")]
     Malformed(#[from] codec::CodecError),
+    #[error("the daemon asked for something before it was ready")]
+    Early,
     #[error("the daemon said that it is ready twice")]
     ReadyTwice,
     #[error("{DAEMON_EVENTS_MAX} events wait for the daemon")]
@@ -146,6 +148,29 @@ impl Daemon {
             }
         }
         Ok(None)
+    }
+
+    /// Reads its first word; whether it has come, which is that it serves.
+    pub(crate) fn hear_ready(&mut self) -> Result<bool, LinkError> {
+        let Some(link) = &self.link else {
+            return Ok(false);
+        };
+        let request = match wire::receive(link)? {
+            Received::Nothing => return Ok(false),
+            Received::Closed => return Err(LinkError::Closed),
+            Received::Packet(bytes) => codec::decode::<Request>(&bytes)?,
+        };
+        self.is_ready = request == Request::Ready;
+        if self.is_ready {
+            Ok(true)
+        } else {
+            Err(LinkError::Early)
+        }
+    }
+
+    /// The process alone, to be collected when it ends.
+    pub(crate) fn into_process(self) -> Process {
+        self.process
     }
 
     /// Sends what fits into the link and keeps the rest in order.
