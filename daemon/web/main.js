@@ -56,7 +56,7 @@ const overlay = new Overlay({
 new Pointer({
   stage,
   sender,
-  isCaptured: () => attachment?.isStreaming === true && !dialog.open,
+  isCaptured: () => attachment?.takesKeys === true && !dialog.open,
   toDesktop: (event) => desktop.toDesktop(event),
 });
 new Keyboard({
