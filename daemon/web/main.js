@@ -35,7 +35,7 @@ let onceCode = null;
 /** @param {object} message */
 const tell = (message) => attachment?.tell(message) ?? false;
 const isCaptured = () =>
-  attachment?.isStreaming === true
+  attachment?.takesKeys === true
   && !dialog.open
   && (document.activeElement === stage || document.activeElement === document.body);
 
@@ -56,7 +56,7 @@ const overlay = new Overlay({
 new Pointer({
   stage,
   sender,
-  isCaptured: () => attachment?.takesKeys === true && !dialog.open,
+  isCaptured: () => attachment?.isStreaming === true && !dialog.open,
   toDesktop: (event) => desktop.toDesktop(event),
 });
 new Keyboard({
