@@ -88,8 +88,8 @@ test('a killed worker is replaced: same windows, same connection, no key twice',
   await other.context().close();
 });
 
-test(`${KEYS} keys while the daemon is killed and replaced arrive once each`, async (t) => {
-  t.diagnostic(`seed ${SEED}`);
+test('keys while the daemon is killed and replaced arrive once each', async (t) => {
+  t.diagnostic(`${KEYS} keys, seed ${SEED}`);
   const [session, daemon, desktop] = [await current(), server.daemonPid, worker('ada').pid];
   await typeDuring(() => process.kill(daemon, 'SIGKILL'));
   await until('all keys', () => recorded().length >= pressed.length).catch(report);
@@ -100,7 +100,7 @@ test(`${KEYS} keys while the daemon is killed and replaced arrive once each`, as
   assert.equal((await current()).id, session.id);
 });
 
-test(`${KEYS} keys while the daemon is upgraded arrive once each`, async () => {
+test('keys while the daemon is upgraded arrive once each', async () => {
   const [session, daemon, desktop] = [await current(), server.daemonPid, worker('ada').pid];
   await typeDuring(() => process.kill(server.wardenPid, 'SIGUSR2'));
   await until('all keys', () => recorded().length >= pressed.length).catch(report);
