@@ -21,3 +21,4 @@ pub mod warden;
 pub use account::{AccountError, become_daemon_user, daemon_ids};
 #[doc(hidden)]
 pub use layer::{Host, Layer, Sys};
+pub use sys::memory::return_large_blocks;
