@@ -215,6 +215,11 @@ fn limits_are_read_back_from_the_kernel() {
                     "{controller} of {pid}: {own}"
                 );
             }
+            // Where v2 is mounted beside v1, each jail is born into its group there.
+            for unified in own.lines().filter(|it| it.starts_with("0::")) {
+                let is_there = unified.ends_with(&format!("{name}/{group}"));
+                assert!(is_there || !has_unified(), "{pid}: {unified}");
+            }
         }
     }
     let (cpu, bytes, pids) = wait_for("the desktop's processes", || {
@@ -379,6 +384,12 @@ fn a_missing_reported_layer_is_told_with_the_session() {
         }
         server.stop();
     }
+}
+
+fn has_unified() -> bool {
+    fs::read_to_string("/proc/self/mountinfo")
+        .unwrap()
+        .contains(" - cgroup2 ")
 }
 
 fn descendants(pid: u32) -> Vec<u32> {
