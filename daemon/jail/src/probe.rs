@@ -90,7 +90,7 @@ pub fn parts() -> Vec<Part> {
         is_there: Path::new(path).exists(),
     });
     let extra = EXTRAS.iter().map(|(path, package, what)| Part {
-        name: path.rsplit('/').next().unwrap_or(path),
+        name: path.strip_prefix("/usr/bin/").unwrap_or("font"),
         package,
         lacks: Some(what),
         is_there: Path::new(path).exists(),
