@@ -6,6 +6,7 @@
 
 pub(crate) mod clock_state;
 pub(crate) mod descriptors;
+pub(crate) mod environment;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod rights;
