@@ -208,8 +208,8 @@ mod tests {
         assert_eq!(
             table(&findings),
             "ok       xvfb  not installed\n\
-             missing  xvfb  not installed\n                \
-             means: no desktop\n                \
+             missing  xvfb  not installed\n                 \
+             means: no desktop\n                 \
              mend: apt-get install xvfb"
         );
     }
