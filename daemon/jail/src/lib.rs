@@ -13,6 +13,7 @@ mod jail;
 mod layer;
 mod limits;
 mod plan;
+pub mod probe;
 pub mod seal;
 mod seccomp;
 mod sys;
