@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::refresh::RefreshKey;
 use super::{hex, unhex};
 use crate::state::sign_ins::FamilyId;
 
@@ -54,6 +55,7 @@ pub struct Tokens {
     /// Fixes key and algorithm together: a token that names another is not looked at.
     key_id: String,
     expiry: Duration,
+    refresh: RefreshKey,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -100,6 +102,7 @@ impl Tokens {
             algorithm: Algorithm::EdDSA,
             key_id: key_id("ed", public),
             expiry,
+            refresh: RefreshKey::derive(&document),
         })
     }
 
@@ -111,7 +114,20 @@ impl Tokens {
             algorithm: Algorithm::HS256,
             key_id: key_id("hs", secret),
             expiry,
+            refresh: RefreshKey::derive(secret),
         }
+    }
+
+    /// Makes and reads the refresh tokens that go with these.
+    pub const fn refresh(&self) -> &RefreshKey {
+        &self.refresh
+    }
+
+    /// Eight letters that differ from key to key: servers on one host name share its cookies.
+    pub fn short_id(&self) -> &str {
+        self.key_id
+            .get(3..11)
+            .expect("kind, dash and 16 letters were put together above")
     }
 
     /// Seconds that a token lives.

@@ -15,7 +15,7 @@ use super::names::counted;
 use super::problem::Problem;
 use super::{App, Names};
 use crate::clock;
-use crate::config::Cidr;
+use crate::config::{Cidr, Origin};
 
 /// The other end of a connection, and its place among all.
 #[derive(Clone, Debug)]
@@ -180,31 +180,30 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr
 }
 
 /// Demands that a page of ours asks: a browser sets `Origin`, and no page can forge it.
-pub(super) fn demand_origin(names: &Names, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn demand_origin(names: &Names, headers: &HeaderMap) -> Result<Origin, Problem> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let origin = match (origins.next(), origins.next()) {
         (Some(origin), None) => origin.to_str().unwrap_or_default(),
         _ => "",
     };
-    if names.is_origin(origin) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "foreign_origin",
-        "this request must come from a page of this server (field Origin)",
-    ))
+    names.own_origin(origin).ok_or_else(|| {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "this request must come from a page of this server (field Origin)",
+        )
+    })
 }
 
-/// A request that comes from a page of ours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OwnPage;
+/// A request that comes from a page of ours, with the page's origin.
+#[derive(Clone, Debug)]
+pub(super) struct OwnPage(pub(super) Origin);
 
 impl axum::extract::FromRequestParts<Arc<App>> for OwnPage {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        demand_origin(&app.names, &parts.headers).map(|()| Self)
+        demand_origin(&app.names, &parts.headers).map(Self)
     }
 }
 

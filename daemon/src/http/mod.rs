@@ -8,6 +8,7 @@ pub(crate) mod metrics;
 mod names;
 mod page;
 mod problem;
+mod refresh_cookie;
 mod session_routes;
 mod sign_in;
 mod socket_io;
@@ -85,7 +86,7 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let config = parts.config;
         Arc::new(Self {
-            names: Names::new(&config, config.http.port()),
+            names: Names::of_http(&config),
             limits: Mutex::new(Limits {
                 api: RateLimit::per_minute(config.rate_limit_api),
                 login_by_address: RateLimit::per_minute(config.rate_limit_login),
@@ -115,6 +116,7 @@ fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/api/auth/login", post(sign_in::login))
         .route("/api/auth/once", post(sign_in::once))
+        .route("/api/auth/refresh", post(sign_in::refresh))
         .route("/api/auth/logout", post(sign_in::logout))
         .route(
             "/api/sessions",

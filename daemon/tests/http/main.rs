@@ -7,6 +7,7 @@
 
 mod access;
 mod page;
+mod refresh;
 mod sessions;
 mod signalling;
 mod socket;
