@@ -209,10 +209,13 @@ fn daemon(
         host: "localhost".into(),
         port: http.port(),
     });
-    if tls.is_some() && !public_url.is_https {
-        return Err(ConfigError::Conflict(format!(
-            "PUBLIC_URL={public_url} is plain http, but TLS is on: begin it with https://"
-        )));
+    let node_url = parsed(values, "NODE_URL", Origin::parse).unwrap_or_else(|| public_url.clone());
+    for (name, url) in [("PUBLIC_URL", &public_url), ("NODE_URL", &node_url)] {
+        if tls.is_some() && !url.is_https {
+            return Err(ConfigError::Conflict(format!(
+                "{name}={url} is plain http, but TLS is on: begin it with https://"
+            )));
+        }
     }
     let seconds = |name| Duration::from_secs(values.number_or_default(name));
     let sessions_max = values.number("SANDBOX_SESSIONS_MAX").unwrap_or_else(|| {
@@ -223,7 +226,7 @@ fn daemon(
     });
     Ok(DaemonConfig {
         dir: state_dir.join("daemon"),
-        node_url: parsed(values, "NODE_URL", Origin::parse).unwrap_or_else(|| public_url.clone()),
+        node_url,
         public_url,
         node_name: values.text("NODE_NAME").unwrap_or(&host.name).to_owned(),
         host_aliases: list(values, "HOST_ALIASES", split_authority),

@@ -219,12 +219,14 @@ fn tls_takes_both_files_or_a_certificate_of_its_own_and_makes_the_page_https() {
     assert_eq!(config.tls, Some(Certificate::SelfSigned));
     let own = ("TLS_SELF_SIGNED", "true");
     let plain = ("PUBLIC_URL", "http://desk.example");
+    let plain_node = ("NODE_URL", "http://node7.example");
     for (environment, name) in [
         (&files[..1], "TLS_KEY"),
         (&files[1..], "TLS_CERT"),
         (&[files[0], own], "TLS_KEY"),
         (&[files[0], files[1], own], "TLS_SELF_SIGNED"),
         (&[own, plain], "PUBLIC_URL=http://desk.example"),
+        (&[own, plain_node], "NODE_URL=http://node7.example"),
     ] {
         let error = load(environment).expect_err(name);
         assert!(matches!(error, ConfigError::Conflict(_)), "{error}");

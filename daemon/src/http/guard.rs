@@ -6,12 +6,14 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN, STRICT_TRANSPORT_SECURITY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::connections::Place;
-use super::names::counted;
+use super::names::{counted, is_loopback};
 use super::problem::Problem;
 use super::{App, Names};
 use crate::clock;
@@ -22,6 +24,8 @@ use crate::config::{Cidr, Origin};
 pub(super) struct Peer {
     pub(super) address: IpAddr,
     pub(super) place: Arc<Place>,
+    /// The connection is TLS of our own.
+    pub(super) is_tls: bool,
 }
 
 /// Whom a request comes from: the peer, or whom a trusted proxy speaks for.
@@ -58,6 +62,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let transport_security = transport_security(&app, &request);
     let mut response = match admit(&app, &mut request) {
         Ok(address) => {
             let response = next.run(request).await;
@@ -73,11 +78,38 @@ pub(super) async fn check(
             HeaderValue::from_static(value),
         );
     }
+    if let Some(policy) = transport_security {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
+    }
     // The page's files say themselves how they are kept; answers of the API are kept nowhere.
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// For how long browsers shall come by https alone, where the browser did come by it.
+fn transport_security(app: &App, request: &Request) -> Option<&'static str> {
+    let peer = request.extensions().get::<Peer>()?;
+    if !peer.is_tls && !is_forwarded_https(peer.address, request, &app.config.trusted_proxies) {
+        return None;
+    }
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    // Browsers would apply it to every port of the name, and others run servers there too.
+    Some(if is_loopback(host) {
+        "max-age=0"
+    } else {
+        "max-age=31536000"
+    })
+}
+
+/// Whether a trusted proxy says that the browser spoke TLS with it.
+fn is_forwarded_https(peer: IpAddr, request: &Request, proxies: &[Cidr]) -> bool {
+    let fields = request.headers().get_all("x-forwarded-proto");
+    let nearest = fields.iter().next_back().and_then(|it| it.to_str().ok());
+    let nearest = nearest.and_then(|it| it.rsplit(',').next());
+    nearest.is_some_and(|it| it.trim().eq_ignore_ascii_case("https"))
+        && proxies.iter().any(|it| it.contains(peer))
 }
 
 /// Leaves a line, with the session's id where the path has one. What is admitted is limited in

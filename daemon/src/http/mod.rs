@@ -35,6 +35,7 @@ use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::state::Store;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use connections::Connections;
 use names::Names;
 use problem::Problem;
@@ -54,6 +55,8 @@ pub(crate) struct App {
     pub(crate) media: Media,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Tls>,
     /// What is weaker on this node than designed, for the page.
     pub(crate) notices: Vec<String>,
     limits: Mutex<Limits>,
@@ -71,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) media: Media,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
+    pub(crate) tls: Option<Tls>,
     pub(crate) notices: Vec<String>,
 }
 
@@ -101,6 +105,7 @@ impl App {
             media: parts.media,
             changes: parts.changes,
             tasks: parts.tasks,
+            tls: parts.tls,
             notices: parts.notices,
         })
     }

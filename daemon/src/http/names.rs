@@ -71,6 +71,11 @@ impl Names {
     }
 }
 
+/// Whether a `Host` field names the machine itself, at any port.
+pub(super) fn is_loopback(host: &str) -> bool {
+    split_authority(host).is_some_and(|(name, _)| LOOPBACK.contains(&&*name))
+}
+
 /// The key under which an address is counted: IPv6 by its /64, of which anybody has one.
 pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

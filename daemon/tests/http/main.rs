@@ -12,4 +12,5 @@ mod sessions;
 mod signalling;
 mod socket;
 mod tcp;
+mod tls;
 mod world;
