@@ -1,5 +1,6 @@
 //! The server's root process: it starts the daemon and the sessions, and outlives both.
 
+mod certificate;
 mod config;
 mod daemon;
 mod error;
@@ -14,7 +15,7 @@ mod stage;
 mod store;
 mod wire;
 
-pub use config::WardenConfig;
+pub use config::{TlsFiles, WardenConfig};
 pub use error::{FilterErrorBox, WardenError};
 pub use store::prepare_state;
 
@@ -87,6 +88,7 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
             ids,
             config: config_memory,
             session_timeout,
+            tls: config.tls,
         },
         signals,
     );
