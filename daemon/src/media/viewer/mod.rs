@@ -179,6 +179,13 @@ impl Viewer {
                 self.write_ctl_outbox(now)?;
             }
             FromWorker::Counters(counters) => self.outputs.counted = Some(counters),
+            FromWorker::Copied(piece) => {
+                if self.channels.outbox.push_copied(piece).is_err() {
+                    tracing::error!("worker sent a copied text that is too long");
+                    return Err(LeftReason::WorkerGone);
+                }
+                self.write_ctl_outbox(now)?;
+            }
         }
         self.settle(now)
     }
