@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
-import { close, openBrowser, PASSWORD, serverWith } from './desktop.mjs';
+import { close, openBrowser, PASSWORD, runInTerminal, serverWith } from './desktop.mjs';
 import { openDesktop, openPage, signIn } from './browser.mjs';
 import { readOr } from './host.mjs';
 import { until } from './wait.mjs';
@@ -89,13 +89,7 @@ async function openTerminal(userAgent) {
   }
   await signIn(page, server.url, 'ada', PASSWORD);
   await openDesktop(page);
-  // Until the window manager has given the terminal the keyboard, keys go nowhere.
-  await until('the terminal to read', async () => {
-    if (typed() !== null) return true;
-    await page.keyboard.type('cat > typed\n');
-    const isThere = () => typed() !== null;
-    return until('the file', isThere, { patience: 2_000 }).catch(() => false);
-  });
+  await runInTerminal(page, server, 'ada', 'cat > typed', 'typed');
   return page;
 }
 
