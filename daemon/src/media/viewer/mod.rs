@@ -21,7 +21,7 @@ use self::stream::Stream;
 use super::pacer::Pacer;
 use super::reports::{RoundTrips, arrivals};
 use super::timeline::Timeline;
-use super::{AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
+use super::{AckPacket, AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
 
 /// From the answer to the connection: a page on a bad network needs several tries.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -41,6 +41,8 @@ pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
     pub(super) to_worker: Vec<ToWorker>,
     pub(super) events: Vec<ViewerEvent>,
+    /// Newest acknowledgement, for a page that sends copies of its input.
+    pub(super) ack: Option<AckPacket>,
     /// What the worker counted, where it was asked.
     pub(super) counted: Option<Counters>,
 }
