@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod descriptors;
+pub(crate) mod environment;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod rights;

@@ -23,7 +23,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::account::{daemon_ids, overlap};
 use crate::cgroup;
 use crate::layer::{Host, Sys};
-use crate::sys::signals;
+use crate::sys::{environment, signals};
 
 use daemon::sealed_config;
 use ground::Ground;
@@ -53,6 +53,8 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
     if !rustix::process::geteuid().is_root() {
         return Err(WardenError::NotRoot);
     }
+    // Each jail's init is a copy of this process, environment and all.
+    environment::forget();
     let signals = signals::termination().map_err(WardenError::io("hold back signals"))?;
     // Directories that are made on the way are root's alone to write.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
