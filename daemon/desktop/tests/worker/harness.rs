@@ -28,9 +28,9 @@ use sandbox_protocol::local::worker::{
 };
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Size, codec};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::eye::Eye;
+use crate::seal::seal;
 
 pub(crate) const SCREEN: Size = Size {
     width: 1280,
@@ -245,35 +245,6 @@ fn start_worker(
     (warden, worker, thread)
 }
 
-/// Confines the calling thread, and those that it will start, much as the warden does: no file,
-/// no program and no socket is opened any more.
-fn seal() -> Result<Vec<String>, String> {
-    let denied = [
-        libc::SYS_open,
-        libc::SYS_openat,
-        libc::SYS_openat2,
-        libc::SYS_execve,
-        libc::SYS_execveat,
-        libc::SYS_fork,
-        libc::SYS_clone3,
-        libc::SYS_socket,
-        libc::SYS_socketpair,
-        libc::SYS_connect,
-        libc::SYS_memfd_create,
-        libc::SYS_ioctl,
-        libc::SYS_newfstatat,
-    ];
-    let filter = SeccompFilter::new(
-        denied.into_iter().map(|it| (it, Vec::new())).collect(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
-    Ok(vec!["one layer".to_owned()])
-}
-
 /// The daemon's end of an attach.
 pub(crate) struct Viewer {
     pub(crate) control: OwnedFd,
@@ -325,6 +296,22 @@ impl Viewer {
             FromWorker::Cursor(cursor) => Some(cursor.clone()),
             _ => None,
         })
+    }
+
+    /// Waits for a whole copied text.
+    pub(crate) fn wait_for_copy(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            let piece = self.wait_for(|it| match it {
+                FromWorker::Copied(piece) => Some(piece.clone()),
+                _ => None,
+            });
+            assert_eq!(piece.is_first, text.is_empty());
+            text.push_str(&piece.text);
+            if piece.is_last {
+                return text;
+            }
+        }
     }
 
     /// How many pictures of the pointer have come and were not waited for.

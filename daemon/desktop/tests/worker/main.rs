@@ -13,6 +13,8 @@ mod input;
 mod life;
 mod picture;
 mod program;
+mod seal;
+mod selection;
 
 use sandbox_protocol::wire::input::Event;
 

@@ -144,28 +144,25 @@ impl Daemon {
                 Request::Start(_)
                 | Request::Attach { .. }
                 | Request::Usage { .. }
-                | Request::End { .. } => return Ok(Some(request)),
+                | Request::End { .. }
+                | Request::Certificate => return Ok(Some(request)),
             }
         }
         Ok(None)
     }
 
-    /// Reads its first word; whether it has come, which is that it serves.
-    pub(crate) fn hear_ready(&mut self) -> Result<bool, LinkError> {
+    /// The next word of one that may not serve yet; nothing is read after the word that it does.
+    pub(crate) fn hear(&mut self) -> Result<Option<Request>, LinkError> {
         let Some(link) = &self.link else {
-            return Ok(false);
+            return Ok(None);
         };
         let request = match wire::receive(link)? {
-            Received::Nothing => return Ok(false),
+            Received::Nothing => return Ok(None),
             Received::Closed => return Err(LinkError::Closed),
             Received::Packet(bytes) => codec::decode::<Request>(&bytes)?,
         };
-        self.is_ready = request == Request::Ready;
-        if self.is_ready {
-            Ok(true)
-        } else {
-            Err(LinkError::Early)
-        }
+        self.is_ready |= request == Request::Ready;
+        Ok(Some(request))
     }
 
     /// The process alone, to be collected when it ends.

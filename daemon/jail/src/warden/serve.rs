@@ -15,6 +15,8 @@ use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartS
 
 use self::ending::never_ready;
 use self::upgrade::Upgrade;
+use super::certificate;
+use super::config::TlsFiles;
 use super::daemon::{Birth, Daemon, LinkError, next_pause};
 use super::error::WardenError;
 use super::ground::{Ground, missing_extras};
@@ -32,6 +34,7 @@ pub(crate) struct Household {
     pub(crate) config: OwnedFd,
     /// How long sessions outlive the last daemon.
     pub(crate) session_timeout: Duration,
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// The whole server, seen from its root process.
@@ -337,6 +340,10 @@ impl<'a> Warden<'a> {
                 self.with_session(session, now, |it, turn| {
                     it.end(EndReason::Requested, turn);
                 });
+            }
+            Request::Certificate => {
+                self.out
+                    .push(certificate::answer(self.household.tls.as_ref()));
             }
         }
     }

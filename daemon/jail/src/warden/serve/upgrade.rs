@@ -9,12 +9,13 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use sandbox_protocol::SessionId;
-use sandbox_protocol::local::warden::{EndReason, Event};
+use sandbox_protocol::local::warden::{EndReason, Event, Request};
 
 use super::{DaemonState, Life, Warden};
 use crate::limits::UPGRADE_TIMEOUT;
 use crate::sys::signals::{SIGNAL_LEN, UPGRADE};
-use crate::warden::daemon::Daemon;
+use crate::warden::certificate;
+use crate::warden::daemon::{Daemon, LinkError};
 use crate::warden::session::Outgoing;
 use crate::warden::store::trusted;
 
@@ -57,7 +58,9 @@ impl Upgrade {
                 | Event::Started { .. }
                 | Event::Attached { .. }
                 | Event::Usage { .. }
-                | Event::Refused { .. } => None,
+                | Event::Refused { .. }
+                | Event::Certificate
+                | Event::NoCertificate { .. } => None,
             }));
     }
 }
@@ -125,11 +128,19 @@ impl Warden<'_> {
         let Upgrade::Starting(next) = &mut self.upgrade else {
             return;
         };
-        // What it asks for is read when it has taken over.
-        match next.daemon.hear_ready() {
-            Ok(false) => {}
-            Ok(true) => self.switch(now),
-            Err(error) => self.give_up_next(&error.to_string()),
+        let heard = match next.daemon.hear() {
+            Ok(None) => return,
+            Ok(Some(Request::Ready)) => return self.switch(now),
+            // The one thing that it needs before it can serve.
+            Ok(Some(Request::Certificate)) => {
+                let answer = certificate::answer(self.household.tls.as_ref());
+                next.daemon.send(std::iter::once(answer))
+            }
+            Ok(Some(_)) => Err(LinkError::Early),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = heard {
+            self.give_up_next(&error.to_string());
         }
     }
 
