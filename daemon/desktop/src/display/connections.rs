@@ -1,9 +1,9 @@
 //! Opens connections to the X server, and takes over the one that the worker before kept in
 //! reserve.
 //!
-//! For the latter, the X server counts the requests of a connection in 16 bits and names them in its
-//! replies; our library counts from 0. One question tells where the server is, and requests that
-//! do nothing bring its count to 0.
+//! For the latter: the X server counts the requests of a connection in 16 bits and names them in
+//! its replies; our library counts from 0. One question tells where the server is, and requests
+//! that do nothing bring its count to 0.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
