@@ -4,6 +4,7 @@
 import { Api, Problem } from './api.js';
 import { Attachment } from './attachment.js';
 import { Auth, onceLink } from './auth.js';
+import { Clipboard } from './clipboard.js';
 import { Desktop } from './desktop.js';
 import { Keyboard } from './keyboard.js';
 import { Overlay } from './overlay.js';
@@ -70,6 +71,15 @@ new Keyboard({
   onShortcut: (name) => (name === 'overlay' ? overlay.toggle() : visitToolbar()),
 });
 
+const clipboard = new Clipboard({
+  isCaptured,
+  write: (text) => navigator.clipboard.writeText(text),
+  onNotice: (words) => notify([words]),
+});
+for (const type of ['keydown', 'keyup', 'pointerdown', 'pointerup']) {
+  addEventListener(type, () => clipboard.handleGesture(performance.now()), { capture: true });
+}
+
 /** @param {any} message of the `ctl` channel */
 function handleCtl(message) {
   switch (message.t) {
@@ -78,6 +88,8 @@ function handleCtl(message) {
     case 'pong':
       desktop.handlePong(message);
       return overlay.handlePong(message);
+    case 'clipboard':
+      return clipboard.handlePiece(message);
     case 'cursor':
       return desktop.showCursor(message);
     case 'frame':
