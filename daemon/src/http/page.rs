@@ -38,6 +38,7 @@ files!(
     "sender.js",
     "signal.js",
     "stages.js",
+    "storage.js",
     "stream.js",
     "words.js",
 );
