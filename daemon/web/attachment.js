@@ -16,6 +16,8 @@ const PATH_MS_MAX = 10_000;
 const PICTURE_MS_MAX = 10_000;
 /** A path may lose a few packets; for longer than this it gets a fresh one. */
 const UNSTEADY_MS_MAX = 1_500;
+/** Keys typed into the last picture wait so long for the connection; later ones are not meant. */
+const BLIND_MS_MAX = 3_000;
 const LOST = 'The connection was lost.';
 
 /**
@@ -58,6 +60,7 @@ export class Attachment {
   #isStreaming = false;
   /** The path is silent, while connection and picture still stand. */
   #isSilent = false;
+  #lostAt = -Infinity;
   #isOver = false;
   /** Words of the last failure, until a picture comes. */
   #words = '';
@@ -80,6 +83,12 @@ export class Attachment {
 
   get isStreaming() {
     return this.#isStreaming;
+  }
+
+  /** Whether keys belong to the desktop: a server that is replaced takes them when it is back. */
+  get takesKeys() {
+    const isBlind = performance.now() - this.#lostAt < BLIND_MS_MAX;
+    return this.#isStreaming || (isBlind && !this.#isOver);
   }
 
   /** The network changed or the page came to the front: a waiting attempt is made at once. */
@@ -195,6 +204,7 @@ export class Attachment {
     if (!stream || !signal?.isOpen || !this.#isStreaming) return this.#fail(LOST);
     this.#isStreaming = false;
     this.#isSilent = true;
+    this.#lostAt = performance.now();
     this.#options.sender.apply((input, now) => input.handleRelease(now));
     this.#report({ kind: 'reconnecting', words: 'Looking for another way to the server.' });
     this.#expect(SIGNAL_MS_MAX, () => this.#fail(LOST));
@@ -268,6 +278,7 @@ export class Attachment {
 
   #keepPicture() {
     if (this.#isStreaming || this.#isSilent) this.#options.onPictureLost();
+    if (this.#isStreaming) this.#lostAt = performance.now();
     this.#isStreaming = this.#isSilent = false;
   }
 

@@ -40,7 +40,7 @@ let onceCode = null;
 /** @param {object} message */
 const tell = (message) => attachment?.tell(message) ?? false;
 const isCaptured = () =>
-  attachment?.isStreaming === true
+  attachment?.takesKeys === true
   && !dialog.open
   && (document.activeElement === stage || document.activeElement === document.body);
 

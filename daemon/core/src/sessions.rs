@@ -304,6 +304,14 @@ impl Sessions {
         }
     }
 
+    /// Whether an attempt still has its session: it may then go on with the sockets of the
+    /// session's next worker.
+    pub fn is_attached(&self, session: SessionId, attach: AttachId) -> bool {
+        self.sessions
+            .get(&session)
+            .is_some_and(|it| it.state == Lifecycle::Attached && it.viewer == Some(attach))
+    }
+
     /// The attempt failed or its viewer left.
     pub fn handle_left(&mut self, session: SessionId, attach: AttachId, now: Instant) {
         let deadline = self.without_viewer(now);

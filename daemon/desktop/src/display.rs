@@ -1,25 +1,29 @@
 //! Our connections to the X server: what it shows, how large, and what changed.
 
+mod connections;
+
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use sandbox_hw::Rect;
 use sandbox_protocol::Size;
+use sandbox_protocol::local::worker::Begin;
 use x11rb::connection::{Connection, RequestConnection};
 use x11rb::errors::{ConnectError, ConnectionError, ReplyError, ReplyOrIdError};
+use x11rb::protocol::Event;
 use x11rb::protocol::damage::{self, ConnectionExt as _, Damage, ReportLevel};
 use x11rb::protocol::randr::{self, ConnectionExt as _, NotifyMask};
 use x11rb::protocol::xfixes::{self, ConnectionExt as _, CursorNotifyMask, GetCursorImageReply};
 use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
-    ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, PropertyNotifyEvent, SelectionClearEvent,
-    SelectionNotifyEvent, SelectionRequestEvent, Window,
+    BUTTON_RELEASE_EVENT, ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, PropertyNotifyEvent,
+    SelectionClearEvent, SelectionNotifyEvent, SelectionRequestEvent, Window,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
-use x11rb::protocol::{Event, xtest};
 use x11rb::rust_connection::RustConnection;
 
+use self::connections::{connect, get_through_grabs, succeed};
 use crate::x_stream::XStream;
 
 /// A connection to the X server.
@@ -43,7 +47,7 @@ const DPI: u32 = 96;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DisplayError {
     #[error("cannot connect to the X server")]
-    Connect(#[from] ConnectError),
+    Connect(#[source] ConnectError),
     #[error("the X server has no extension {0}")]
     Extension(&'static str),
     /// It answers nobody.
@@ -122,7 +126,7 @@ pub(crate) struct Display {
     x: X,
     /// Owns nothing, so no program can have it killed; gets through grabs. The warden keeps its
     /// descriptor for the worker after us.
-    _spare: X,
+    spare: X,
     root: Window,
     region: xfixes::Region,
     damage: Option<Damage>,
@@ -132,20 +136,29 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    /// Speaks to the X server over two connected sockets, the second one spare. Waits until it
-    /// is up.
+    /// Speaks to the X server over two connected sockets, the second one spare. The first worker
+    /// waits until the server is up.
     pub(crate) fn open(
-        main: OwnedFd,
-        spare: OwnedFd,
+        [main, spare]: [OwnedFd; 2],
         cookie: [u8; 16],
+        begin: Begin,
     ) -> Result<Self, DisplayError> {
-        let spare = connect(spare, cookie)?;
-        let x = connect(main, cookie)?;
+        let patience = match begin {
+            Begin::First => START_PATIENCE,
+            Begin::Succeed | Begin::Again => ANSWER_PATIENCE,
+        };
+        let spare = connect(spare, cookie, patience)?;
+        // At once: from here on no program can shut the next worker out.
+        get_through_grabs(&spare)?;
+        let x = match begin {
+            Begin::First | Begin::Again => connect(main, cookie, patience)?,
+            Begin::Succeed => succeed(XStream::new(main, patience), &spare)?,
+        };
+        get_through_grabs(&x)?;
         for (name, is_needed_for) in [
             (damage::X11_EXTENSION_NAME, "DAMAGE"),
             (xfixes::X11_EXTENSION_NAME, "XFIXES"),
             (randr::X11_EXTENSION_NAME, "RANDR"),
-            (xtest::X11_EXTENSION_NAME, "XTEST"),
             (xkb::X11_EXTENSION_NAME, "XKEYBOARD"),
         ] {
             if x.extension_information(name)?.is_none() {
@@ -155,10 +168,6 @@ impl Display {
         x.damage_query_version(1, 1)?.reply()?;
         x.xfixes_query_version(5, 0)?.reply()?;
         x.randr_query_version(1, 3)?.reply()?;
-        for connection in [&spare, &x] {
-            connection.xtest_get_version(2, 2)?.reply()?;
-            connection.xtest_grab_control(true)?.check()?;
-        }
         let root = x.setup().roots.first().map_or(x11rb::NONE, |it| it.root);
         let region = x.generate_id()?;
         x.xfixes_create_region(region, &[])?;
@@ -167,7 +176,7 @@ impl Display {
         x.randr_select_input(root, NotifyMask::SCREEN_CHANGE)?;
         let mut display = Self {
             x,
-            _spare: spare,
+            spare,
             root,
             region,
             damage: None,
@@ -179,7 +188,7 @@ impl Display {
         };
         display.size = display.root_size()?;
         display.watch_keyboard()?;
-        display.release_keys()?;
+        display.release_all()?;
         Ok(display)
     }
 
@@ -424,8 +433,13 @@ impl Display {
         Ok(())
     }
 
-    /// A worker before us may have left keys down.
-    fn release_keys(&self) -> Result<(), DisplayError> {
+    /// A worker before us may have left keys and buttons down.
+    fn release_all(&self) -> Result<(), DisplayError> {
+        // The server lets go what is down and ignores the rest.
+        for button in 1..=9_u8 {
+            self.x
+                .xtest_fake_input(BUTTON_RELEASE_EVENT, button, 0, x11rb::NONE, 0, 0, 0)?;
+        }
         let keys = self.x.query_keymap()?.reply()?.keys;
         for keycode in 8..=255_u8 {
             let byte = keys.get(usize::from(keycode / 8)).copied().unwrap_or(0);
@@ -436,20 +450,26 @@ impl Display {
         }
         Ok(())
     }
+
+    /// The spare connection, to wait for what the server tells every connection.
+    pub(crate) fn spare(&self) -> BorrowedFd<'_> {
+        self.spare.stream().as_fd()
+    }
+
+    /// Throws away what came on it: unread it would grow in the server.
+    pub(crate) fn empty_spare(&self) -> Result<(), DisplayError> {
+        Ok(self
+            .spare
+            .stream()
+            .skip_events()
+            .map_err(ConnectionError::IoError)?)
+    }
 }
 
 impl AsFd for Display {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.x.stream().as_fd()
     }
-}
-
-fn connect(socket: OwnedFd, cookie: [u8; 16]) -> Result<X, DisplayError> {
-    let stream = XStream::new(socket, START_PATIENCE);
-    let name = b"MIT-MAGIC-COOKIE-1".to_vec();
-    let x = X::connect_to_stream_with_auth_info(stream, 0, name, cookie.to_vec())?;
-    x.stream().set_patience(ANSWER_PATIENCE);
-    Ok(x)
 }
 
 /// The part of `start .. start + len` that lies within `0 .. limit`.

@@ -9,6 +9,7 @@ use sandbox_protocol::local::worker::ToWarden;
 use crate::display::DisplayError;
 use crate::framebuffer::FramebufferError;
 use crate::link::LinkError;
+use crate::notes::NotesError;
 
 /// A needed part of the host is missing.
 const EXIT_MISSING: u8 = 4;
@@ -27,6 +28,8 @@ pub(crate) enum WorkerError {
     Encoder(#[from] EncodeError),
     #[error("no framebuffer")]
     Framebuffer(#[from] FramebufferError),
+    #[error("the notes for the next worker cannot be kept")]
+    Notes(#[from] NotesError),
     #[error("not sealed: {0}")]
     Seal(String),
     #[error("no display")]
@@ -49,6 +52,7 @@ impl WorkerError {
             | Self::Plan(_)
             | Self::Encoder(_)
             | Self::Framebuffer(_)
+            | Self::Notes(_)
             | Self::Display(_)
             | Self::Thread(_)
             | Self::Wait(_) => "",

@@ -13,6 +13,7 @@ mod framebuffer;
 mod injection;
 mod keymap;
 mod link;
+mod notes;
 mod paste;
 mod viewer;
 mod worker;
@@ -25,7 +26,7 @@ use rustix::net::RecvFlags;
 use sandbox_hw::{Config, EncodeError, Encoder};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
-use sandbox_protocol::local::worker::{FromWarden, ToWarden, VERSION, WorkerPlan};
+use sandbox_protocol::local::worker::{Begin, FromWarden, ToWarden, VERSION, WorkerPlan};
 use tracing_subscriber::EnvFilter;
 
 use crate::display::Display;
@@ -33,6 +34,7 @@ use crate::encoding::Encoding;
 use crate::error::WorkerError;
 use crate::framebuffer::Framebuffer;
 use crate::link::{Inbox, Received, send_message};
+use crate::notes::Notes;
 use crate::worker::{Parts, Worker};
 
 /// What the encoder aims at until a viewer's link is known.
@@ -74,7 +76,7 @@ fn serve(
     seal: impl FnOnce() -> Result<Vec<String>, String>,
 ) -> Result<(), WorkerError> {
     let mut inbox = Inbox::new("warden");
-    let Some((plan, [memfd, main, spare])) = receive_plan(&warden, &mut inbox)? else {
+    let Some((plan, [memfd, main, spare, notes])) = receive_plan(&warden, &mut inbox)? else {
         return Ok(());
     };
     start_log(&plan.log_filter);
@@ -88,16 +90,25 @@ fn serve(
     let encoder = open_encoder(&plan.codec, config)?;
     let framebuffer = Framebuffer::map(&memfd, &plan)?;
     drop(memfd);
+    let notes = Notes::open(notes)?;
     let encoder_name = encoder.name();
     let weaker = seal().map_err(WorkerError::Seal)?;
     let encoding =
         Encoding::start(framebuffer, encoder, BITRATE_AT_START).map_err(WorkerError::Thread)?;
-    let mut display = Display::open(main, spare, plan.cookie)?;
-    display.resize(size)?;
+    let mut display = Display::open([main, spare], plan.cookie, plan.begin)?;
+    let size = match plan.begin {
+        Begin::First => {
+            display.resize(size)?;
+            size
+        }
+        // The desktop keeps the size that its viewer gave it.
+        Begin::Succeed | Begin::Again => display.size(),
+    };
     let worker = Worker::new(Parts {
         warden_inbox: inbox,
         display,
         encoding,
+        notes,
         encoder_name,
         bitrate: BITRATE_AT_START,
         fps_max: plan.fps_max,
@@ -108,11 +119,11 @@ fn serve(
     worker.run()
 }
 
-/// Waits for the plan and its three descriptors; `None` when the warden ends before.
+/// Waits for the plan and its four descriptors; `None` when the warden ends before.
 fn receive_plan(
     warden: impl AsFd,
     inbox: &mut Inbox,
-) -> Result<Option<(WorkerPlan, [OwnedFd; 3])>, WorkerError> {
+) -> Result<Option<(WorkerPlan, [OwnedFd; 4])>, WorkerError> {
     loop {
         match inbox.receive_with_descriptors(&warden, RecvFlags::empty())? {
             (Received::Nothing, _) => (),
@@ -123,7 +134,7 @@ fn receive_plan(
             (Received::Message(FromWarden::Start(plan)), descriptors) => {
                 let count = descriptors.len();
                 let descriptors = descriptors.try_into().map_err(|_| {
-                    WorkerError::Plan(format!("a start with {count} descriptors, not 3"))
+                    WorkerError::Plan(format!("a start with {count} descriptors, not 4"))
                 })?;
                 return check(plan).map(|plan| Some((plan, descriptors)));
             }

@@ -14,8 +14,8 @@ use rustix::net::{
 use sandbox_protocol::codec::{self, CodecError};
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 
-/// Descriptors that come with one message at most: the three of a start.
-const DESCRIPTORS_MAX: usize = 3;
+/// Descriptors that come with one message at most: the four of a start.
+const DESCRIPTORS_MAX: usize = 4;
 
 /// A local socket failed, or its peer speaks something else.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use sandbox_core::frame_clock::{Effect, FrameClock};
+use sandbox_core::frame_clock::FrameClock;
 use sandbox_core::refinement::{Refinement, Sent as SentFrame};
 use sandbox_hw::{Kind, Quality};
 use sandbox_protocol::limits::DESKTOP_SIZE_MIN;
@@ -20,12 +20,12 @@ use sandbox_protocol::{Bitrate, Deadline, Micros, Size};
 
 use crate::clock;
 use crate::copy::Copy;
-use crate::cursor::cursor;
 use crate::display::{Display, DisplayError};
 use crate::encoding::{Encoding, Job, Moment};
 use crate::error::WorkerError;
 use crate::injection::Injection;
 use crate::link::{Inbox, LinkError, Received, Sent, send_message};
+use crate::notes::Notes;
 use crate::paste::Paste;
 use crate::viewer::{Stage, Viewer};
 
@@ -39,6 +39,7 @@ pub(crate) struct Parts {
     pub warden_inbox: Inbox,
     pub display: Display,
     pub encoding: Encoding,
+    pub notes: Notes,
     pub encoder_name: &'static str,
     pub bitrate: Bitrate,
     pub fps_max: u16,
@@ -97,7 +98,7 @@ impl Worker {
             clock: FrameClock::new(interval),
             cursor_clock: FrameClock::new(interval),
             refinement: Refinement::default(),
-            receiver: Receiver::default(),
+            receiver: Receiver::resume(parts.notes.streams().to_vec()),
             injection,
             paste: Paste::new(&parts.display)?,
             copy: Copy::new(&parts.display)?,
@@ -140,6 +141,9 @@ impl Worker {
             {
                 self.handle_done(done);
             }
+            if ready.spare {
+                self.parts.display.empty_spare()?;
+            }
             // Before the warden: what is ready here belongs to the viewer that an attach replaces.
             if ready.control {
                 self.read_control()?;
@@ -173,18 +177,8 @@ impl Worker {
         self.write_messages()
     }
 
-    fn read_cursor(&mut self, now: Instant) -> Result<(), WorkerError> {
-        if let Some(Effect::Capture) = self.cursor_clock.poll_effect() {
-            let image = self.parts.display.cursor_image()?;
-            if let Some(viewer) = &mut self.viewer {
-                viewer.outbox.cursor = Some(cursor(&image));
-            }
-            self.cursor_clock.handle_finished(now);
-        }
-        Ok(())
-    }
-
     fn inject(&mut self, now: Instant) -> Result<(), WorkerError> {
+        self.parts.notes.keep(self.receiver.progress())?;
         let mut is_any = false;
         while let Some(step) = self.receiver.poll_step() {
             is_any = true;
@@ -450,18 +444,20 @@ impl Worker {
             PollFd::new(&parts.warden, PollFlags::IN),
             PollFd::new(control.0, control.1),
             PollFd::new(media.0, media.1),
+            PollFd::from_borrowed_fd(parts.display.spare(), PollFlags::IN),
         ];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => (),
             Err(error) => return Err(WorkerError::Wait(error)),
         }
         let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-        let [_, encoded, warden, control, media] = fds.map(|it| it.revents());
+        let [_, encoded, warden, control, media, spare] = fds.map(|it| it.revents());
         Ok(Ready {
             encoded: !encoded.is_empty(),
             warden: !warden.is_empty(),
             control: control.intersects(PollFlags::IN | gone),
             is_media_gone: media.intersects(gone) && self.viewer.is_some(),
+            spare: !spare.is_empty(),
         })
     }
 }
@@ -482,4 +478,5 @@ struct Ready {
     warden: bool,
     control: bool,
     is_media_gone: bool,
+    spare: bool,
 }

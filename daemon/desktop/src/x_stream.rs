@@ -12,6 +12,9 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use x11rb::rust_connection::{PollMode, Stream};
 use x11rb::utils::RawFdContainer;
 
+/// Bytes of an event.
+const EVENT_LEN: usize = 32;
+
 /// The socket of one X connection. No descriptors travel on it, and its mode stays as it is: the
 /// warden holds it too.
 #[derive(Debug)]
@@ -27,6 +30,26 @@ impl XStream {
             socket,
             patience: Cell::new(patience),
         }
+    }
+
+    /// Takes events that nobody waits for off a connection on which no reply is due; whole ones,
+    /// so that whoever reads on after us finds the start of one.
+    pub(crate) fn skip_events(&self) -> io::Result<()> {
+        let mut events = [0; 32 * EVENT_LEN];
+        let peek = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        let there = match retry_on_intr(|| recv(&self.socket, &mut events[..], peek)) {
+            Ok((_, 0)) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok((_, length)) => length,
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let whole = events
+            .get_mut(..there - there % EVENT_LEN)
+            .unwrap_or_default();
+        if !whole.is_empty() {
+            retry_on_intr(|| recv(&self.socket, &mut *whole, RecvFlags::DONTWAIT))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn set_patience(&self, patience: Duration) {

@@ -26,6 +26,19 @@ pub(crate) const CLEANUP_PAUSE: Duration = Duration::from_millis(5);
 /// After this the leftovers are named in the log and left to the next start's sweep.
 pub(crate) const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Ends of a session's workers within [`WORKER_ENDS_PERIOD`] after which no further one follows:
+/// what ends each of them would end the next.
+pub(crate) const WORKER_ENDS_MAX: usize = 5;
+
+/// Period in which a worker's ends are counted.
+pub(crate) const WORKER_ENDS_PERIOD: Duration = Duration::from_secs(60);
+
+/// Requests about one session that wait for its next worker; the daemon has no more unanswered.
+pub(crate) const OWED_MAX: usize = 64;
+
+/// For a daemon from a new file to say that it serves; then the old one goes on.
+pub(crate) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// For the daemon to end by itself after SIGTERM.
 pub(crate) const DAEMON_END_TIMEOUT: Duration = Duration::from_secs(3);
 

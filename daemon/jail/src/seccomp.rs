@@ -179,6 +179,7 @@ const BASE: &[i64] = &[
     libc::SYS_write,
     libc::SYS_readv,
     libc::SYS_writev,
+    libc::SYS_pwrite64,
     libc::SYS_close,
     libc::SYS_close_range,
     libc::SYS_fstat,
@@ -314,7 +315,6 @@ const WORKER_START: &[i64] = &[
 
 /// Files that are written.
 const FILES: &[i64] = &[
-    libc::SYS_pwrite64,
     libc::SYS_pwritev,
     libc::SYS_ftruncate,
     libc::SYS_truncate,

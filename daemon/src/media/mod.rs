@@ -98,6 +98,8 @@ pub struct Attached {
 pub enum ViewerEvent {
     /// Media and channels can flow.
     Connected,
+    /// The worker's sockets have ended; the viewer waits for [`Media::rewire`], but not for ever.
+    WorkerLost,
     /// It is gone; nothing follows.
     Left(LeftReason),
 }
@@ -109,7 +111,7 @@ pub enum LeftReason {
     Closed,
     /// The page never connected, or has been silent too long.
     IceTimeout,
-    /// The worker's sockets ended, or carried nonsense, or are not read.
+    /// The worker's sockets carried nonsense, or are not read, or no next worker came.
     WorkerGone,
     /// More input messages than anybody can type.
     Flood,
@@ -177,6 +179,12 @@ pub struct Media {
 enum Command {
     Attach(Box<Attach>, Sender<Result<Attached, AttachError>>),
     Reoffer(ViewerId, String, Sender<Result<String, AttachError>>),
+    Rewire {
+        viewer: ViewerId,
+        control: OwnedFd,
+        media: OwnedFd,
+        reply: Sender<Result<(), AttachError>>,
+    },
     Detach(ViewerId),
     Input(ViewerId, Packet),
     Count(SessionId, Sender<StreamCounters>),
@@ -231,6 +239,30 @@ impl Media {
     pub async fn reoffer(&self, viewer: ViewerId, sdp: String) -> Result<String, AttachError> {
         let (reply, answer) = async_channel::bounded(1);
         self.ask(Command::Reoffer(viewer, sdp, reply), answer)
+            .await
+            .ok_or(AttachError::Stopped)?
+    }
+
+    /// Gives a viewer the sockets of its session's next worker: its connection stays, its picture
+    /// goes on with a key frame.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AttachError`] when the viewer is gone or the sockets cannot be used.
+    pub async fn rewire(
+        &self,
+        viewer: ViewerId,
+        control: OwnedFd,
+        media: OwnedFd,
+    ) -> Result<(), AttachError> {
+        let (reply, answer) = async_channel::bounded(1);
+        let command = Command::Rewire {
+            viewer,
+            control,
+            media,
+            reply,
+        };
+        self.ask(command, answer)
             .await
             .ok_or(AttachError::Stopped)?
     }

@@ -121,6 +121,11 @@ enum Command {
         session: SessionId,
         reply: Sender<Result<Pair, RequestError>>,
     },
+    Reattach {
+        session: SessionId,
+        attach: AttachId,
+        reply: Sender<Result<Pair, RequestError>>,
+    },
     Attached {
         session: SessionId,
         attach: AttachId,
@@ -234,6 +239,25 @@ impl Sessions {
         self.ask(|reply| Command::Attach { session, reply })
             .await
             .unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// Gets the sockets of the session's next worker for a viewer whose worker has ended.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RequestError`] when the session has ended too, or another viewer has it.
+    pub async fn reattach(
+        &self,
+        session: SessionId,
+        attach: AttachId,
+    ) -> Result<Pair, RequestError> {
+        self.ask(|reply| Command::Reattach {
+            session,
+            attach,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(RequestError::Stopping))
     }
 
     /// The attempt's stream exists; `dismissals` learns when it has to end.

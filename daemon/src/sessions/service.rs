@@ -1,7 +1,8 @@
 //! The task behind [`super::Sessions`]: one input at a time, then all effects, then sleep.
 
+mod requests;
+
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
@@ -13,8 +14,8 @@ use sandbox_protocol::SessionId;
 use sandbox_protocol::local::warden::{Event, Refusal, Request, StartSession};
 use smol::Timer;
 
-use super::pending::{PENDING_MAX, Pending, Queues};
-use super::{Command, Commands, Outcome, Pair, RequestError, StartError, Usage, View, words};
+use super::pending::{Pending, Queues};
+use super::{Command, Commands, Outcome, StartError, Usage, View, words};
 use crate::clock;
 use crate::state::Store;
 use crate::state::sessions::{Record, write};
@@ -185,6 +186,11 @@ impl Service {
                 answer(&reply, ());
             }
             Command::Attach { session, reply } => self.attach(session, reply).await?,
+            Command::Reattach {
+                session,
+                attach,
+                reply,
+            } => self.reattach(session, attach, reply).await?,
             Command::Attached {
                 session,
                 attach,
@@ -261,42 +267,6 @@ impl Service {
         self.last_missing.clone().map_or(Ok(()), Err)
     }
 
-    async fn attach(
-        &mut self,
-        session: SessionId,
-        reply: Sender<Result<Pair, RequestError>>,
-    ) -> Result<(), WardenLinkError> {
-        match self.machine.handle_attach_wish(session, clock::now()) {
-            Ok(attach) => {
-                let pending = Pending::Attach(attach, reply);
-                self.request(session, pending, Request::Attach { session })
-                    .await
-            }
-            Err(error) => {
-                answer(&reply, Err(error.into()));
-                Ok(())
-            }
-        }
-    }
-
-    async fn request(
-        &mut self,
-        session: SessionId,
-        pending: Pending,
-        request: Request,
-    ) -> Result<(), WardenLinkError> {
-        if !self.is_live(session) {
-            self.refuse(session, pending, &Refusal::Unknown);
-            return Ok(());
-        }
-        if let Err(pending) = self.pending.push(session, pending) {
-            let detail = format!("{PENDING_MAX} requests about this session wait already");
-            self.refuse(session, pending, &Refusal::Full { detail });
-            return Ok(());
-        }
-        self.link.send(&request).await
-    }
-
     fn handle_event(&mut self, received: Received) {
         let now = clock::now();
         match received.event {
@@ -339,24 +309,6 @@ impl Service {
         }
     }
 
-    fn handle_pair(&mut self, session: SessionId, descriptors: Vec<OwnedFd>) {
-        let pair: Result<[OwnedFd; 2], _> = descriptors.try_into();
-        match (self.pending.answered(session), pair) {
-            (Some(Pending::Attach(attach, reply)), Ok([control, media])) => {
-                let pair = Pair {
-                    attach,
-                    control,
-                    media,
-                };
-                if reply.try_send(Ok(pair)).is_err() {
-                    // Its page left before the answer; the worker sees the closed sockets.
-                    self.machine.handle_left(session, attach, clock::now());
-                }
-            }
-            (other, _) => self.out_of_order(session, other),
-        }
-    }
-
     fn handle_refused(&mut self, session: SessionId, why: Refusal) {
         let is_start = self
             .machine
@@ -381,31 +333,6 @@ impl Service {
         self.refusals.insert(session, why);
         self.machine.handle_refused(session);
         self.drop_pending(session);
-    }
-
-    fn refuse(&mut self, session: SessionId, pending: Pending, why: &Refusal) {
-        let error = || RequestError::Refused(why.clone());
-        match pending {
-            Pending::Attach(attach, reply) => {
-                self.machine.handle_left(session, attach, clock::now());
-                answer(&reply, Err(error()));
-            }
-            Pending::Usage(reply) => answer(&reply, Err(error())),
-        }
-    }
-
-    fn out_of_order(&mut self, session: SessionId, pending: Option<Pending>) {
-        tracing::error!(%session, "an answer of the warden fits no request");
-        if let Some(pending) = pending {
-            let detail = "the warden's answer does not fit".to_owned();
-            self.refuse(session, pending, &Refusal::Failed { detail });
-        }
-    }
-
-    fn drop_pending(&mut self, session: SessionId) {
-        for pending in self.pending.take_all(session) {
-            self.refuse(session, pending, &Refusal::Unknown);
-        }
     }
 
     async fn run_effects(&mut self) -> Result<(), WardenLinkError> {

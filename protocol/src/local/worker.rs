@@ -13,11 +13,24 @@ pub const VERSION: u16 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum FromWarden {
     /// First message. Descriptors, in this order: the framebuffer memfd, then two X connections
-    /// (the worker's own, then the spare).
+    /// (the worker's own, then the spare), then the sealed memfd in which each worker leaves its
+    /// notes for the next.
     Start(WorkerPlan),
     /// Descriptors: the worker's end of the control socket, then of the media socket. An older
     /// pair is dropped, half-written output with it; the new stream starts with a key frame.
     Attach,
+}
+
+/// Where a worker's two X connections come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Begin {
+    /// It is the first: both wait in the backlog of an X server that is starting.
+    First,
+    /// It follows another: its own is the spare one of the worker before, which got through to
+    /// the X server already; the new spare is fresh.
+    Succeed,
+    /// It follows one that ended before it was ready: both are fresh.
+    Again,
 }
 
 /// What a worker is started with.
@@ -25,9 +38,12 @@ pub enum FromWarden {
 pub struct WorkerPlan {
     /// [`VERSION`] of the warden.
     pub version: u16,
+    /// Whether there was a worker before it.
+    pub begin: Begin,
     /// Size Xvfb was started with: fixes the framebuffer's stride.
     pub screen_size: Size,
-    /// Size the desktop shall have; the worker shrinks the screen before it reports ready.
+    /// Size the desktop shall have; the first worker shrinks the screen before it
+    /// reports ready.
     pub size: Size,
     /// Bytes of XWD header and colour map before the first pixel.
     pub pixels_offset: u32,

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bincode::{Decode, Encode};
+
 use crate::limits::{INPUT_EVENTS_MAX, KEYS_HELD_MAX};
 use crate::wire::input::{Event, Move};
 use crate::{Deadline, Wakeup};
@@ -80,8 +82,9 @@ pub enum Step {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Progress {
+/// How far one stream has come: what outlives a worker, so that no key is applied twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Progress {
     stream: u64,
     /// Newest applied event.
     applied: u32,
@@ -111,10 +114,24 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// Goes on where another one stopped; nothing counts as held down.
+    pub fn resume(mut streams: Vec<Progress>) -> Self {
+        streams.truncate(STREAMS_REMEMBERED);
+        Self {
+            streams,
+            ..Self::default()
+        }
+    }
+
+    /// What [`resume`](Self::resume) needs, newest stream first.
+    pub fn progress(&self) -> &[Progress] {
+        &self.streams
+    }
+
     /// Takes one packet. Returns what to acknowledge *after* the steps have been done; `None`
     /// where the packet carried no events or its stream is unknown.
     pub fn handle_input(&mut self, input: &Input<'_>, now: Instant) -> Option<Ack> {
-        let mut progress = self.progress(input)?;
+        let mut progress = self.progress_of(input)?;
         if self.brings_news(&progress, input) {
             self.give_desktop_to(progress);
             self.apply_events(&mut progress, input);
@@ -167,7 +184,7 @@ impl Receiver {
 
     /// What is known of the packet's stream. An unknown stream begins with event 1: its viewer
     /// sends that until it is acknowledged, so anything later belongs to a stream long left.
-    fn progress(&self, input: &Input<'_>) -> Option<Progress> {
+    fn progress_of(&self, input: &Input<'_>) -> Option<Progress> {
         let known = self.streams.iter().find(|it| it.stream == input.stream);
         known.copied().or_else(|| {
             (input.first_seq == 1).then_some(Progress {

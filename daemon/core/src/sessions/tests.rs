@@ -126,6 +126,21 @@ fn a_desktop_without_a_viewer_ends_at_its_timeout_and_not_before() {
 }
 
 #[test]
+fn only_the_viewer_that_has_the_session_goes_on_with_its_next_worker() {
+    let now = start();
+    let mut sessions = started(LIMITS, now);
+    let first = sessions.handle_attach_wish(id(1), now).unwrap();
+    assert!(!sessions.is_attached(id(1), first), "it is on its way");
+    sessions.handle_attached(id(1), first);
+    assert!(sessions.is_attached(id(1), first));
+    let second = sessions.handle_attach_wish(id(1), now).unwrap();
+    sessions.handle_attached(id(1), second);
+    assert!(!sessions.is_attached(id(1), first));
+    sessions.handle_end_wish(id(1), Reason::Requested);
+    assert!(!sessions.is_attached(id(1), second));
+}
+
+#[test]
 fn an_attached_viewer_stops_the_clock_and_leaving_starts_it_anew() {
     let now = start();
     let mut sessions = started(LIMITS, now);

@@ -10,12 +10,24 @@ use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN};
 
 use super::Worker;
 use crate::clock;
+use crate::cursor::cursor;
 use crate::encoding::{Done, Encoded, Job, Moment};
 use crate::error::WorkerError;
 use crate::link::Sent;
 use crate::viewer::Stage;
 
 impl Worker {
+    pub(super) fn read_cursor(&mut self, now: Instant) -> Result<(), WorkerError> {
+        if let Some(Effect::Capture) = self.cursor_clock.poll_effect() {
+            let image = self.parts.display.cursor_image()?;
+            if let Some(viewer) = &mut self.viewer {
+                viewer.outbox.cursor = Some(cursor(&image));
+            }
+            self.cursor_clock.handle_finished(now);
+        }
+        Ok(())
+    }
+
     /// Starts the frame that is due. The loop ends because at most one can be in flight.
     pub(super) fn start_frames(&mut self, now: Instant) -> Result<(), WorkerError> {
         while let Some(Effect::Capture) = self.clock.poll_effect() {

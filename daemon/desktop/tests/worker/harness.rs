@@ -24,13 +24,13 @@ use rustix::thread::gettid;
 use sandbox_hw::{I420, Rect};
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
-    Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
+    Begin, Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
 };
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Size, codec};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::eye::Eye;
+use crate::seal::seal;
 
 pub(crate) const SCREEN: Size = Size {
     width: 1280,
@@ -64,6 +64,9 @@ pub(crate) struct Desktop {
     socket: PathBuf,
     /// Xvfb finds the framebuffer through our descriptor.
     memfd: OwnedFd,
+    /// What the warden keeps for the next worker.
+    spare: OwnedFd,
+    notes: OwnedFd,
 }
 
 impl Desktop {
@@ -95,17 +98,11 @@ impl Desktop {
         // Both wait in the backlog: the X server does not run yet.
         let main = OwnedFd::from(UnixStream::connect(&socket).unwrap());
         let spare = OwnedFd::from(UnixStream::connect(&socket).unwrap());
-        let (warden, of_worker) = seqpacket();
-        let (thread_sender, thread) = channel();
-        let worker = std::thread::spawn(move || {
-            sandbox_desktop::run_on(of_worker, move || {
-                thread_sender.send(gettid()).unwrap();
-                seal()
-            })
-        });
+        let notes = memfd_create("notes", MemfdFlags::empty()).unwrap();
+        ftruncate(&notes, 4096).unwrap();
         let mut plan = plan();
         change(&mut plan);
-        send_with(&warden, &FromWarden::Start(plan), &[&memfd, &main, &spare]);
+        let (warden, worker, thread) = start_worker(plan, &[&memfd, &main, &spare, &notes]);
         let x_server = start_x_server(&folder, listener, number);
         Self {
             warden,
@@ -115,7 +112,24 @@ impl Desktop {
             folder,
             socket,
             memfd,
+            spare,
+            notes,
         }
+    }
+
+    /// Ends the worker, and starts the next one as the warden does.
+    pub(crate) fn replace_worker(&mut self) -> ToWarden {
+        let (unused, _) = seqpacket();
+        drop(std::mem::replace(&mut self.warden, unused));
+        assert_eq!(self.worker.take().unwrap().join().unwrap(), 0);
+        let fresh = OwnedFd::from(self.connect());
+        let mut plan = plan();
+        plan.begin = Begin::Succeed;
+        let along = [&self.memfd, &self.spare, &fresh, &self.notes];
+        let (warden, worker, thread) = start_worker(plan, &along);
+        (self.warden, self.worker, self.thread) = (warden, Some(worker), thread);
+        self.spare = fresh;
+        self.word_of_worker()
     }
 
     pub(crate) fn word_of_worker(&self) -> ToWarden {
@@ -215,33 +229,20 @@ impl Drop for Desktop {
     }
 }
 
-/// Confines the calling thread, and those that it will start, much as the warden does: no file,
-/// no program and no socket is opened any more.
-fn seal() -> Result<Vec<String>, String> {
-    let denied = [
-        libc::SYS_open,
-        libc::SYS_openat,
-        libc::SYS_openat2,
-        libc::SYS_execve,
-        libc::SYS_execveat,
-        libc::SYS_fork,
-        libc::SYS_clone3,
-        libc::SYS_socket,
-        libc::SYS_socketpair,
-        libc::SYS_connect,
-        libc::SYS_memfd_create,
-        libc::SYS_ioctl,
-        libc::SYS_newfstatat,
-    ];
-    let filter = SeccompFilter::new(
-        denied.into_iter().map(|it| (it, Vec::new())).collect(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-        std::env::consts::ARCH.try_into().unwrap(),
-    );
-    let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
-    Ok(vec!["one layer".to_owned()])
+fn start_worker(
+    plan: WorkerPlan,
+    descriptors: &[&OwnedFd],
+) -> (OwnedFd, JoinHandle<u8>, Receiver<Pid>) {
+    let (warden, of_worker) = seqpacket();
+    let (sender, thread) = channel();
+    let worker = std::thread::spawn(move || {
+        sandbox_desktop::run_on(of_worker, move || {
+            sender.send(gettid()).unwrap();
+            seal()
+        })
+    });
+    send_with(&warden, &FromWarden::Start(plan), descriptors);
+    (warden, worker, thread)
 }
 
 /// The daemon's end of an attach.
@@ -427,7 +428,7 @@ fn seqpacket() -> (OwnedFd, OwnedFd) {
 
 fn send_with(socket: &OwnedFd, message: &FromWarden, descriptors: &[&OwnedFd]) {
     let descriptors: Vec<_> = descriptors.iter().map(|it| it.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut along = SendAncillaryBuffer::new(&mut space);
     assert!(along.push(SendAncillaryMessage::ScmRights(&descriptors)));
     let bytes = codec::encode(message).unwrap();
@@ -443,6 +444,7 @@ fn send_with(socket: &OwnedFd, message: &FromWarden, descriptors: &[&OwnedFd]) {
 fn plan() -> WorkerPlan {
     WorkerPlan {
         version: VERSION,
+        begin: Begin::First,
         screen_size: SCREEN,
         size: SIZE,
         pixels_offset: PIXELS_OFFSET,

@@ -4,11 +4,14 @@ use std::os::fd::AsFd as _;
 
 use rustix::fs::SealFlags;
 use rustix::net::{SendFlags, send};
-use sandbox_protocol::Bitrate;
 use sandbox_protocol::local::worker::{FromWorker, ToWarden, ToWorker};
+use sandbox_protocol::{Bitrate, Size};
+
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::ConnectionExt as _;
 
 use crate::harness::{Desktop, SIZE, is_closed, stays_silent};
-use crate::program::{Noise, Program, Seen};
+use crate::program::{Noise, Program, Seen, connect};
 use crate::{A, STREAM, key};
 
 #[test]
@@ -154,4 +157,54 @@ fn an_x_server_that_answers_nobody_is_reported() {
     let text = "asks the X server for an owner".to_owned();
     viewer.send(&ToWorker::Paste { text, last: true });
     assert_eq!(desktop.word_of_worker(), ToWarden::XHeld);
+}
+
+#[test]
+fn each_next_worker_goes_on_with_the_same_desktop_and_repeats_no_key() {
+    let mut desktop = Desktop::start();
+    let program = Program::start(&desktop);
+    let stranger = connect(&desktop);
+    let size = Size {
+        width: 800,
+        height: 600,
+    };
+    for generation in 0..3 {
+        let seq = generation * 2 + 1;
+        let mut viewer = desktop.attach(size);
+        let (header, _) = viewer.access_unit();
+        assert!(header.is_keyframe);
+        viewer.send_events(STREAM, seq, &[key(A, true)]);
+        viewer.wait_for_ack(STREAM, seq);
+        assert_eq!(program.next(), Seen::KeyDown(A.1));
+        // Told to every connection, the spare one too.
+        stranger.set_pointer_mapping(&[1, 2, 3]).unwrap();
+        stranger.flush().unwrap();
+
+        let ToWarden::Ready { size: kept, .. } = desktop.replace_worker() else {
+            panic!("worker {generation} has no successor");
+        };
+        assert_eq!(kept, size);
+        assert_eq!(program.next(), Seen::KeyUp(A.1), "it is released");
+        let mut viewer = desktop.attach(size);
+        let release = [key(A, true), key(A, false)];
+        viewer.send_events(STREAM, seq, &release);
+        viewer.wait_for_ack(STREAM, seq + 1);
+    }
+    let mut viewer = desktop.attach(size);
+    viewer.send_events(STREAM, 7, &[key((48, u32::from('b')), true)]);
+    viewer.wait_for_ack(STREAM, 7);
+    assert_eq!(
+        program.next(),
+        Seen::KeyDown('b'.into()),
+        "a came once more"
+    );
+}
+
+#[test]
+fn a_worker_that_a_program_keeps_from_the_x_server_says_so() {
+    let mut desktop = Desktop::start();
+    let program = connect(&desktop);
+    program.grab_server().unwrap();
+    program.get_input_focus().unwrap().reply().unwrap();
+    assert_eq!(desktop.replace_worker(), ToWarden::XHeld);
 }

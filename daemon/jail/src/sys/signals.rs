@@ -6,9 +6,15 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use super::last;
 
-/// Holds back SIGTERM, SIGINT and SIGHUP and makes them readable.
-pub(crate) fn termination() -> io::Result<OwnedFd> {
-    let set = signal_set(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+/// Bytes of one signal that was held back; the first four are its number.
+pub(crate) const SIGNAL_LEN: usize = size_of::<libc::signalfd_siginfo>();
+
+/// Asks for the daemon to be started from the file as it is on disk.
+pub(crate) const UPGRADE: i32 = libc::SIGUSR2;
+
+/// Holds back SIGTERM, SIGINT, SIGHUP and [`UPGRADE`] and makes them readable.
+pub(crate) fn held_back() -> io::Result<OwnedFd> {
+    let set = signal_set(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, UPGRADE]);
     // SAFETY: set is initialised; no old set is wanted.
     last(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) })?;
     // SAFETY: set is initialised; -1 asks for a fresh descriptor.

@@ -47,6 +47,8 @@ pub(crate) enum LinkError {
     Closed,
     #[error("the daemon sent no request: {0}")]
     Malformed(#[from] codec::CodecError),
+    #[error("the daemon asked for something before it was ready")]
+    Early,
     #[error("the daemon said that it is ready twice")]
     ReadyTwice,
     #[error("{DAEMON_EVENTS_MAX} events wait for the daemon")]
@@ -147,6 +149,25 @@ impl Daemon {
             }
         }
         Ok(None)
+    }
+
+    /// The next word of one that may not serve yet; nothing is read after the word that it does.
+    pub(crate) fn hear(&mut self) -> Result<Option<Request>, LinkError> {
+        let Some(link) = &self.link else {
+            return Ok(None);
+        };
+        let request = match wire::receive(link)? {
+            Received::Nothing => return Ok(None),
+            Received::Closed => return Err(LinkError::Closed),
+            Received::Packet(bytes) => codec::decode::<Request>(&bytes)?,
+        };
+        self.is_ready |= request == Request::Ready;
+        Ok(Some(request))
+    }
+
+    /// The process alone, to be collected when it ends.
+    pub(crate) fn into_process(self) -> Process {
+        self.process
     }
 
     /// Sends what fits into the link and keeps the rest in order.

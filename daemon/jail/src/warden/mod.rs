@@ -56,7 +56,7 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
     }
     // Each jail's init is a copy of this process, environment and all.
     environment::forget();
-    let signals = signals::termination().map_err(WardenError::io("hold back signals"))?;
+    let signals = signals::held_back().map_err(WardenError::io("hold back signals"))?;
     // Directories that are made on the way are root's alone to write.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     raise_descriptor_limit().map_err(WardenError::io("raise the descriptor limit"))?;

@@ -1,5 +1,8 @@
 //! The warden's loop: one thread, one wait, every source handled in turn.
 
+mod ending;
+mod upgrade;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +13,8 @@ use rustix::io::Errno;
 use sandbox_protocol::SessionId;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartSession};
 
+use self::ending::never_ready;
+use self::upgrade::Upgrade;
 use super::certificate;
 use super::config::TlsFiles;
 use super::daemon::{Birth, Daemon, LinkError, next_pause};
@@ -20,7 +25,7 @@ use super::request::Wanted;
 use super::session::{Outgoing, Session, Source, Turn, refusal};
 use crate::clock;
 use crate::limits::{DAEMON_END_TIMEOUT, REQUESTS_PER_TURN};
-use crate::sys::process::{Exit, Process};
+use crate::sys::process::Process;
 
 /// What the daemon is started with, again and again.
 #[derive(Debug)]
@@ -40,6 +45,9 @@ pub(crate) struct Warden<'a> {
     household: Household,
     signals: OwnedFd,
     daemon: DaemonState,
+    upgrade: Upgrade,
+    /// What daemons are started from, once an upgrade has brought another file than our own.
+    upgraded: Option<OwnedFd>,
     pause: Option<Duration>,
     was_ready: bool,
     /// Since when no daemon serves.
@@ -72,6 +80,8 @@ enum Ready {
     Signals,
     DaemonLink,
     DaemonExit,
+    NextLink,
+    NextExit,
     Session(SessionId, Source),
     Stray,
 }
@@ -90,6 +100,8 @@ impl<'a> Warden<'a> {
             household,
             signals,
             daemon: DaemonState::Due(now),
+            upgrade: Upgrade::None,
+            upgraded: None,
             pause: None,
             was_ready: false,
             daemonless: Some(now),
@@ -147,6 +159,12 @@ impl<'a> Warden<'a> {
             }
             watch(Ready::DaemonExit, daemon.pidfd(), PollFlags::IN);
         }
+        if let Upgrade::Starting(next) = &self.upgrade {
+            if let Some(link) = next.daemon.link() {
+                watch(Ready::NextLink, link, PollFlags::IN);
+            }
+            watch(Ready::NextExit, next.daemon.pidfd(), PollFlags::IN);
+        }
         for (id, session) in &self.sessions {
             for (source, descriptor) in session.sources() {
                 watch(Ready::Session(*id, source), descriptor, PollFlags::IN);
@@ -189,6 +207,7 @@ impl<'a> Warden<'a> {
             .chain(daemon)
             .chain(ending)
             .chain(self.orphans_end())
+            .chain(self.upgrade.poll_timeout())
             .min()
     }
 
@@ -219,19 +238,17 @@ impl<'a> Warden<'a> {
             (Life::Serving, DaemonState::Due(at)) if now >= *at => self.start_daemon(now)?,
             _ => {}
         }
+        self.handle_upgrade_timeout(now);
         Ok(())
     }
 
     fn handle(&mut self, source: Ready, now: Instant) -> Result<(), WardenError> {
         match source {
-            Ready::Signals => {
-                let mut drained = [0; 128];
-                // One byte or many: the server ends.
-                let _read = rustix::io::read(&self.signals, &mut drained);
-                self.end_server(now);
-            }
+            Ready::Signals => self.handle_signals(now),
             Ready::DaemonLink => self.handle_daemon_link(now),
             Ready::DaemonExit => self.handle_daemon_exit(now)?,
+            Ready::NextLink => self.handle_next_link(now),
+            Ready::NextExit => self.handle_next_exit(),
             Ready::Session(id, source) => {
                 let mut turn = Turn {
                     ground: self.ground,
@@ -249,8 +266,16 @@ impl<'a> Warden<'a> {
     }
 
     fn start_daemon(&mut self, now: Instant) -> Result<(), WardenError> {
-        let birth = Birth {
-            executable: self.ground.executable.as_fd(),
+        self.out.clear();
+        let birth = self.birth(self.upgraded.as_ref());
+        let daemon = Daemon::start(&birth, now).map_err(WardenError::io("start the daemon"))?;
+        self.daemon = DaemonState::Running(daemon);
+        Ok(())
+    }
+
+    fn birth<'b>(&'b self, executable: Option<&'b OwnedFd>) -> Birth<'b> {
+        Birth {
+            executable: executable.unwrap_or(&self.ground.executable).as_fd(),
             ids: self.household.ids,
             config: &self.household.config,
             listeners: &self.listeners,
@@ -261,11 +286,7 @@ impl<'a> Warden<'a> {
                 .filter(|(_, session)| session.is_running())
                 .map(|(id, _)| *id)
                 .collect(),
-        };
-        self.out.clear();
-        let daemon = Daemon::start(&birth, now).map_err(WardenError::io("start the daemon"))?;
-        self.daemon = DaemonState::Running(daemon);
-        Ok(())
+        }
     }
 
     fn handle_daemon_link(&mut self, now: Instant) {
@@ -375,6 +396,11 @@ impl<'a> Warden<'a> {
                 detail: "the server ends".to_owned(),
             });
         }
+        if !matches!(self.upgrade, Upgrade::None) {
+            return Err(Refusal::Full {
+                detail: "the server is being upgraded; try again in a moment".to_owned(),
+            });
+        }
         if self.sessions.contains_key(&start.session) {
             return Err(Refusal::Invalid {
                 detail: "this session exists".to_owned(),
@@ -394,6 +420,7 @@ impl<'a> Warden<'a> {
     }
 
     fn flush(&mut self) {
+        self.upgrade.note(&self.out);
         let DaemonState::Running(daemon) = &mut self.daemon else {
             // The next daemon learns from its greeting what runs.
             self.out.clear();
@@ -420,78 +447,16 @@ impl<'a> Warden<'a> {
             self.daemon = DaemonState::Gone;
             return Err(never_ready(exit));
         }
+        self.daemonless.get_or_insert(now);
+        self.end_unstarted(now);
+        if self.promote_next() {
+            tracing::error!(?exit, "the daemon ended during an upgrade");
+            return Ok(());
+        }
         let pause = next_pause(self.pause.filter(|_| !is_proven));
         tracing::error!(?exit, pause_ms = pause.as_millis(), "the daemon ended");
         self.pause = Some(pause);
         self.daemon = DaemonState::Due(now + pause);
-        self.daemonless.get_or_insert(now);
-        self.end_unstarted(now);
         Ok(())
-    }
-
-    /// The next daemon would not know what these are for.
-    fn end_unstarted(&mut self, now: Instant) {
-        let mut turn = Turn {
-            ground: self.ground,
-            now,
-            out: &mut self.out,
-            strays: &mut self.strays,
-        };
-        for session in self.sessions.values_mut().filter(|it| !it.is_running()) {
-            session.end(EndReason::StartFailed, &mut turn);
-        }
-    }
-
-    fn end_sessions(&mut self, reason: EndReason, now: Instant) {
-        let mut turn = Turn {
-            ground: self.ground,
-            now,
-            out: &mut self.out,
-            strays: &mut self.strays,
-        };
-        for session in self.sessions.values_mut() {
-            session.end(reason, &mut turn);
-        }
-    }
-
-    fn end_server(&mut self, now: Instant) {
-        if matches!(self.life, Life::Ending { .. }) {
-            return;
-        }
-        tracing::info!(sessions = self.sessions.len(), "the server ends");
-        self.life = Life::Ending {
-            deadline: now + DAEMON_END_TIMEOUT,
-        };
-        match &self.daemon {
-            DaemonState::Running(daemon) => daemon.terminate(),
-            DaemonState::Due(_) | DaemonState::Gone => self.daemon = DaemonState::Gone,
-        }
-        self.end_sessions(EndReason::Shutdown, now);
-    }
-
-    /// After an error that the loop cannot go on with.
-    fn end_at_once(&mut self) {
-        if let DaemonState::Running(daemon) = &mut self.daemon {
-            daemon.kill();
-        }
-        let now = clock::now();
-        self.end_sessions(EndReason::Shutdown, now);
-        self.sessions.clear();
-    }
-}
-
-fn never_ready(exit: Exit) -> WardenError {
-    match exit {
-        Exit::Code(code) => WardenError::Daemon {
-            how: format!("exit code {code}"),
-            code: u8::try_from(code)
-                .ok()
-                .filter(|it| (1..=4).contains(it))
-                .unwrap_or(1),
-        },
-        Exit::Signal(signal) => WardenError::Daemon {
-            how: format!("signal {signal}"),
-            code: 1,
-        },
     }
 }

@@ -1,4 +1,5 @@
-//! What a session stands on before any jail runs: its X socket, its framebuffer, its cookie.
+//! What a session stands on before any jail runs: its X socket, its framebuffer, its cookie, and
+//! the page in which one worker leaves notes for the next.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,6 +20,9 @@ use crate::sys::mounts::{Refuse, copy_open};
 const BACKLOG: i32 = 128;
 
 const SOCKET: &str = "X0";
+
+/// One page.
+const NOTES_BYTES: u64 = 4096;
 
 /// How Xvfb lays out the file of `-fbdir`; a test holds it against the real one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub(crate) struct Stage {
     directory: OwnedFd,
     pub(crate) listener: OwnedFd,
     pub(crate) framebuffer: OwnedFd,
+    pub(crate) notes: OwnedFd,
     pub(crate) cookie: [u8; 16],
 }
 
@@ -71,7 +76,8 @@ impl Stage {
                 Mode::empty(),
             )?;
             let listener = listening(&directory, programs)?;
-            let framebuffer = framebuffer(Geometry::of(screen).bytes)?;
+            let framebuffer = sealed_memory("framebuffer", Geometry::of(screen).bytes)?;
+            let notes = sealed_memory("worker-notes", NOTES_BYTES)?;
             let mut cookie = [0; 16];
             getrandom::fill(&mut cookie).map_err(io::Error::other)?;
             Ok(Self {
@@ -79,6 +85,7 @@ impl Stage {
                 directory,
                 listener,
                 framebuffer,
+                notes,
                 cookie,
             })
         })();
@@ -159,11 +166,11 @@ fn listening(directory: &OwnedFd, owner: u32) -> io::Result<OwnedFd> {
 }
 
 /// Its size can never change again, so that no reader meets a missing page.
-fn framebuffer(bytes: u64) -> io::Result<OwnedFd> {
+fn sealed_memory(name: &str, bytes: u64) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let memory = match memfd_create("framebuffer", flags | MemfdFlags::NOEXEC_SEAL) {
+    let memory = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3.
-        Err(Errno::INVAL) => memfd_create("framebuffer", flags)?,
+        Err(Errno::INVAL) => memfd_create(name, flags)?,
         outcome => outcome?,
     };
     ftruncate(&memory, bytes)?;
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_sealed_framebuffer_keeps_its_size() {
-        let memory = framebuffer(8192).unwrap();
+        let memory = sealed_memory("framebuffer", 8192).unwrap();
         assert_eq!(ftruncate(&memory, 0), Err(Errno::PERM));
         assert_eq!(ftruncate(&memory, 16384), Err(Errno::PERM));
     }

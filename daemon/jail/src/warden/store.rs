@@ -86,7 +86,7 @@ fn root_directory(path: &Path, mode: u32) -> Result<PathBuf, WardenError> {
 }
 
 /// The real path, if root alone can change what it leads to.
-fn trusted(path: &Path) -> Result<PathBuf, WardenError> {
+pub(super) fn trusted(path: &Path) -> Result<PathBuf, WardenError> {
     let real = path
         .canonicalize()
         .map_err(WardenError::io(format!("resolve {}", path.display())))?;

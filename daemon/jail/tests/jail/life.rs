@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::RecvFlags;
@@ -15,8 +15,8 @@ use sandbox_protocol::local::worker::FromWorker;
 use crate::Test;
 use crate::roles::{bad_worker, receive_message};
 use crate::server::{
-    Server, assert_nothing_left, fresh_directory, session_id, start, status_field, uid_base,
-    wait_for,
+    Played, Server, assert_nothing_left, children, fresh_directory, session_id, start,
+    status_field, uid_base, wait_for,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -33,12 +33,20 @@ pub(crate) const TESTS: &[Test] = &[
         the_end_of_each_jail_ends_the_session_with_its_reason,
     ),
     (
+        "each_killed_worker_has_a_successor_until_five_have_ended",
+        each_killed_worker_has_a_successor_until_five_have_ended,
+    ),
+    (
         "twenty_starts_and_ends_cost_the_warden_no_descriptor",
         twenty_starts_and_ends_cost_the_warden_no_descriptor,
     ),
     (
         "sessions_outlive_the_daemon_but_not_for_ever",
         sessions_outlive_the_daemon_but_not_for_ever,
+    ),
+    (
+        "an_upgrade_switches_when_the_next_daemon_serves_and_never_without",
+        an_upgrade_switches_when_the_next_daemon_serves_and_never_without,
     ),
     (
         "a_malformed_request_costs_the_daemon_its_life",
@@ -104,20 +112,68 @@ fn each_attach_brings_fresh_sockets_to_worker_and_daemon() {
 
 fn the_end_of_each_jail_ends_the_session_with_its_reason() {
     let server = Server::start(&[]);
-    for (place, reason) in [
-        EndReason::DisplayEnded,
-        EndReason::WorkerEnded,
-        EndReason::ProgramsEnded,
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (place, reason) in [(0, EndReason::DisplayEnded), (2, EndReason::ProgramsEnded)] {
         server.start_session(1);
-        let program = server.jails(1)[place].program;
-        let pid = Pid::from_raw(program.try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::KILL).unwrap();
+        kill(server.jails(1)[place].program);
         assert_eq!(server.ended(), (session_id(1), reason));
     }
+    server.stop();
+}
+
+fn kill(process: u32) {
+    let pid = Pid::from_raw(process.try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+fn each_killed_worker_has_a_successor_until_five_have_ended() {
+    let server = Server::start(&[]);
+    let other = server.start_session(2);
+    let session = server.start_session(1);
+    let [display, mut worker, programs] = server.jails(1);
+    for end in 1..=5 {
+        kill(worker.program);
+        // At once, whether the warden has seen the end or not: all are answered in their order.
+        server.send(&Request::Attach { session });
+        server.send(&Request::Usage { session });
+        if end == 5 {
+            break;
+        }
+        let (event, descriptors) = server.event();
+        assert_eq!(event, Event::Attached { session });
+        assert!(matches!(server.event().0, Event::Usage { .. }));
+        let gone = worker.program;
+        wait_for("the next worker", || {
+            let programs = children(server.worker_init(1)?);
+            (programs.first()? != &gone).then_some(())
+        });
+        worker = server.jails(1)[1];
+        drop(descriptors);
+        server.send(&Request::Attach { session });
+        let (event, descriptors) = server.event();
+        assert_eq!(event, Event::Attached { session });
+        let (hello, _) = receive_message(descriptors[0].as_fd(), RecvFlags::empty()).unwrap();
+        let hello: FromWorker = codec::decode(&hello).unwrap();
+        assert!(matches!(hello, FromWorker::Hello { .. }));
+        let [still_display, _, still_programs] = server.jails(1);
+        assert_eq!(still_display.program, display.program);
+        assert_eq!(still_programs.program, programs.program);
+    }
+    let reason = loop {
+        match server.event().0 {
+            Event::Ended { reason, .. } => break reason,
+            Event::Attached { .. } | Event::Usage { .. } | Event::Refused { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(reason, EndReason::WorkerEnded);
+    server.send(&Request::Attach { session: other });
+    let answered = loop {
+        match server.event().0 {
+            Event::Refused { session, .. } | Event::Usage { session, .. } if session != other => {}
+            event => break event,
+        }
+    };
+    assert_eq!(answered, Event::Attached { session: other });
     server.stop();
 }
 
@@ -154,6 +210,55 @@ fn sessions_outlive_the_daemon_but_not_for_ever() {
     wait_for("the orphaned session's end", || {
         server.groups_of(session).is_empty().then_some(())
     });
+    server.stop();
+}
+
+fn an_upgrade_switches_when_the_next_daemon_serves_and_never_without() {
+    let mut server = Server::start(&[]);
+    let session = server.start_session(1);
+    let old_daemon = server.daemon_pid();
+    let mut old = Played::default();
+    let usage_is_told = |server: &Server| {
+        server.send(&Request::Usage { session });
+        assert!(matches!(server.event().0, Event::Usage { .. }));
+    };
+
+    // One that ends before it serves.
+    server.signal(Signal::USR2);
+    server.play(&mut old);
+    server.await_daemon();
+    server.play(&mut old);
+    server.send(&Request::Start(start(2)));
+    assert!(matches!(server.refused(), Refusal::Full { .. }));
+    drop(std::mem::take(&mut old));
+    wait_for("the failed upgrade", || {
+        let told = server.log().contains("the old one goes on");
+        told.then_some(())
+    });
+    usage_is_told(&server);
+    let other = server.start_session(2);
+
+    // One that serves: what happened while it started is told to it.
+    server.signal(Signal::USR2);
+    server.play(&mut old);
+    match server.await_daemon() {
+        Event::Hello { sessions, .. } => assert_eq!(sessions, [session, other]),
+        event => panic!("{event:?}"),
+    }
+    server.play(&mut old);
+    server.send(&Request::End { session: other });
+    assert_eq!(server.ended(), (other, EndReason::Requested));
+    usage_is_told(&server);
+    server.play(&mut old);
+    server.send(&Request::Ready);
+    assert_eq!(server.ended(), (other, EndReason::Requested));
+    usage_is_told(&server);
+    wait_for("the old daemon's end", || {
+        let is_gone = !std::path::Path::new(&format!("/proc/{old_daemon}")).exists();
+        is_gone.then_some(())
+    });
+    drop(old);
+    usage_is_told(&server);
     server.stop();
 }
 

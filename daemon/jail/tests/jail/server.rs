@@ -40,6 +40,13 @@ pub(crate) struct Server {
     listener: Option<UnixListener>,
 }
 
+/// A daemon whose part is not being played.
+#[derive(Default)]
+pub(crate) struct Played {
+    link: Option<UnixStream>,
+    daemon: Option<UnixStream>,
+}
+
 impl Server {
     pub(crate) fn start(options: &[&str]) -> Self {
         let directory = fresh_directory();
@@ -86,6 +93,13 @@ impl Server {
 
     /// Takes over the link of the daemon that the warden starts next; its greeting.
     pub(crate) fn meet_daemon(&mut self) -> Event {
+        let hello = self.await_daemon();
+        self.send(&Request::Ready);
+        hello
+    }
+
+    /// The same for a daemon that does not serve yet.
+    pub(crate) fn await_daemon(&mut self) -> Event {
         let (stream, _) = wait_for("the daemon", || self.listener.as_ref()?.accept().ok());
         stream.set_nonblocking(false).unwrap();
         let (_, descriptors) = receive_message(stream.as_fd(), RecvFlags::empty()).unwrap();
@@ -94,9 +108,13 @@ impl Server {
         link.set_read_timeout(Some(PATIENCE)).unwrap();
         self.link = Some(link);
         self.daemon = Some(stream);
-        let hello = self.event();
-        self.send(&Request::Ready);
-        hello.0
+        self.event().0
+    }
+
+    /// Exchanges the daemon that this plays for another one of the same server.
+    pub(crate) fn play(&mut self, other: &mut Played) {
+        std::mem::swap(&mut self.link, &mut other.link);
+        std::mem::swap(&mut self.daemon, &mut other.daemon);
     }
 
     /// Ends the daemon as a crash would.
@@ -224,6 +242,13 @@ impl Server {
             let program = wait_for("the jail's program", || children(init).first().copied());
             Jailed { init, program }
         })
+    }
+
+    /// The first process of the worker's jail, where there is one.
+    pub(crate) fn worker_init(&self, index: u8) -> Option<u32> {
+        let uid = ids_of(index) + 2;
+        let mut all = children(self.warden.id()).into_iter();
+        all.find(|pid| uid_of(*pid) == uid)
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

@@ -365,6 +365,7 @@ impl Conversation {
                 tracing::info!(session = %self.session, "a viewer is connected");
                 return Ok(());
             }
+            ViewerEvent::WorkerLost => return self.rewire().await,
             ViewerEvent::Left(reason) => reason,
         };
         tracing::info!(session = %self.session, ?reason, "a viewer left");
@@ -379,6 +380,24 @@ impl Conversation {
             LeftReason::Malformed(words) => Farewell::error("malformed", words),
             LeftReason::Replaced => Farewell::saying(ToPage::TakenOver),
         })
+    }
+
+    /// The next worker's sockets take the place of those that ended; the page keeps its
+    /// connection. A worker that ended with its session has no next one.
+    async fn rewire(&mut self) -> Result<(), Farewell> {
+        let Some(Attachment { attach, viewer, .. }) = self.attachment else {
+            return Ok(());
+        };
+        let Ok(pair) = self.app.sessions.reattach(self.session, attach).await else {
+            return Err(self.after_worker().await);
+        };
+        let media = &self.app.media;
+        match media.rewire(viewer, pair.control, pair.media).await {
+            Ok(()) => tracing::info!(session = %self.session, "a viewer has the next worker"),
+            // It has left, and says why.
+            Err(error) => tracing::debug!(session = %self.session, %error, "not rewired"),
+        }
+        Ok(())
     }
 
     /// The worker's sockets close a moment before the warden says why.

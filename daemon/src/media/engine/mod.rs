@@ -1,5 +1,6 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
+mod rewiring;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -15,10 +16,7 @@ use smol::{LocalExecutor, Task, Timer};
 use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive, Transmit};
 
-use self::tasks::{
-    keep_flushing, keep_reading_control, keep_reading_media, keep_receiving, keep_time,
-    keep_writing_control, serve_connection,
-};
+use self::tasks::{keep_flushing, keep_receiving, keep_time, serve_connection};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
 use super::offer::Answerer;
 use super::socket::{MediaSocket, Merger};
@@ -98,7 +96,8 @@ struct Hub {
 struct Seat {
     id: ViewerId,
     viewer: RefCell<Viewer>,
-    worker: WorkerLink,
+    /// None between two workers.
+    worker: RefCell<Option<Rc<WorkerLink>>>,
     events: Sender<ViewerEvent>,
     acks: Sender<AckPacket>,
     counting: RefCell<Vec<Sender<StreamCounters>>>,
@@ -155,6 +154,14 @@ impl Hub {
             Command::Reoffer(viewer, sdp, reply) => {
                 let _unwanted = reply.try_send(self.reoffer(viewer, &sdp));
             }
+            Command::Rewire {
+                viewer,
+                control,
+                media,
+                reply,
+            } => {
+                let _unwanted = reply.try_send(self.rewire(viewer, control, media));
+            }
             Command::Detach(viewer) => {
                 if let Some(seat) = self.seat(viewer) {
                     self.end(&seat, None);
@@ -189,7 +196,7 @@ impl Hub {
         let seat = Rc::new(Seat {
             id,
             viewer: RefCell::new(Viewer::new(begin, now)),
-            worker,
+            worker: RefCell::default(),
             events: attach.events,
             acks: attach.acks,
             counting: RefCell::default(),
@@ -198,14 +205,7 @@ impl Hub {
         });
         self.demux.borrow_mut().add_ufrag(id, answer.ufrag);
         self.seats.borrow_mut().insert(id, seat.clone());
-        *seat.tasks.borrow_mut() = vec![
-            self.executor
-                .spawn(keep_reading_control(self.clone(), seat.clone())),
-            self.executor
-                .spawn(keep_reading_media(self.clone(), seat.clone())),
-            self.executor
-                .spawn(keep_writing_control(self.clone(), seat.clone())),
-        ];
+        self.wire(&seat, worker);
         self.serve(&seat, |viewer| viewer.handle_timeout(now));
         Ok(Attached {
             viewer: id,
@@ -362,8 +362,14 @@ impl Hub {
     fn carry_out_once(&self, seat: &Seat) -> Result<(), LeftReason> {
         let outputs = std::mem::take(&mut seat.viewer.borrow_mut().outputs);
         self.transmit(seat, &outputs.transmits);
-        for message in outputs.to_worker {
-            seat.worker.send(&message).map_err(|error| {
+        let worker = seat.worker.borrow().clone();
+        // Between two workers nobody hears: the page repeats what counts, and the next worker is
+        // told the rest when it is there.
+        for (worker, message) in worker.iter().flat_map(|it| {
+            let messages = outputs.to_worker.iter();
+            messages.map(move |message| (it, message))
+        }) {
+            worker.send(message).map_err(|error| {
                 tracing::error!(%error, "worker is stuck");
                 LeftReason::WorkerGone
             })?;

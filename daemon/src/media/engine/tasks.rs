@@ -15,6 +15,7 @@ use crate::media::access_units::AccessUnits;
 use crate::media::demux::{Carrier, Near, Remote};
 use crate::media::socket::ReceiveSlots;
 use crate::media::tcp::Connection;
+use crate::media::worker_link::{LinkError, WorkerLink};
 
 /// A TCP connection that has not proven its viewer by then is closed.
 const PROOF_MAX: Duration = Duration::from_secs(10);
@@ -87,29 +88,35 @@ pub(super) async fn keep_flushing(hub: Rc<Hub>, index: usize) {
     }
 }
 
-pub(super) async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>) {
+pub(super) async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
     let mut buffer = Box::new([0; LOCAL_MESSAGE_BYTES_MAX]);
     loop {
-        match seat.worker.receive(&mut buffer).await {
+        match link.receive(&mut buffer).await {
             Ok(Some(message)) => {
                 hub.serve(&seat, |viewer| viewer.handle_worker(clock::now(), message));
             }
             Ok(None) => break,
-            Err(error) => {
+            Err(error @ LinkError::Io(_)) => {
+                seat.span
+                    .in_scope(|| tracing::warn!(%error, "worker's control socket"));
+                break;
+            }
+            Err(error @ (LinkError::TooLarge(_) | LinkError::Malformed(_))) => {
                 seat.span
                     .in_scope(|| tracing::error!(%error, "worker's control socket"));
-                break;
+                hub.end(&seat, Some(LeftReason::WorkerGone));
+                return;
             }
         }
         future::yield_now().await;
     }
-    hub.end(&seat, Some(LeftReason::WorkerGone));
+    hub.lose_worker(&seat);
 }
 
-pub(super) async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>) {
+pub(super) async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
     let mut units = AccessUnits::default();
     loop {
-        match seat.worker.read_media(units.space()).await {
+        match link.read_media(units.space()).await {
             Ok(0) => break,
             Ok(len) => units.handle_read(len),
             Err(error) => {
@@ -137,11 +144,11 @@ pub(super) async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>) {
             }
         }
     }
-    hub.end(&seat, Some(LeftReason::WorkerGone));
+    hub.lose_worker(&seat);
 }
 
-pub(super) async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>) {
-    if let Err(error) = seat.worker.keep_sending().await {
+pub(super) async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
+    if let Err(error) = link.keep_sending().await {
         seat.span
             .in_scope(|| tracing::warn!(%error, "worker's control socket"));
         hub.end(&seat, Some(LeftReason::WorkerGone));

@@ -35,9 +35,15 @@ pub(super) struct Channels {
     ctl_flood: FloodMeter,
     /// Bytes of the paste whose pieces are coming in.
     paste_bytes: usize,
+    /// Its first pieces went with a worker: the rest alone would be another text.
+    is_paste_cut: bool,
 }
 
 impl Channels {
+    pub(super) const fn handle_rewired(&mut self) {
+        self.is_paste_cut |= self.paste_bytes > 0;
+    }
+
     pub(super) fn handle_close(&mut self, id: ChannelId) {
         for channel in [&mut self.input, &mut self.ctl] {
             channel.take_if(|it| *it == id);
@@ -185,6 +191,7 @@ impl Viewer {
             ToServer::Overlay { on } => self.channels.is_overlay_open = on,
             ToServer::Resize { width, height } => {
                 let size = Size { width, height }.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
+                self.size = size;
                 self.outputs.to_worker.push(ToWorker::Resize(size));
             }
             ToServer::Paste { text, last } => self.handle_paste(text, last)?,
@@ -199,8 +206,13 @@ impl Viewer {
             let words = format!("paste of {total} bytes, piece of {}", text.len());
             return Err(LeftReason::Malformed(words));
         }
+        let is_cut = self.channels.is_paste_cut;
         if last {
             self.channels.paste_bytes = 0;
+            self.channels.is_paste_cut = false;
+        }
+        if is_cut {
+            return Ok(());
         }
         self.outputs.to_worker.push(ToWorker::Paste { text, last });
         Ok(())

@@ -62,6 +62,8 @@ pub(super) struct Viewer {
     inbox: VecDeque<Event>,
     rtc_timeout: Instant,
     told_target: Bitrate,
+    /// Desktop size that the page wants.
+    size: Size,
     /// Bytes that left the connection and not yet this machine (a slow TCP connection).
     unsent_bytes: usize,
     counters: StreamCounters,
@@ -90,15 +92,10 @@ impl Viewer {
             max: begin.bitrate_max,
         });
         let told_target = rate.target();
-        let hello = ToWorker::Hello {
-            version: worker::VERSION,
-            bitrate: told_target,
-            size: begin.size,
-        };
         Self {
             session: begin.session,
             outputs: Outputs {
-                to_worker: vec![hello],
+                to_worker: vec![hello(told_target, begin.size)],
                 ..Outputs::default()
             },
             rtc: begin.rtc,
@@ -114,6 +111,7 @@ impl Viewer {
             inbox: VecDeque::new(),
             rtc_timeout: now,
             told_target,
+            size: begin.size,
             unsent_bytes: 0,
             counters: StreamCounters::default(),
         }
@@ -188,6 +186,18 @@ impl Viewer {
                 }
                 self.write_ctl_outbox(now)?;
             }
+        }
+        self.settle(now)
+    }
+
+    /// Another worker goes on: it knows nothing of this viewer.
+    pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
+        let hello = hello(self.told_target, self.size);
+        self.outputs.to_worker.push(hello);
+        self.channels.handle_rewired();
+        self.stream.handle_rewired();
+        if self.phase == Phase::Connected {
+            self.start_stream(now);
         }
         self.settle(now)
     }
@@ -332,6 +342,14 @@ impl Viewer {
             self.outputs.events.push(ViewerEvent::Connected);
             self.start_stream(now);
         }
+    }
+}
+
+const fn hello(bitrate: Bitrate, size: Size) -> ToWorker {
+    ToWorker::Hello {
+        version: worker::VERSION,
+        bitrate,
+        size,
     }
 }
 

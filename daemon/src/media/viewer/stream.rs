@@ -54,6 +54,14 @@ impl Default for Stream {
     }
 }
 
+impl Stream {
+    /// The next frame that can be decoded is a key frame of another worker.
+    pub(super) const fn handle_rewired(&mut self) {
+        self.is_decodable = false;
+        self.flow = Flow::new();
+    }
+}
+
 impl Viewer {
     /// An encoded frame of the worker.
     pub(in crate::media) fn handle_access_unit(

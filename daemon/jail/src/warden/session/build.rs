@@ -8,6 +8,7 @@ use rustix::net::SocketType;
 use sandbox_protocol::local::worker::{self, FromWarden, WorkerPlan};
 use sandbox_protocol::{SessionId, codec};
 
+use super::worker::Succession;
 use super::{Gate, Phase, Session, Turn};
 use crate::cgroup::{SessionGroups, Shortage};
 use crate::jail::{Jail, Order, Seats};
@@ -56,6 +57,7 @@ impl Session {
             home: None,
             worker: None,
             worker_ready: None,
+            succession: Succession::default(),
             programs: Gate::Building,
             shortage: watch_memory(wanted.session, &groups),
             groups,
@@ -100,7 +102,7 @@ impl Session {
         Ok(())
     }
 
-    fn start_worker(&mut self, turn: &Turn<'_>) -> Result<(), LayerError> {
+    pub(super) fn start_worker(&mut self, turn: &Turn<'_>) -> Result<(), LayerError> {
         let ground = turn.ground;
         let (ours, theirs) =
             wire::pair(SocketType::SEQPACKET).map_err(|it| LayerError::new("worker", it))?;
@@ -120,11 +122,13 @@ impl Session {
         Ok(())
     }
 
-    /// The connections wait in the socket's backlog until Xvfb is up.
-    fn tell_worker_its_plan(&self, ground: &Ground<'_>, worker: &OwnedFd) -> io::Result<()> {
+    /// Connections that Xvfb has not accepted wait in the socket's backlog.
+    fn tell_worker_its_plan(&mut self, ground: &Ground<'_>, worker: &OwnedFd) -> io::Result<()> {
         let geometry = Geometry::of(self.wanted.screen);
+        let (begin, taken_over) = self.succession.next();
         let plan = FromWarden::Start(WorkerPlan {
             version: worker::VERSION,
+            begin,
             screen_size: self.wanted.screen,
             size: self.wanted.size,
             pixels_offset: geometry.pixels_offset,
@@ -136,9 +140,17 @@ impl Session {
             log_filter: ground.log_filter.clone(),
         });
         let bytes = codec::encode(&plan).map_err(io::Error::other)?;
-        let (own, spare) = (self.stage.connect()?, self.stage.connect()?);
-        let descriptors = [self.stage.framebuffer.as_fd(), own.as_fd(), spare.as_fd()];
-        wire::send(worker, &bytes, &descriptors)
+        let own = taken_over.map_or_else(|| self.stage.connect(), Ok)?;
+        let spare = self.stage.connect()?;
+        let descriptors = [
+            self.stage.framebuffer.as_fd(),
+            own.as_fd(),
+            spare.as_fd(),
+            self.stage.notes.as_fd(),
+        ];
+        wire::send(worker, &bytes, &descriptors)?;
+        self.succession.next_spare = Some(spare);
+        Ok(())
     }
 
     pub(super) fn start_programs(

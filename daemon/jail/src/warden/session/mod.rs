@@ -3,21 +3,20 @@
 mod build;
 mod memory;
 mod refusal;
+mod worker;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::net::SocketType;
-use rustix::net::sockopt::set_socket_send_buffer_size_force;
-use sandbox_protocol::local::warden::{EndReason, Event, Refusal};
-use sandbox_protocol::local::worker::{FromWarden, ToWarden};
+use sandbox_protocol::local::warden::{EndReason, Event};
+use sandbox_protocol::local::worker::ToWarden;
 use sandbox_protocol::{SessionId, Size, codec};
 
 pub(crate) use refusal::refusal;
 use refusal::shortened;
 
+use self::worker::Succession;
 use super::ground::Ground;
 use super::home::Opening;
 use super::log::JailLog;
@@ -27,7 +26,7 @@ use super::wire::{self, Received};
 use crate::cgroup::{SessionGroups, Shortage};
 use crate::jail::{Jail, Report};
 use crate::layer::LayerError;
-use crate::limits::{ATTACH_BUFFER_BYTES, CLEANUP_PAUSE, CLEANUP_TIMEOUT, START_TIMEOUT};
+use crate::limits::{CLEANUP_PAUSE, CLEANUP_TIMEOUT, START_TIMEOUT};
 use crate::plan::JailKind;
 use crate::sys::process::{Exit, Process};
 
@@ -96,6 +95,7 @@ pub(crate) struct Session {
     home: Option<Opening>,
     worker: Option<OwnedFd>,
     worker_ready: Option<Size>,
+    succession: Succession,
     programs: Gate,
     weaker: Vec<String>,
     began: Instant,
@@ -119,7 +119,7 @@ impl Session {
         matches!(self.phase, Phase::Running)
     }
 
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
     }
 
@@ -198,11 +198,7 @@ impl Session {
         let message = match wire::receive(worker) {
             Ok(Received::Nothing) => return,
             Ok(Received::Packet(bytes)) => codec::decode::<ToWarden>(&bytes),
-            // Its end follows.
-            Ok(Received::Closed) | Err(_) => {
-                self.worker = None;
-                return;
-            }
+            Ok(Received::Closed) | Err(_) => return self.kill_worker(),
         };
         match message {
             Ok(ToWarden::Ready { .. }) if self.worker_ready.is_some() => {
@@ -210,8 +206,11 @@ impl Session {
                 self.end(EndReason::WorkerEnded, turn);
             }
             Ok(ToWarden::Ready { size, weaker }) => {
-                self.weaker
-                    .extend(weaker.into_iter().take(8).map(shortened));
+                self.succession.handle_ready();
+                if !self.is_running() {
+                    self.weaker
+                        .extend(weaker.into_iter().take(8).map(shortened));
+                }
                 self.worker_ready = Some(size.fit(
                     Size {
                         width: 2,
@@ -304,6 +303,7 @@ impl Session {
                 let detail = format!("ended during the start ({exit:?}): {tail}");
                 self.refuse(&LayerError::new(kind, detail), turn);
             }
+            Phase::Running if kind == JailKind::Worker => self.handle_worker_end(exit, turn),
             Phase::Running => {
                 tracing::info!(session = %self.id(), jail = %kind, ?exit, "a jail ended");
                 let reason = match kind {
@@ -328,54 +328,6 @@ impl Session {
         if kind == JailKind::Worker && !self.is_ending() {
             self.handle_worker(turn);
         }
-    }
-
-    /// Gives worker and daemon a fresh pair of sockets each.
-    pub(crate) fn attach(&mut self, turn: &mut Turn<'_>) {
-        let session = self.id();
-        let outgoing = match self.fresh_pair() {
-            Ok(descriptors) => Outgoing {
-                event: Event::Attached { session },
-                descriptors,
-            },
-            Err(error) => Event::Refused {
-                session,
-                why: Refusal::Failed {
-                    detail: format!("attach: {error}"),
-                },
-            }
-            .into(),
-        };
-        turn.out.push(outgoing);
-    }
-
-    fn fresh_pair(&self) -> io::Result<Vec<OwnedFd>> {
-        let worker = self.worker.as_ref().filter(|_| self.is_running());
-        let worker = worker.ok_or_else(|| io::Error::other("the desktop is not up"))?;
-        let (control, worker_control) = wire::pair(SocketType::SEQPACKET)?;
-        let (media, worker_media) = wire::pair(SocketType::STREAM)?;
-        set_socket_send_buffer_size_force(&worker_media, ATTACH_BUFFER_BYTES)?;
-        let bytes = codec::encode(&FromWarden::Attach).map_err(io::Error::other)?;
-        wire::send(
-            worker,
-            &bytes,
-            &[worker_control.as_fd(), worker_media.as_fd()],
-        )?;
-        Ok(vec![control, media])
-    }
-
-    /// Answers what the session uses.
-    pub(crate) fn report_usage(&self, turn: &mut Turn<'_>) {
-        let usage = self.groups.usage();
-        turn.out.push(
-            Event::Usage {
-                session: self.id(),
-                cpu_nanos: usage.cpu_nanos,
-                memory_bytes: usage.memory_bytes,
-                pids: usage.pids,
-            }
-            .into(),
-        );
     }
 
     /// Ends a session that a daemon knows.
@@ -405,10 +357,7 @@ impl Session {
                 );
                 self.enter_end(None, turn);
             }
-            Phase::Running => {
-                tracing::warn!(session = %self.id(), %error, "the desktop fails");
-                self.end(EndReason::WorkerEnded, turn);
-            }
+            Phase::Running => self.handle_worker_failure(error),
             Phase::Ending { .. } => {}
         }
     }
@@ -437,7 +386,11 @@ impl Session {
                 let home = self.home.as_ref().map(|it| it.deadline);
                 Some(home.map_or(*deadline, |it| it.min(*deadline)))
             }
-            Phase::Running => self.shortage.as_ref().and_then(Shortage::poll_timeout),
+            Phase::Running => {
+                let memory = self.shortage.as_ref().and_then(Shortage::poll_timeout);
+                let worker = self.succession.poll_timeout();
+                [memory, worker].into_iter().flatten().min()
+            }
             // The last jail's end is seen on its descriptor.
             Phase::Ending {
                 deadline, retry, ..
@@ -466,6 +419,7 @@ impl Session {
             }
             Phase::Running => {
                 self.look_at_memory(turn.now);
+                self.handle_worker_timeout(turn.now);
                 false
             }
             Phase::Ending {
