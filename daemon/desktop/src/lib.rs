@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::RecvFlags;
-use sandbox_hw::{Config, EncodeError, Encoder};
+use sandbox_hw::{Config, EncodeError, Encoder, Opened};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::local::worker::{FromWarden, ToWarden, VERSION, WorkerPlan};
@@ -84,10 +84,9 @@ fn serve(
         bitrate: BITRATE_AT_START,
         threads: plan.encoder_threads.max(1),
     };
-    let encoder = open_encoder(&plan.codec, config)?;
+    let (encoder, encoder_name) = open_encoder(&plan.codec, config)?;
     let framebuffer = Framebuffer::map(&memfd, &plan)?;
     drop(memfd);
-    let encoder_name = encoder.name();
     let weaker = seal().map_err(WorkerError::Seal)?;
     let encoding =
         Encoding::start(framebuffer, encoder, BITRATE_AT_START).map_err(WorkerError::Thread)?;
@@ -148,11 +147,27 @@ fn check(plan: WorkerPlan) -> Result<WorkerPlan, WorkerError> {
 
 /// Opens the encoder, so that later it needs no file, and lets it go idle: threads that were made
 /// before the seal would not be under all of it.
-fn open_encoder(codec: &str, config: Config) -> Result<Box<dyn Encoder>, EncodeError> {
-    let mut encoder = sandbox_hw::open(codec, config)?;
+///
+/// The name is that for the viewer, and says so where it is not the encoder that was wanted.
+fn open_encoder(codec: &str, config: Config) -> Result<(Box<dyn Encoder>, String), EncodeError> {
+    let Opened {
+        mut encoder,
+        missed,
+    } = sandbox_hw::open(codec, config)?;
     // What it holds for one size ends with that size, its threads included.
     encoder.resize(config.size)?;
-    Ok(encoder)
+    let name = match &missed {
+        None => encoder.name().to_owned(),
+        Some(missed) => {
+            let name = encoder.name();
+            tracing::warn!(wanted = codec, got = name, why = %missed, "another encoder is used");
+            match missed {
+                EncodeError::Missing { layer, .. } => format!("{name} ({layer} is missing)"),
+                other => format!("{name} ({other})"),
+            }
+        }
+    };
+    Ok((encoder, name))
 }
 
 fn start_log(filter: &str) {

@@ -1,5 +1,6 @@
 //! The command line: which subcommand, and how its end is told.
 
+mod encoders;
 mod prompt;
 mod serve;
 mod user;
@@ -19,10 +20,12 @@ Usage: sandbox-server [serve] [FLAGS]
        sandbox-server user enable NAME
        sandbox-server user passwd NAME [PASSWORD]
        sandbox-server user link NAME
+       sandbox-server encoders [--json]
        sandbox-server version
 
 serve    starts the server (needs root; the daemon in it drops every right)
 user     accounts; link makes a sign-in link for one use within ten minutes
+encoders which encoders this machine has, and which is used and why
 version  prints the version
 
 PASSWORD is --password-stdin, --password-file FILE or --password P (which `ps` shows). Without
@@ -135,6 +138,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         (_, Some("-V" | "--version")) => version(),
         ("serve", _) => serve::run(rest),
         ("user", _) => user::run(rest),
+        ("encoders", _) => encoders::run(rest),
         ("version", _) => version(),
         ("help", _) => help(),
         (other, _) => Err(Failure::usage(format!(
@@ -209,6 +213,7 @@ mod tests {
     fn what_does_not_exist_is_a_usage_error_that_names_it() {
         for arguments in [
             &["dance"][..],
+            &["encoders", "more"],
             &["user"],
             &["user", "dance"],
             &["user", "add"],
