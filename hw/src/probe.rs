@@ -71,7 +71,8 @@ pub fn choose(codec: &str, found: &[Found]) -> Result<Choice, EncodeError> {
             .find(usable)
             .map_or(openh264::NAME, |it| it.name),
         why: match better {
-            Some(missed) => missed.to_string(),
+            Some(EncodeError::Missing { layer, .. }) => format!("{layer} is missing"),
+            Some(other) => other.to_string(),
             None => "the best one found".to_owned(),
         },
     })
@@ -173,7 +174,7 @@ mod tests {
                 },
             ]
         };
-        let missed = "libx264 is missing: no such file";
+        let missed = "libx264 is missing";
         let named = "VIDEO_CODEC names it";
         for (codec, has_x264, name, why) in [
             ("auto", true, "libx264", "the best one found"),

@@ -1,7 +1,8 @@
 //! What each encoder writes is decoded again: by a decoder that knows nothing of ours.
 #![allow(
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a panic is a failed test, in its helpers too"
+    reason = "a panic is a failed test, in its helpers too; a seed is told"
 )]
 
 mod annexb;

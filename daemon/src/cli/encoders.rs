@@ -79,7 +79,7 @@ mod tests {
             "libx264    libx264 is missing: no such file\n\
              openh264   OpenH264 2\n\
              GPU        no NVENC support in this version\n\
-             VIDEO_CODEC=auto: openh264 is used: libx264 is missing: no such file\n"
+             VIDEO_CODEC=auto: openh264 is used: libx264 is missing\n"
         );
         let document = document("auto", &found, &choice);
         assert_eq!(document["chosen"], "openh264");

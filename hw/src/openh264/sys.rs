@@ -133,8 +133,8 @@ impl Handle {
         params.bEnableFrameSkip = false;
         params.iTemporalLayerNum = 1;
         params.iSpatialLayerNum = 1;
-        // Lower ones pass over a block that stands still when it is at 26 or finer: it would
-        // never become sharp.
+        // Lower ones take as long, and pass over a block that stands still when it is at 26 or
+        // finer: it would never become sharp.
         params.iComplexityMode = HIGH_COMPLEXITY;
         params.uiIntraPeriod = 0;
         params.eSpsPpsIdStrategy = CONSTANT_ID;
