@@ -76,10 +76,11 @@ function commit() {
 /** Prints the table and writes target/bench/NAME.json. */
 export function report(bench, results, notes = {}) {
   fs.mkdirSync(OUT, { recursive: true });
-  const whole = { bench, commit: commit(), machine: machine(), ...notes, results };
+  const build = path.basename(process.env.SANDBOX_BUILD ?? 'debug');
+  const whole = { bench, commit: commit(), build, machine: machine(), ...notes, results };
   const file = path.join(OUT, `${bench}.json`);
   fs.writeFileSync(file, `${JSON.stringify(whole, null, 1)}\n`);
-  console.log(`\n${bench} at ${whole.commit}`);
+  console.log(`\n${bench} at ${whole.commit}, ${build} build`);
   console.table(
     results.map(({ name, unit, n, p50, p95, p99, max, beside }) => ({
       name, unit, n, p50, p95, p99, max,

@@ -5,9 +5,9 @@ import path from 'node:path';
 
 import { results, ROOT } from './figures.mjs';
 
-const all = results();
+const all = results().filter((it) => it.build === 'release');
 if (all.length === 0) {
-  console.error('target/bench holds no results: run `make bench` first');
+  console.error('target/bench holds no results of a release build: run `make bench` first');
   process.exit(1);
 }
 

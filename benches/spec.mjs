@@ -10,7 +10,8 @@ const rows = text
   .split('\n')
   .filter((it) => it.startsWith('|') && !it.startsWith('|---'))
   .map((it) => it.slice(1, -1).split('|').map((cell) => cell.trim()));
-const measured = new Map(results().map((it) => [it.bench, it]));
+const released = results().filter((it) => it.build === 'release');
+const measured = new Map(released.map((it) => [it.bench, it]));
 
 const table = [];
 let missed = 0;

@@ -20,6 +20,7 @@ use crate::media::{self, Media, MediaConfig};
 use crate::sessions::{self, Sessions};
 use crate::state::{self, StateError, Store};
 use crate::tasks::Tasks;
+use crate::tls::{SelfSignedError, Tls};
 use crate::warden::{Started, WardenLink, WardenLinkError};
 
 /// How long the warden may take to start a session; its own steps take 10 s at most.
@@ -44,6 +45,9 @@ pub enum DaemonError {
     /// The signing key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There is no certificate of our own.
+    #[error(transparent)]
+    SelfSigned(#[from] SelfSignedError),
     /// A socket, file or thread cannot be used.
     #[error("cannot {what}: {source}")]
     Io {
@@ -113,6 +117,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     };
     let app = App::new(Parts {
         tokens: tokens(&config)?,
+        tls: Tls::start(&config, &link, tasks)?,
         checker: Checker::start().map_err(io_error("start the password threads"))?,
         media: start_media(&config, udp)?,
         notices: notices(weaker),

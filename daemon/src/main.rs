@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         .collect();
     let code = match arguments.first().map(String::as_str) {
         Some("daemon") => {
+            sandbox_jail::return_large_blocks();
             cli::report(daemon::run().map_err(|error| cli::Failure::run_time(&error)))
         }
         Some("desktop") => sandbox_desktop::run(|| {

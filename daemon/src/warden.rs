@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use async_channel::{Receiver, Sender};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send,
 };
@@ -81,7 +82,11 @@ pub struct Started {
 #[derive(Clone, Debug)]
 pub struct WardenLink {
     socket: Arc<Async<OwnedFd>>,
+    certificates: (Sender<Certificate>, Receiver<Certificate>),
 }
+
+/// The opened files of certificate and key, or why there are none.
+pub type Certificate = Result<[OwnedFd; 2], String>;
 
 impl WardenLink {
     /// Takes the socket and waits for the first message.
@@ -92,6 +97,7 @@ impl WardenLink {
     pub async fn open(socket: OwnedFd) -> Result<(Self, Started), WardenLinkError> {
         let link = Self {
             socket: Arc::new(Async::new(socket)?),
+            certificates: async_channel::bounded(1),
         };
         let first = link.receive().await?;
         let started = started(first)?;
@@ -111,12 +117,39 @@ impl WardenLink {
         Ok(())
     }
 
-    /// Waits for the next message.
+    /// Where answers to [`Request::Certificate`] arrive; they concern no session.
+    pub const fn certificates(&self) -> &Receiver<Certificate> {
+        &self.certificates.1
+    }
+
+    /// Waits for the next message that concerns a session.
     ///
     /// # Errors
     ///
     /// Returns [`WardenLinkError`] when the warden is gone or lies.
     pub async fn receive(&self) -> Result<Received, WardenLinkError> {
+        loop {
+            let Received { event, descriptors } = self.receive_any().await?;
+            let certificate = match event {
+                Event::Certificate => {
+                    let found = descriptors.len();
+                    let wanted = WardenLinkError::Descriptors { found, wanted: 2 };
+                    Ok(descriptors.try_into().map_err(|_| wanted)?)
+                }
+                Event::NoCertificate { why } => Err(why),
+                Event::Hello { .. }
+                | Event::Started { .. }
+                | Event::Attached { .. }
+                | Event::Usage { .. }
+                | Event::Refused { .. }
+                | Event::Ended { .. } => return Ok(Received { event, descriptors }),
+            };
+            // An answer that nobody took is older than this one, but the question is asked again.
+            let _full = self.certificates.0.try_send(certificate);
+        }
+    }
+
+    async fn receive_any(&self) -> Result<Received, WardenLinkError> {
         let mut bytes = vec![0; LOCAL_MESSAGE_BYTES_MAX];
         let (len, descriptors) = self
             .socket
@@ -204,6 +237,8 @@ fn name(event: &Event) -> &'static str {
         Event::Usage { .. } => "Usage",
         Event::Refused { .. } => "Refused",
         Event::Ended { .. } => "Ended",
+        Event::Certificate => "Certificate",
+        Event::NoCertificate { .. } => "NoCertificate",
     }
 }
 

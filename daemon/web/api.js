@@ -2,6 +2,7 @@
 // Speaks to the HTTP API; turns what goes wrong into a `Problem`.
 
 /** @typedef {{ access_token: string, token_type: string, expires_in: number }} TokenReply */
+/** @typedef {TokenReply & { username: string }} RefreshReply */
 /**
  * @typedef {object} Session
  * @property {string} id
@@ -32,6 +33,8 @@ export class Problem extends Error {
 
 export class Api {
   #auth;
+  /** @type {Promise<RefreshReply> | null} one at a time, whoever needs it */
+  #refreshing = null;
 
   /** @param {import('./auth.js').Auth} auth */
   constructor(auth) {
@@ -53,6 +56,18 @@ export class Api {
    */
   redeem(code) {
     return this.#request('POST', '/api/auth/once', { code });
+  }
+
+  /**
+   * Signs in by the browser's cookie.
+   *
+   * @returns {Promise<RefreshReply>}
+   */
+  refresh() {
+    this.#refreshing ??= this.#send('POST', '/api/auth/refresh', {}).finally(() => {
+      this.#refreshing = null;
+    });
+    return this.#refreshing;
   }
 
   /** @returns {Promise<void>} */
@@ -91,12 +106,49 @@ export class Api {
   }
 
   /**
+   * Sends a request; where the access token has run out, once more with a fresh one.
+   *
    * @param {string} method
    * @param {string} path
    * @param {object} [body]
    * @returns {Promise<any>}
    */
   async #request(method, path, body) {
+    const used = this.#auth.token;
+    try {
+      return await this.#send(method, path, body);
+    } catch (error) {
+      const isStale = error instanceof Problem && error.code === 'token_invalid' && used !== '';
+      if (!isStale || !(await this.#renew(used))) throw error;
+      return this.#send(method, path, body);
+    }
+  }
+
+  /**
+   * @param {string} used token that was refused
+   * @returns {Promise<boolean>} whether there is another now
+   */
+  async #renew(used) {
+    if (this.#auth.token !== used) return this.#auth.token !== '';
+    try {
+      const { access_token: token, username } = await this.refresh();
+      // Somebody else signed in meanwhile, in another tab of this browser.
+      if (username !== this.#auth.user && this.#auth.user !== '') return false;
+      this.#auth.accept(token, username);
+      return true;
+    } catch (error) {
+      if (error instanceof Problem && error.isSignedOut) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {object} [body]
+   * @returns {Promise<any>}
+   */
+  async #send(method, path, body) {
     /** @type {Record<string, string>} */
     const headers = { accept: 'application/json' };
     if (body) headers['content-type'] = 'application/json';

@@ -105,6 +105,7 @@ export class Attachment {
       onAnswer: (sdp) => void this.#handleAnswer(sdp),
       onToken: (token) => auth.accept(token, auth.user),
       onError: (error) => this.#handleError(error),
+      onAck: (ack) => this.#options.sender.handleAck(ack),
       onTakenOver: () => this.#finish({ kind: 'taken_over' }),
       onEnded: (reason) => this.#finish({ kind: 'ended', reason }),
       onClosed: () => void this.#diagnose(),
@@ -127,7 +128,7 @@ export class Attachment {
       onFrame: (frame) => this.#handleFrame(frame),
     });
     this.#stream = stream;
-    this.#options.sender.connect(stream.input);
+    this.#options.sender.connect(stream.input, signal);
     this.#expect(SIGNAL_MS_MAX, () => void this.#diagnose());
     void this.#offer(stream, signal);
   }

@@ -1,9 +1,14 @@
 // @ts-check
-// Keeps the access token, in memory only: a reload signs in again.
+// Keeps the access token, in memory only. The browser keeps the cookie that brings the next one.
+
+import { inBrowser } from './storage.js';
 
 /** A code's characters (base64url) and length; anything else in the address is no code. */
 const CODE = /^[A-Za-z0-9_-]{16,256}$/;
 const USER = /^[a-z_][a-z0-9_-]{0,31}$/;
+
+/** Remembers that there may be such a cookie: the page cannot see it. */
+const MARK = 'signed-in';
 
 export class Auth {
   #token = '';
@@ -16,10 +21,17 @@ export class Auth {
   accept(token, user) {
     this.#token = token;
     this.#user = user;
+    inBrowser.set(MARK);
   }
 
   forget() {
     this.#token = '';
+    inBrowser.clear(MARK);
+  }
+
+  /** Whether this browser was signed in when the page was last here. */
+  get mayResume() {
+    return inBrowser.has(MARK);
   }
 
   /** The access token; empty while nobody is signed in. */

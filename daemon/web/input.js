@@ -28,6 +28,9 @@ export const UNACKED_MAX = 512;
 const KIND_INPUT = 1;
 const KIND_ACK = 2;
 const ACK_BYTES = 13;
+/** Where a packet has its flags and the count of its events. */
+const FLAGS_AT = 1;
+const COUNT_AT = 14;
 const FLAG_MOVE = 1;
 const FLAG_HELD = 2;
 const EVENT_KEY = 1;
@@ -114,6 +117,15 @@ export function decodeAck(buffer) {
   const view = new DataView(buffer);
   if (view.getUint8(0) !== KIND_ACK) return null;
   return { stream: view.getBigUint64(1, true), seq: view.getUint32(9, true) };
+}
+
+/**
+ * Whether nothing but a pointer move is in a packet: of those only the newest counts.
+ *
+ * @param {Uint8Array} packet
+ */
+export function isMoveAlone(packet) {
+  return packet[COUNT_AT] === 0 && packet[FLAGS_AT] === FLAG_MOVE;
 }
 
 /** Little-endian bytes of one packet; the largest has fewer than 512. */

@@ -1,6 +1,7 @@
 // @ts-check
 // Turns the window's keyboard and paste events into input, while the desktop has the focus.
 
+import { DeadKeys } from './dead.js';
 import { evdevCode, keysym } from './keys.js';
 
 /** Key events that may wait for a paste to arrive; more would be a stuck link. */
@@ -18,6 +19,7 @@ const PASTE_EVENT_MS = 50;
 
 export class Keyboard {
   #options;
+  #deadKeys = new DeadKeys();
   /** @type {Array<() => void> | null} what waits behind a paste, in order */
   #deferred = null;
   /** @type {number | undefined} */
@@ -49,7 +51,8 @@ export class Keyboard {
     event.stopPropagation();
     if (event.repeat) return;
     if (asksForPaste) this.#awaitPaste();
-    if (event.key === 'AltGraph') this.#undoAltGrControl();
+    if (event.key === 'Dead') return this.#deadKeys.handle(event);
+    this.#releaseSpoilers(event);
     this.#send(event, true);
   }
 
@@ -93,16 +96,27 @@ export class Keyboard {
    * @param {boolean} isDown
    */
   #send(event, isDown) {
-    const { timeStamp: at, code } = event;
-    const key = { code: evdevCode(code), keysym: keysym(event), isDown, at };
+    const { timeStamp: at, code, location } = event;
+    const meant = isDown ? this.#deadKeys.compose(event.key) : event.key;
+    const sym = keysym({ key: meant, location });
+    const key = { code: evdevCode(code), keysym: sym, isDown, at };
     this.#run(() => this.#options.sender.apply((input, now) => input.handleKey(now, key)));
   }
 
-  /** Windows presses ControlLeft before AltGr; the desktop would take it for a shortcut. */
-  #undoAltGrControl() {
-    if (!navigator.userAgent.includes('Windows')) return;
-    const up = { code: evdevCode('ControlLeft'), keysym: 0, isDown: false };
-    this.#run(() => this.#options.sender.apply((input, now) => input.handleKey(now, up)));
+  /**
+   * Modifiers that the browser's system used up to make the character: the desktop would take
+   * them for a shortcut.
+   *
+   * @param {KeyboardEvent} event that goes down
+   */
+  #releaseSpoilers(event) {
+    const spoilers = spoilersOf(event, navigator.userAgent).map(evdevCode);
+    this.#run(() => {
+      for (const code of this.#options.sender.held.filter((it) => spoilers.includes(it))) {
+        const up = { code, keysym: 0, isDown: false };
+        this.#options.sender.apply((input, now) => input.handleKey(now, up));
+      }
+    });
   }
 
   /** @param {KeyboardEvent} meta */
@@ -134,8 +148,10 @@ export class Keyboard {
  * @param {KeyboardEvent} event
  * @returns {'overlay' | 'toolbar' | null}
  */
-function pageShortcut({ ctrlKey, altKey, shiftKey, code }) {
-  if (!ctrlKey || !altKey || !shiftKey) return null;
+function pageShortcut(event) {
+  const { ctrlKey, altKey, shiftKey, code } = event;
+  // On Windows AltGr counts as both; a character is no shortcut.
+  if (!ctrlKey || !altKey || !shiftKey || event.getModifierState('AltGraph')) return null;
   return code === 'KeyS' ? 'overlay' : code === 'KeyM' ? 'toolbar' : null;
 }
 
@@ -143,4 +159,19 @@ function pageShortcut({ ctrlKey, altKey, shiftKey, code }) {
 function isPasteGesture({ ctrlKey, metaKey, shiftKey, altKey, code }) {
   if (altKey) return false;
   return (code === 'KeyV' && (ctrlKey || metaKey)) || (code === 'Insert' && shiftKey);
+}
+
+/**
+ * Places of the modifiers that made a character and mean nothing beside it: Windows presses
+ * ControlLeft before AltGr; on macOS Option makes characters as AltGr does elsewhere.
+ *
+ * @param {{ key: string, ctrlKey: boolean, altKey: boolean, metaKey: boolean }} event
+ * @param {string} userAgent
+ * @returns {string[]}
+ */
+export function spoilersOf({ key, ctrlKey, altKey, metaKey }, userAgent) {
+  if (key === 'AltGraph' && userAgent.includes('Windows')) return ['ControlLeft'];
+  const isCharacter = [...key].length === 1 && key !== ' ';
+  const isOption = altKey && !ctrlKey && !metaKey && userAgent.includes('Macintosh');
+  return isOption && isCharacter ? ['AltLeft', 'AltRight'] : [];
 }

@@ -94,6 +94,8 @@ const NUMPAD = new Map([
   ['=', 0xffbd],
 ]);
 
+/** The keysym EuroSign and the character have the same number. */
+const EURO = 0x20ac;
 const LOCATION_RIGHT = 2;
 const LOCATION_NUMPAD = 3;
 
@@ -126,7 +128,7 @@ export function keysym({ key, location }) {
 
 /**
  * Latin-1 has keysyms of its own; every other character is 0x01000000 + its code point
- * (X Window System Protocol, appendix A).
+ * (X Window System Protocol, appendix A), but layouts name the euro by its own keysym.
  *
  * @param {number} point
  */
@@ -134,5 +136,5 @@ function characterKeysym(point) {
   const isControl = point < 0x20 || (point >= 0x7f && point < 0xa0);
   const isHalfOfPair = point >= 0xd800 && point < 0xe000;
   if (isControl || isHalfOfPair) return 0;
-  return point < 0x100 ? point : 0x01000000 + point;
+  return point < 0x100 || point === EURO ? point : 0x01000000 + point;
 }

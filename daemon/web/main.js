@@ -4,14 +4,19 @@
 import { Api, Problem } from './api.js';
 import { Attachment } from './attachment.js';
 import { Auth, onceLink } from './auth.js';
+import { Clipboard } from './clipboard.js';
 import { Desktop } from './desktop.js';
 import { Keyboard } from './keyboard.js';
 import { Overlay } from './overlay.js';
 import { Pointer } from './pointer.js';
 import { byId, forgetNotices, notify, say, setUp, show, visitToolbar } from './screens.js';
 import { Sender } from './sender.js';
+import { inTab } from './storage.js';
 import { missingForVideo } from './stream.js';
 import { endWords, insecureWords, missingWords, problemWords } from './words.js';
+
+/** Set in this tab while it shows the desktop. */
+const AT_DESKTOP = 'at-desktop';
 
 const root = document.documentElement;
 const stage = byId('stage');
@@ -66,6 +71,15 @@ new Keyboard({
   onShortcut: (name) => (name === 'overlay' ? overlay.toggle() : visitToolbar()),
 });
 
+const clipboard = new Clipboard({
+  isCaptured,
+  write: (text) => navigator.clipboard.writeText(text),
+  onNotice: (words) => notify([words]),
+});
+for (const type of ['keydown', 'keyup', 'pointerdown', 'pointerup']) {
+  addEventListener(type, () => clipboard.handleGesture(performance.now()), { capture: true });
+}
+
 /** @param {any} message of the `ctl` channel */
 function handleCtl(message) {
   switch (message.t) {
@@ -74,6 +88,8 @@ function handleCtl(message) {
     case 'pong':
       desktop.handlePong(message);
       return overlay.handlePong(message);
+    case 'clipboard':
+      return clipboard.handlePiece(message);
     case 'cursor':
       return desktop.showCursor(message);
     case 'frame':
@@ -112,6 +128,7 @@ function attach(target) {
     onNotices: notify,
   });
   root.dataset.session = target.id;
+  inTab.set(AT_DESKTOP);
 }
 
 /** Leaves the desktop, which goes on without this page. */
@@ -119,6 +136,12 @@ function leave() {
   attachment?.close();
   attachment = null;
   if (overlay.isOpen) overlay.close();
+}
+
+/** Leaves it so that a reload does not lead back. */
+function leaveForGood() {
+  leave();
+  inTab.clear(AT_DESKTOP);
 }
 
 const STEPS = {
@@ -143,7 +166,7 @@ function handleStatus(status) {
       byId('wait-words').textContent = 'Could not connect. Trying again by itself.';
       return show('error', 'wait', { words: status.words });
     case 'no_codec':
-      leave();
+      leaveForGood();
       return show('error', 'home', { words: missingWords('no_h264') });
     case 'taken_over':
       byId('again').textContent = 'Use it here';
@@ -162,7 +185,7 @@ function handleStatus(status) {
  * @param {boolean} isCalm
  */
 function showEnded(words, isCalm) {
-  leave();
+  leaveForGood();
   desktop.clear();
   show('ended', 'ended', { words, isCalm });
 }
@@ -183,6 +206,20 @@ function handleExpiry() {
       ? 'Your sign-in has expired. Sign in again to return to your desktop; it is still running.'
       : 'Your sign-in has expired. Sign in again.',
   );
+}
+
+/** A reload stays signed in, and at the desktop where it was there. */
+async function resume() {
+  if (!auth.mayResume) return showSignIn();
+  try {
+    const reply = await api.refresh();
+    isComingBack = inTab.has(AT_DESKTOP);
+    await enter(reply, reply.username);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.isSignedOut) auth.forget();
+    showSignIn(error.isSignedOut ? '' : problemWords(error, location.host));
+  }
 }
 
 /** @param {string} [words] */
@@ -267,7 +304,7 @@ async function end() {
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
   if (dialog.returnValue !== 'yes') return stage.focus();
-  leave();
+  leaveForGood();
   await api.end(target.id).catch((error) => {
     if (!(error instanceof Problem && error.status === 404)) throw error;
   });
@@ -277,7 +314,7 @@ async function end() {
 }
 
 async function signOut() {
-  leave();
+  leaveForGood();
   await api.logOut().catch(() => undefined); // gone from here in any case
   auth.forget();
   desktop.clear();
@@ -286,7 +323,7 @@ async function signOut() {
 }
 
 async function goHome() {
-  leave();
+  leaveForGood();
   desktop.clear();
   await showHome();
 }
@@ -362,7 +399,7 @@ function boot() {
   const insecure = insecureWords(isSecureContext);
   byId('insecure').hidden = insecure === null;
   byId('insecure').textContent = insecure;
-  if (!takeLink()) showSignIn();
+  if (!takeLink()) void resume();
 }
 
 boot();

@@ -7,6 +7,7 @@
  * @property {(sdp: string) => void} onAnswer
  * @property {(token: string) => void} onToken a fresh access token for the one in use
  * @property {(error: { code: string, message: string, isFinal: boolean }) => void} onError
+ * @property {(ack: ArrayBuffer) => void} onAck of a copy of an input packet
  * @property {() => void} onTakenOver
  * @property {(reason: string) => void} onEnded
  * @property {() => void} onClosed the socket closed without any of these
@@ -24,8 +25,12 @@ export class Signal {
   constructor(url, token, events) {
     this.#events = events;
     this.#socket = new WebSocket(url);
+    this.#socket.binaryType = 'arraybuffer';
     this.#socket.onopen = () => this.#send({ type: 'auth', token });
-    this.#socket.onmessage = ({ data }) => this.#handleMessage(String(data));
+    this.#socket.onmessage = ({ data }) => {
+      if (data instanceof ArrayBuffer) this.#events.onAck(data);
+      else this.#handleMessage(String(data));
+    };
     this.#socket.onclose = () => this.#events.onClosed();
   }
 
@@ -35,6 +40,20 @@ export class Signal {
    */
   offer(sdp, { width, height }) {
     this.#send({ type: 'offer', sdp, width, height });
+  }
+
+  /**
+   * A copy of an input packet: whichever comes first is applied.
+   *
+   * @param {Uint8Array<ArrayBuffer>} packet
+   */
+  copy(packet) {
+    this.#socket.send(packet);
+  }
+
+  /** Bytes that the network has not taken yet. */
+  get bufferedAmount() {
+    return this.#socket.bufferedAmount;
   }
 
   /** The page leaves; nothing more is heard of this socket. */

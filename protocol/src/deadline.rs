@@ -14,6 +14,8 @@ pub enum Wakeup {
     HeldKeys,
     /// An offered paste has not been fetched.
     PasteOffer,
+    /// A program has not handed over what it copied.
+    ClipboardRead,
     /// A detached session's timeout has run out.
     SessionTimeout,
     /// A step of a start, attach or end took too long.

@@ -32,6 +32,13 @@ pub const PASTE_PIECE_BYTES_MAX: usize = 32 << 10;
 /// Bytes of text in one paste.
 pub const PASTE_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of text in one copy that leaves the desktop.
+pub const COPY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of text in one piece of a copy: JSON makes six of one at worst, and the message must fit
+/// a `ctl` message.
+pub const COPY_PIECE_BYTES_MAX: usize = 8 << 10;
+
 /// Events in one input packet: a packet stays under 600 bytes, one datagram on any path.
 pub const INPUT_EVENTS_MAX: usize = 32;
 
@@ -47,4 +54,5 @@ pub const CURSOR_SIDE_MAX: u16 = 96;
 const _: () = assert!(
     CURSOR_SIDE_MAX as usize * CURSOR_SIDE_MAX as usize * 4 + 64 <= LOCAL_MESSAGE_BYTES_MAX
 );
+const _: () = assert!(COPY_PIECE_BYTES_MAX * 6 + 64 <= CTL_BYTES_MAX);
 const _: () = assert!(PASTE_PIECE_BYTES_MAX + 64 <= LOCAL_MESSAGE_BYTES_MAX);

@@ -1,5 +1,8 @@
 // A server with one user whose desktop shows the barcode program: what most tests start from.
 
+import fs from 'node:fs';
+import path from 'node:path';
+
 import { BARCODE, discardAll, Server } from './server.mjs';
 import { openBrowser, openDesktop, openPage, signIn } from './browser.mjs';
 import { until } from './wait.mjs';
@@ -40,6 +43,22 @@ export async function openBarcode(browser, server, name, viewport) {
   await watch(page);
   await waitForNumber(page, 0);
   return page;
+}
+
+/**
+ * Types a command into the desktop's own terminal, which has the keyboard while nothing else runs.
+ *
+ * @param {string} mark a file that the command makes in the home
+ */
+export async function runInTerminal(page, server, name, command, mark) {
+  const file = path.join(server.homeOf(name).home, mark);
+  const isThere = () => fs.existsSync(file);
+  // Until the window manager has given the terminal the keyboard, keys go nowhere.
+  await until(`the terminal to run ${command}`, async () => {
+    if (isThere()) return true;
+    await page.keyboard.type(`${command}\n`);
+    return until('its file', isThere, { patience: 8_000 }).catch(() => false);
+  });
 }
 
 /** The only session of a user, from the API. */

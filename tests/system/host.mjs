@@ -122,7 +122,8 @@ export function socketPathsOf(pid) {
 export function cgroupValue(pid, controller, file) {
   for (const line of (readOr(`/proc/${pid}/cgroup`) ?? '').trim().split('\n')) {
     const [, controllers, group] = line.split(/:([^:]*):(.*)/s);
-    if (!controllers.split(',').includes(controller)) continue;
+    // The line without controllers is that of v2.
+    if (controllers !== '' && !controllers.split(',').includes(controller)) continue;
     for (const mount of [controller, controllers]) {
       const value = readOr(path.join('/sys/fs/cgroup', mount, group, file));
       if (value !== null) return value.trim();

@@ -54,6 +54,11 @@ export async function freeUdpPort() {
   return port;
 }
 
+/** How a server with these variables is reached. */
+function schemeOf({ TLS_SELF_SIGNED }) {
+  return TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
+}
+
 /** The variables of a server of its own: nothing of it meets another server's. */
 export async function ownVariables(changes = {}) {
   fs.mkdirSync(BASE, { recursive: true, mode: 0o755 });
@@ -68,7 +73,7 @@ export async function ownVariables(changes = {}) {
     RUNTIME_DIR: path.join(home, 'run'),
     HOST: '127.0.0.1',
     PORT: String(port),
-    PUBLIC_URL: `http://localhost:${port}`,
+    PUBLIC_URL: `${schemeOf(changes)}://localhost:${port}`,
     MEDIA_PORT: String(mediaPort),
     METRICS_ADDR: `127.0.0.1:${metricsPort}`,
     RATE_LIMIT_LOGIN: '0',
@@ -112,7 +117,7 @@ export class Server {
   }
 
   get url() {
-    return `http://127.0.0.1:${this.variables.PORT}`;
+    return `${schemeOf(this.variables)}://127.0.0.1:${this.variables.PORT}`;
   }
 
   get uidBase() {

@@ -5,6 +5,7 @@
 //! every input the driver drains the effects, then sleeps until the deadline.
 #![forbid(unsafe_code)]
 
+pub mod doctor;
 pub mod frame_clock;
 pub mod lifecycle;
 pub mod rate_limit;

@@ -13,8 +13,8 @@ use x11rb::protocol::randr::{self, ConnectionExt as _, NotifyMask};
 use x11rb::protocol::xfixes::{self, ConnectionExt as _, CursorNotifyMask, GetCursorImageReply};
 use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
-    ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, SelectionClearEvent, SelectionRequestEvent,
-    Window,
+    ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, PropertyNotifyEvent, SelectionClearEvent,
+    SelectionNotifyEvent, SelectionRequestEvent, Window,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::protocol::{Event, xtest};
@@ -106,6 +106,12 @@ pub(crate) enum Report {
     SelectionRequested(SelectionRequestEvent),
     /// Somebody else owns a selection that was ours.
     SelectionLost(SelectionClearEvent),
+    /// The clipboard has another owner.
+    SelectionOwned(xfixes::SelectionNotifyEvent),
+    /// A program says that it has answered us.
+    SelectionAnswered(SelectionNotifyEvent),
+    /// A property of a window of ours has changed.
+    PropertyChanged(PropertyNotifyEvent),
     /// Something that nothing follows from.
     Nothing,
 }
@@ -172,7 +178,7 @@ impl Display {
             mode: None,
         };
         display.size = display.root_size()?;
-        display.watch_locks()?;
+        display.watch_keyboard()?;
         display.release_keys()?;
         Ok(display)
     }
@@ -251,10 +257,10 @@ impl Display {
     /// Hands out what came from the X server; `None` when nothing more has come.
     pub(crate) fn poll_report(&mut self) -> Result<Option<Report>, DisplayError> {
         let event = self.x.poll_for_event()?;
-        // What a program sent did not happen.
-        let is_sent = event.as_ref().is_some_and(Event::sent_event);
         Ok(event.map(|it| {
-            if is_sent {
+            // What a program sent did not happen, but for its answer about a selection: that is
+            // never anything but sent.
+            if it.sent_event() && !matches!(it, Event::SelectionNotify(_)) {
                 Report::Nothing
             } else {
                 self.read(it)
@@ -274,11 +280,18 @@ impl Display {
                 first: event.first_keycode,
                 count: event.count,
             },
+            Event::XkbNewKeyboardNotify(_) => Report::KeymapChanged {
+                first: u8::MIN,
+                count: u8::MAX,
+            },
             Event::XkbStateNotify(event) => Report::LockChanged {
                 is_on: event.locked_mods.contains(ModMask::LOCK),
             },
             Event::SelectionRequest(event) => Report::SelectionRequested(event),
             Event::SelectionClear(event) => Report::SelectionLost(event),
+            Event::SelectionNotify(event) => Report::SelectionAnswered(event),
+            Event::XfixesSelectionNotify(event) => Report::SelectionOwned(event),
+            Event::PropertyNotify(event) => Report::PropertyChanged(event),
             Event::RandrScreenChangeNotify(event) => {
                 self.size = Size {
                     width: event.width,
@@ -385,18 +398,29 @@ impl Display {
         Ok(state.locked_mods.contains(ModMask::LOCK))
     }
 
-    /// Asks for a report when Caps Lock changes.
-    fn watch_locks(&self) -> Result<(), DisplayError> {
+    /// Asks for a report when Caps Lock or the layout changes. Whoever speaks XKEYBOARD hears of
+    /// the latter only when asked for by its parts.
+    fn watch_keyboard(&self) -> Result<(), DisplayError> {
         self.x.xkb_use_extension(1, 0)?.reply()?;
         let locks = xkb::SelectEventsAuxStateNotify {
             affect_state: xkb::StatePart::MODIFIER_LOCK,
             state_details: xkb::StatePart::MODIFIER_LOCK,
         };
-        let details = xkb::SelectEventsAux::new().state_notify(locks);
-        let keyboard = xkb::ID::USE_CORE_KBD.into();
-        let (events, parts) = (xkb::EventType::default(), xkb::MapPart::default());
+        let layouts = xkb::SelectEventsAuxNewKeyboardNotify {
+            affect_new_keyboard: xkb::NKNDetail::KEYCODES,
+            new_keyboard_details: xkb::NKNDetail::KEYCODES,
+        };
+        let details = xkb::SelectEventsAux::new()
+            .new_keyboard_notify(layouts)
+            .state_notify(locks);
+        let parts = xkb::MapPart::KEY_TYPES
+            | xkb::MapPart::KEY_SYMS
+            | xkb::MapPart::MODIFIER_MAP
+            | xkb::MapPart::VIRTUAL_MOD_MAP;
+        let (keyboard, none) = (xkb::ID::USE_CORE_KBD.into(), xkb::EventType::default());
+        let of_parts = xkb::EventType::MAP_NOTIFY;
         self.x
-            .xkb_select_events(keyboard, events, events, parts, parts, &details)?;
+            .xkb_select_events(keyboard, none, of_parts, parts, parts, &details)?;
         Ok(())
     }
 

@@ -5,6 +5,10 @@ const KEYCODE_OF_EVDEV_0: u16 = 8;
 
 const ISO_LEVEL3_SHIFT: u32 = 0xfe03;
 const CAPS_LOCK: u32 = 0xffe5;
+const MODE_SWITCH: u32 = 0xff7e;
+
+/// Alt and the like have a left and a right one; the right one is the next keysym.
+const TWO_SIDED: [u32; 4] = [0xffe1, 0xffe3, 0xffe9, 0xffeb];
 
 /// Keycodes that may be given another meaning, at most: enough that a program has read the
 /// meaning of one before it changes again.
@@ -100,6 +104,14 @@ impl Keymap {
         if let Some(other) = other {
             return Some(plain(other));
         }
+        // What stands in their places here would do something else than choose a character, and
+        // a spare keycode gives the character without them.
+        if is_level_shift(keysym) {
+            return None;
+        }
+        if let Some(left) = left_twin(keysym) {
+            return self.choose(code, left, pressed);
+        }
         if is_function(keysym) && own.is_some() {
             return own.map(plain);
         }
@@ -157,19 +169,21 @@ impl Mapping {
 enum Level {
     Plain,
     Shift,
-    /// AltGr: the columns differ between layouts, any beyond the first two will do.
+    /// AltGr.
     Third,
+    /// AltGr and Shift.
+    Fourth,
 }
 
 impl Level {
     fn of(mapping: &Mapping, pressed: &[u8]) -> Self {
         let is_third = |it: &u8| mapping.row(*it).first() == Some(&ISO_LEVEL3_SHIFT);
-        if pressed.iter().any(is_third) {
-            Self::Third
-        } else if pressed.iter().any(|it| mapping.shifts.contains(it)) {
-            Self::Shift
-        } else {
-            Self::Plain
+        let is_shift = |it: &u8| mapping.shifts.contains(it);
+        match (pressed.iter().any(is_third), pressed.iter().any(is_shift)) {
+            (false, false) => Self::Plain,
+            (false, true) => Self::Shift,
+            (true, false) => Self::Third,
+            (true, true) => Self::Fourth,
         }
     }
 
@@ -184,7 +198,8 @@ impl Level {
                 Self::Plain => is_letter || low == keysym,
                 // One column stands for all levels.
                 Self::Shift => is_letter || high == keysym || (high == 0 && low == keysym),
-                Self::Third => row.iter().skip(2).any(|it| *it == keysym),
+                Self::Third => third(row, 0) == Some(keysym),
+                Self::Fourth => third(row, 1) == Some(keysym),
             }
     }
 
@@ -195,7 +210,7 @@ impl Level {
         match self {
             Self::Plain => is_letter.then_some(is_upper),
             Self::Shift => is_letter.then_some(!is_upper),
-            Self::Third => None,
+            Self::Third | Self::Fourth => None,
         }
     }
 }
@@ -205,6 +220,25 @@ fn columns(row: &[u32]) -> (u32, u32) {
     let mut columns = row.iter().copied();
     let low = columns.next().unwrap_or(0);
     (low, columns.next().unwrap_or(0))
+}
+
+/// A keycode's meaning with AltGr, and (1) with Shift as well. Columns 2 and 3 are a second
+/// layout's: where it differs from the first, nobody can tell whose the further columns are.
+fn third(row: &[u32], shift: usize) -> Option<u32> {
+    let is_one_layout = row.get(..2) == row.get(2..4);
+    let third = row.get(4 + shift).copied().filter(|it| *it != 0);
+    third.filter(|_| is_one_layout)
+}
+
+/// AltGr and its kind: keys that only choose among the characters of others.
+const fn is_level_shift(keysym: u32) -> bool {
+    matches!(keysym, 0xfe02..=0xfe13 | MODE_SWITCH)
+}
+
+/// The left one of a key that stands on both sides, for the right one.
+fn left_twin(keysym: u32) -> Option<u32> {
+    let left = keysym.checked_sub(1)?;
+    TWO_SIDED.contains(&left).then_some(left)
 }
 
 /// Keysyms of keys that make no character: Return, arrows, modifiers, ….
@@ -236,6 +270,7 @@ mod tests {
     const ALTGR: u8 = 108;
     const LEFT_CONTROL: u32 = 0xffe3;
     const TAB: u32 = 0xff09;
+    const ALT_LEFT: u32 = 0xffe9;
     const ISO_LEFT_TAB: u32 = 0xfe20;
 
     /// A few keys of a keyboard with US meanings; keycodes 200 to 215 mean nothing.
@@ -269,6 +304,13 @@ mod tests {
         keymap
     }
 
+    impl Mapping {
+        fn set(&mut self, keycode: u8, keysym: u32) {
+            let at = usize::from(keycode - self.first) * self.columns;
+            self.keysyms[at] = keysym;
+        }
+    }
+
     #[track_caller]
     fn check(code: u16, keysym: u32, pressed: &[u8], expected: u8) {
         let choice = keymap().choose(code, keysym, pressed).unwrap();
@@ -293,6 +335,36 @@ mod tests {
         check(21, u32::from('Z'), &[SHIFT], 52);
         check(58, LEFT_CONTROL, &[], 37);
         check(0, u32::from('1'), &[], 10);
+    }
+
+    #[test]
+    fn alt_gr_chooses_no_character_that_the_layout_gives_without_it() {
+        let mut keymap = keymap();
+        let at = keymap.choose(16, u32::from('q'), &[ALTGR]).unwrap();
+        assert_eq!(at.meaning, Some(u32::from('q')), "AltGr would give @");
+        let at = keymap.choose(16, u32::from('@'), &[ALTGR, SHIFT]).unwrap();
+        assert_eq!(at.meaning, Some(u32::from('@')));
+        let one = keymap.choose(2, u32::from('!'), &[ALTGR]).unwrap();
+        assert_eq!(one.meaning, Some(u32::from('!')), "! stands on Shift alone");
+    }
+
+    #[test]
+    fn alt_gr_is_not_pressed_where_the_layout_has_none() {
+        let mut keymap = keymap();
+        let mut mapping = keymap.mapping.clone();
+        mapping.set(ALTGR, ALT_LEFT + 1);
+        keymap.set(mapping);
+        assert_eq!(keymap.choose(100, ISO_LEVEL3_SHIFT, &[]), None);
+    }
+
+    #[test]
+    fn a_right_alt_is_the_left_one_where_the_layout_has_alt_gr_in_its_place() {
+        let mut keymap = keymap();
+        let mut mapping = keymap.mapping.clone();
+        mapping.set(64, ALT_LEFT);
+        keymap.set(mapping);
+        let alt = keymap.choose(100, ALT_LEFT + 1, &[]).unwrap();
+        assert_eq!((alt.keycode, alt.meaning), (64, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! only then is the first byte read from the X server, which may be hostile.
 
 mod clock;
+mod copy;
 mod cursor;
 mod display;
 mod encoding;

@@ -5,8 +5,9 @@ use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
 use sandbox_protocol::Size;
+use sandbox_protocol::limits::COPY_PIECE_BYTES_MAX;
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN, PREFIX_LEN};
-use sandbox_protocol::local::worker::{Counters, Cursor, FromWorker, VERSION};
+use sandbox_protocol::local::worker::{CopiedPiece, Counters, Cursor, FromWorker, VERSION};
 use sandbox_protocol::stream::input::Ack;
 
 use crate::link::{LinkError, Sent, send_message, send_parts};
@@ -62,9 +63,36 @@ pub(crate) struct Outbox {
     pub cursor: Option<Cursor>,
     pub counters: Option<Counters>,
     acks: VecDeque<Ack>,
+    copied: Option<Copied>,
+}
+
+/// A copied text and how much of it has been sent.
+#[derive(Debug)]
+struct Copied {
+    text: String,
+    sent: usize,
+}
+
+impl Copied {
+    fn piece(&self) -> CopiedPiece {
+        let rest = self.text.get(self.sent..).unwrap_or_default();
+        let longest = rest.len().min(COPY_PIECE_BYTES_MAX);
+        let is_boundary = |at: &usize| rest.is_char_boundary(*at);
+        let end = (0..=longest).rev().find(is_boundary).unwrap_or(0);
+        CopiedPiece {
+            text: rest.get(..end).unwrap_or_default().to_owned(),
+            is_first: self.sent == 0,
+            is_last: end == rest.len(),
+        }
+    }
 }
 
 impl Outbox {
+    /// A program copied this.
+    pub(crate) fn copied(&mut self, text: String) {
+        self.copied = Some(Copied { text, sent: 0 });
+    }
+
     pub(crate) fn acknowledge(&mut self, ack: Ack) {
         self.acks.retain(|it| it.stream != ack.stream);
         if self.acks.len() < ACKS_MAX {
@@ -78,6 +106,7 @@ impl Outbox {
             && self.cursor.is_none()
             && self.counters.is_none()
             && self.acks.is_empty()
+            && self.copied.is_none()
     }
 
     /// Sends what fits, most urgent first.
@@ -106,6 +135,7 @@ impl Outbox {
         ack.or(self.resized.map(FromWorker::Resized))
             .or(self.counters.map(FromWorker::Counters))
             .or_else(|| self.cursor.clone().map(FromWorker::Cursor))
+            .or_else(|| Some(FromWorker::Copied(self.copied.as_ref()?.piece())))
     }
 
     fn remove_first(&mut self) {
@@ -115,7 +145,14 @@ impl Outbox {
         if self.resized.take().is_some() || self.counters.take().is_some() {
             return;
         }
-        self.cursor = None;
+        if self.cursor.take().is_some() {
+            return;
+        }
+        if let Some(copied) = &mut self.copied {
+            let piece = copied.piece();
+            copied.sent += piece.text.len();
+            self.copied.take_if(|_| piece.is_last);
+        }
     }
 }
 
@@ -230,6 +267,32 @@ mod tests {
         let mut output = Output::default();
         output.put(&HEADER, &mut vec![1, 2, 3]);
         assert_eq!(output.flush(&ours.into()).unwrap(), Sent::Closed);
+    }
+
+    #[test]
+    fn a_copied_text_leaves_in_pieces_between_characters_and_a_newer_one_begins_anew() {
+        let mut outbox = Outbox::default();
+        outbox.copied("old".repeat(COPY_PIECE_BYTES_MAX));
+        outbox.remove_first();
+        let text = "aß".repeat(COPY_PIECE_BYTES_MAX);
+        outbox.copied(text.clone());
+        let mut pieces = Vec::new();
+        while let Some(FromWorker::Copied(piece)) = outbox.first() {
+            pieces.push(piece);
+            outbox.remove_first();
+        }
+        let joined: String = pieces.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(joined, text);
+        assert!(
+            pieces
+                .iter()
+                .all(|it| it.text.len() <= COPY_PIECE_BYTES_MAX)
+        );
+        let last = pieces.len() - 1;
+        for (at, piece) in pieces.iter().enumerate() {
+            assert_eq!((piece.is_first, piece.is_last), (at == 0, at == last));
+        }
+        assert!(outbox.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The loop of the worker: one thread that waits for everything and lets nobody wait.
 
 mod frames;
+mod reports;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,11 +15,13 @@ use sandbox_hw::{Kind, Quality};
 use sandbox_protocol::limits::DESKTOP_SIZE_MIN;
 use sandbox_protocol::local::worker::{Counters, FromWarden, ToWarden, ToWorker, VERSION};
 use sandbox_protocol::stream::input::{Input, Receiver, Step};
+use sandbox_protocol::wire::input::Event as InputEvent;
 use sandbox_protocol::{Bitrate, Deadline, Micros, Size};
 
 use crate::clock;
+use crate::copy::Copy;
 use crate::cursor::cursor;
-use crate::display::{Display, DisplayError, Report};
+use crate::display::{Display, DisplayError};
 use crate::encoding::{Encoding, Job, Moment};
 use crate::error::WorkerError;
 use crate::injection::Injection;
@@ -57,6 +60,7 @@ pub(crate) struct Worker {
     receiver: Receiver,
     injection: Injection,
     paste: Paste,
+    copy: Copy,
     counters: Counters,
     /// Size of the picture: the screen's, with even sides.
     size: Size,
@@ -96,6 +100,7 @@ impl Worker {
             receiver: Receiver::default(),
             injection,
             paste: Paste::new(&parts.display)?,
+            copy: Copy::new(&parts.display)?,
             counters: Counters::default(),
             size,
             bitrate: parts.bitrate,
@@ -153,6 +158,7 @@ impl Worker {
         let now = clock::now();
         self.receiver.handle_timeout(now);
         self.paste.handle_timeout(&self.parts.display, now)?;
+        self.copy.handle_timeout(now);
         self.clock.handle_timeout(now);
         self.cursor_clock.handle_timeout(now);
         self.refinement.handle_timeout(now);
@@ -236,39 +242,6 @@ impl Worker {
         }
     }
 
-    /// Whether there were any.
-    fn read_reports(&mut self) -> Result<bool, WorkerError> {
-        for turn in 0..TURN_MAX {
-            let Some(report) = self.parts.display.poll_report()? else {
-                return Ok(turn > 0);
-            };
-            self.handle_report(report)?;
-        }
-        Ok(true)
-    }
-
-    fn handle_report(&mut self, report: Report) -> Result<(), WorkerError> {
-        match report {
-            Report::Damaged => {
-                self.counters.damage_reports += 1;
-                self.damaged.get_or_insert_with(clock::micros);
-                self.clock.handle_damage(clock::now());
-            }
-            Report::CursorChanged => self.cursor_clock.handle_damage(clock::now()),
-            Report::Resized => self.adopt_size(clock::now()),
-            Report::KeymapChanged { first, count } => {
-                self.injection.handle_keymap_changed(first, count);
-            }
-            Report::LockChanged { is_on } => self.injection.handle_lock_changed(is_on),
-            Report::SelectionRequested(request) => {
-                self.paste.handle_request(&request, &self.parts.display)?;
-            }
-            Report::SelectionLost(event) => self.paste.handle_lost(&event),
-            Report::Nothing => (),
-        }
-        Ok(())
-    }
-
     /// Whether the warden is still there.
     fn read_warden(&mut self) -> Result<bool, WorkerError> {
         let Parts {
@@ -301,6 +274,7 @@ impl Worker {
         viewer.outbox.hello = Some((self.size, self.parts.encoder_name.clone()));
         self.viewer = Some(viewer);
         self.parts.display.watch()?;
+        self.copy.handle_attached(&self.parts.display)?;
         tracing::debug!(attach = self.attaches, "attached");
         Ok(())
     }
@@ -316,6 +290,7 @@ impl Worker {
         self.drop_viewer();
         self.receiver.handle_detached();
         self.paste.handle_detached(&self.parts.display)?;
+        self.copy.handle_detached(&self.parts.display)?;
         self.parts.display.unwatch()?;
         self.parts.encoding.rest();
         self.damaged = None;
@@ -369,7 +344,12 @@ impl Worker {
                     pointer,
                     held: held.as_deref(),
                 };
+                let before = self.receiver.applied_count();
                 let ack = self.receiver.handle_input(&input, now);
+                let applied = self.receiver.applied_count() - before;
+                if is_gesture(&events, applied) {
+                    self.copy.handle_gesture(now);
+                }
                 // One packet's steps at a time: that is what bounds their queue.
                 self.inject(now)?;
                 if let (Some(ack), Some(viewer)) = (ack, &mut self.viewer) {
@@ -435,6 +415,7 @@ impl Worker {
         [
             self.receiver.poll_timeout(),
             self.paste.poll_timeout(),
+            self.copy.poll_timeout(),
             self.clock.poll_timeout(),
             self.cursor_clock.poll_timeout(),
             self.refinement.poll_timeout(),
@@ -483,6 +464,15 @@ impl Worker {
             is_media_gone: media.intersects(gone) && self.viewer.is_some(),
         })
     }
+}
+
+/// Whether the newest `applied` events hold a key or click, which a program may answer by copying.
+fn is_gesture(events: &[InputEvent], applied: u64) -> bool {
+    let applied = usize::try_from(applied).unwrap_or(usize::MAX);
+    events.iter().rev().take(applied).any(|it| match it {
+        InputEvent::Key { .. } | InputEvent::Button { .. } => true,
+        InputEvent::Wheel { .. } | InputEvent::ReleaseAll => false,
+    })
 }
 
 /// What [`Worker::wait`] found.

@@ -1,23 +1,30 @@
 //! A session's control groups: made and limited before any process enters them.
 
-use std::collections::HashMap;
+mod layout;
+mod shortage;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use cgroups_rs::cpu::CpuController;
-use cgroups_rs::cpuacct::CpuAcctController;
 use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
-use cgroups_rs::{Cgroup, CgroupPid, Hierarchy, MaxValue, Subsystem};
+use cgroups_rs::{Cgroup, MaxValue};
+use rustix::fs::{Mode, OFlags};
 
 use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::{
-    CPU_PERIOD, DISPLAY_MEMORY_MB, DISPLAY_PIDS, SERVICE_CPU_PERCENT, WORKER_MEMORY_MB, WORKER_PIDS,
+    CPU_PERIOD, CPU_SHARES, CPU_WEIGHT, DISPLAY_MEMORY_MB, DISPLAY_PIDS, SERVICE_CPU_PERCENT,
+    SERVICE_WEIGHT, WORKER_MEMORY_MB, WORKER_PIDS,
 };
 use crate::plan::JailKind;
-
-/// The v1 controllers that limit or count, where this host has them.
-const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+pub(crate) use layout::Own;
+use layout::{Tree, Version};
+pub(crate) use shortage::Shortage;
 
 /// What the operator allows a session's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +40,8 @@ struct Limits {
     memory_mb: u64,
     pids: Option<u64>,
     cpu_percent: Option<u32>,
-    /// Weight against the neighbours; the kernel's default is 1024.
-    cpu_shares: u64,
+    /// Weight against the neighbours, in units of the kernel's default.
+    cpu_weight: u64,
 }
 
 impl Ceilings {
@@ -43,7 +50,7 @@ impl Ceilings {
             memory_mb: self.memory_mb + DISPLAY_MEMORY_MB + WORKER_MEMORY_MB,
             pids: None,
             cpu_percent: Some(self.cpu_percent + SERVICE_CPU_PERCENT),
-            cpu_shares: 1024,
+            cpu_weight: 1,
         }
     }
 
@@ -53,130 +60,22 @@ impl Ceilings {
                 memory_mb: DISPLAY_MEMORY_MB,
                 pids: Some(DISPLAY_PIDS),
                 cpu_percent: None,
-                cpu_shares: 4096,
+                cpu_weight: SERVICE_WEIGHT,
             },
             JailKind::Worker => Limits {
                 memory_mb: WORKER_MEMORY_MB,
                 pids: Some(WORKER_PIDS),
                 cpu_percent: None,
-                cpu_shares: 4096,
+                cpu_weight: SERVICE_WEIGHT,
             },
             JailKind::Programs => Limits {
                 memory_mb: self.memory_mb,
                 pids: Some(self.pids),
                 cpu_percent: Some(self.cpu_percent),
-                cpu_shares: 1024,
+                cpu_weight: 1,
             },
         }
     }
-}
-
-/// Where this process stands in each v1 hierarchy: our groups are made below.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Own {
-    /// Controller → (mount point, our path below it).
-    places: Vec<(String, PathBuf, String)>,
-}
-
-impl Own {
-    /// Reads it from `/proc/self`.
-    pub(crate) fn find() -> io::Result<Self> {
-        Ok(Self::parse(
-            &std::fs::read_to_string("/proc/self/mountinfo")?,
-            &std::fs::read_to_string("/proc/self/cgroup")?,
-        ))
-    }
-
-    fn parse(mountinfo: &str, cgroup: &str) -> Self {
-        let places = CONTROLLERS
-            .into_iter()
-            .filter_map(|controller| {
-                let (root, mount_point) = mount_of(mountinfo, controller)?;
-                let path = path_of(cgroup, controller)?;
-                // A container sees only a part of the tree: what is mounted is the root here.
-                let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-                let below = below.to_str()?.to_owned();
-                Some((controller.to_owned(), PathBuf::from(mount_point), below))
-            })
-            .collect();
-        Self { places }
-    }
-
-    /// Absolute directories of a group by this name, one for each controller.
-    pub(crate) fn directories(&self, name: &str) -> Vec<PathBuf> {
-        self.places
-            .iter()
-            .map(|(_, mount_point, below)| mount_point.join(below).join(name))
-            .collect()
-    }
-
-    pub(crate) fn has(&self, controller: &str) -> bool {
-        self.places.iter().any(|it| it.0 == controller)
-    }
-
-    fn group(&self, name: &str) -> Result<Cgroup, cgroups_rs::error::Error> {
-        let relative: HashMap<String, String> = self
-            .places
-            .iter()
-            .map(|(controller, _, below)| (controller.clone(), below.clone()))
-            .collect();
-        Cgroup::new_with_relative_paths(Box::new(self.clone()), name, relative)
-    }
-}
-
-impl Hierarchy for Own {
-    fn subsystems(&self) -> Vec<Subsystem> {
-        self.places
-            .iter()
-            .filter_map(|(controller, mount_point, _)| {
-                let root = mount_point.clone();
-                Some(match controller.as_str() {
-                    "memory" => Subsystem::Mem(MemController::new(root, false)),
-                    "pids" => Subsystem::Pid(PidController::new(root, false)),
-                    "cpu" => Subsystem::Cpu(CpuController::new(root, false)),
-                    "cpuacct" => Subsystem::CpuAcct(CpuAcctController::new(root)),
-                    _ => return None,
-                })
-            })
-            .collect()
-    }
-
-    fn root(&self) -> PathBuf {
-        PathBuf::from("/sys/fs/cgroup")
-    }
-
-    fn root_control_group(&self) -> Cgroup {
-        Cgroup::load(Box::new(self.clone()), "")
-    }
-
-    fn parent_control_group(&self, path: &str) -> Cgroup {
-        let parent = Path::new(path).parent().unwrap_or(Path::new(""));
-        Cgroup::load(Box::new(self.clone()), parent)
-    }
-
-    fn v2(&self) -> bool {
-        false
-    }
-}
-
-fn mount_of<'a>(mountinfo: &'a str, controller: &str) -> Option<(&'a str, &'a str)> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, source) = line.split_once(" - ")?;
-        let mut source = source.split(' ');
-        let is_v1 = source.next() == Some("cgroup");
-        let names_it = source.nth(1)?.split(',').any(|it| it == controller);
-        let mut fields = mount.split(' ').skip(3);
-        (is_v1 && names_it).then_some((fields.next()?, fields.next()?))
-    })
-}
-
-fn path_of<'a>(cgroup: &'a str, controller: &str) -> Option<&'a str> {
-    cgroup.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        let names_it = controllers.split(',').any(|it| it == controller);
-        names_it.then_some(path)
-    })
 }
 
 /// The groups of one session.
@@ -184,7 +83,7 @@ fn path_of<'a>(cgroup: &'a str, controller: &str) -> Option<&'a str> {
 pub(crate) struct SessionGroups {
     own: Own,
     name: String,
-    jails: Vec<(JailKind, Cgroup)>,
+    jails: Vec<JailKind>,
 }
 
 /// What a session uses.
@@ -234,53 +133,122 @@ impl SessionGroups {
         sys: &dyn Sys,
         weaker: &mut Vec<String>,
     ) -> Result<(), LayerError> {
-        let session = make(&self.own, &self.name)?;
-        limit(&session, ceilings.whole_session(), sys, weaker)?;
+        make(&self.own, &self.name)?;
+        limit(&self.own, &self.name, ceilings.whole_session(), sys, weaker)?;
+        for tree in &self.own.trees {
+            if tree.version == Version::V2 {
+                let directory = tree.directory.join(&self.name);
+                tree.pass_on(&directory)
+                    .map_err(|error| cannot("pass limits on in", &directory, &error))?;
+            }
+        }
         for kind in JailKind::ALL {
-            let group = make(&self.own, &format!("{}/{kind}", self.name))?;
-            limit(&group, ceilings.of(kind), sys, weaker)?;
-            self.jails.push((kind, group));
+            let name = self.jail_name(kind);
+            make(&self.own, &name)?;
+            limit(&self.own, &name, ceilings.of(kind), sys, weaker)?;
+            self.jails.push(kind);
         }
         Ok(())
     }
 
-    /// Puts a process into a jail's group.
-    pub(crate) fn place(&self, kind: JailKind, pid: u32) -> Result<(), LayerError> {
-        self.group(kind)?
-            .add_task_by_tgid(CgroupPid::from(u64::from(pid)))
-            .map_err(|error| LayerError::new(Layer::MemoryLimit, error))
+    fn jail_name(&self, kind: JailKind) -> String {
+        format!("{}/{kind}", self.name)
     }
 
-    fn group(&self, kind: JailKind) -> Result<&Cgroup, LayerError> {
-        self.jails
-            .iter()
-            .find_map(|(it, group)| (*it == kind).then_some(group))
-            .ok_or_else(|| LayerError::new(Layer::MemoryLimit, "the session has no groups"))
+    fn directory(&self, tree: &Tree, kind: JailKind) -> PathBuf {
+        tree.directory.join(self.jail_name(kind))
+    }
+
+    /// The v2 group that a jail's first process is born into, where the host has v2.
+    pub(crate) fn birthplace(&self, kind: JailKind) -> Result<Option<OwnedFd>, LayerError> {
+        let Some(tree) = self.own.unified() else {
+            return Ok(None);
+        };
+        let directory = self.directory(tree, kind);
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        rustix::fs::open(&directory, flags, Mode::empty())
+            .map(Some)
+            .map_err(|error| cannot("open", &directory, &error.into()))
+    }
+
+    /// Puts a jail's first process into its v1 groups.
+    pub(crate) fn place(&self, kind: JailKind, pid: u32) -> Result<(), LayerError> {
+        for tree in &self.own.trees {
+            if tree.version == Version::V1 {
+                let directory = self.directory(tree, kind);
+                fs::write(directory.join("cgroup.procs"), pid.to_string())
+                    .map_err(|error| cannot("enter", &directory, &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// What the kernel counts; a counter that cannot be read counts nothing.
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
-        for (kind, group) in &self.jails {
-            if let Some(memory) = group.controller_of::<MemController>() {
-                usage.memory_bytes += memory.memory_stat().usage_in_bytes;
-            }
-            if let Some(cpu) = group.controller_of::<CpuAcctController>() {
-                usage.cpu_nanos += cpu.cpuacct().usage;
-            }
-            let pids = group.controller_of::<PidController>();
-            if let (JailKind::Programs, Some(pids)) = (kind, pids) {
-                let current = pids.get_pid_current().unwrap_or_default();
-                usage.pids = current.try_into().unwrap_or(u32::MAX);
+        for kind in &self.jails {
+            usage.memory_bytes += self.memory_bytes(*kind).unwrap_or_default();
+            usage.cpu_nanos += self.cpu_nanos(*kind).unwrap_or_default();
+            if *kind == JailKind::Programs {
+                let pids = self.read(self.own.tree_with("pids"), *kind, "pids.current");
+                usage.pids = pids
+                    .and_then(|it| it.trim().parse().ok())
+                    .unwrap_or_default();
             }
         }
         usage
     }
 
+    fn memory_bytes(&self, kind: JailKind) -> Option<u64> {
+        let tree = self.own.tree_with("memory")?;
+        let file = match tree.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        self.read(Some(tree), kind, file)?.trim().parse().ok()
+    }
+
+    fn cpu_nanos(&self, kind: JailKind) -> Option<u64> {
+        if let Some(tree) = self.own.tree_with("cpuacct") {
+            return self
+                .read(Some(tree), kind, "cpuacct.usage")?
+                .trim()
+                .parse()
+                .ok();
+        }
+        // Every v2 group counts, with or without the controller.
+        let micros: u64 = self
+            .read(self.own.unified(), kind, "cpu.stat")?
+            .lines()
+            .find_map(|line| line.strip_prefix("usage_usec "))?
+            .parse()
+            .ok()?;
+        micros.checked_mul(1_000)
+    }
+
+    fn read(&self, tree: Option<&Tree>, kind: JailKind, file: &str) -> Option<String> {
+        fs::read_to_string(self.directory(tree?, kind).join(file)).ok()
+    }
+
+    /// Watches for programs that the kernel kills for memory.
+    pub(crate) fn watch_memory(&self) -> io::Result<Shortage> {
+        let tree = self
+            .own
+            .tree_with("memory")
+            .ok_or(io::ErrorKind::Unsupported)?;
+        Shortage::watch(tree.version, &self.directory(tree, JailKind::Programs))
+    }
+
+    /// Ends everything in the groups at once where the kernel can; on v1 each jail's init does it.
+    pub(crate) fn kill(&self) {
+        if let Some(tree) = self.own.unified() {
+            kill_all(&tree.directory.join(&self.name));
+        }
+    }
+
     /// Removes the groups; an error while a task is still leaving one.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        let directories = self.own.directories(&self.name);
-        for directory in directories {
+        for directory in self.own.directories(&self.name) {
             for kind in JailKind::ALL {
                 remove_directory(&directory.join(kind.name()))?;
             }
@@ -290,7 +258,8 @@ impl SessionGroups {
     }
 }
 
-fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, LayerError> {
+/// What the host cannot limit: an error where that must be, else a sentence each.
+pub(crate) fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, LayerError> {
     let mut weaker = Vec::new();
     for (controller, layer) in [
         ("memory", Layer::MemoryLimit),
@@ -300,72 +269,61 @@ fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, LayerError> {
         if own.has(controller) {
             continue;
         }
-        let error = LayerError::new(
-            layer,
-            format_args!("this host has no cgroup v1 controller `{controller}`"),
-        );
+        let why = own.obstacle.clone().unwrap_or_else(|| {
+            format!(
+                "this host has no cgroup controller `{controller}` (cgroups: {})",
+                own.layout()
+            )
+        });
         if layer != Layer::CpuLimit && unlimited == Unlimited::Refuse {
             return Err(LayerError::new(
-                error.layer,
-                format_args!(
-                    "{}; SANDBOX_ALLOW_UNLIMITED=true goes without",
-                    error.detail
-                ),
+                layer,
+                format_args!("{why}; SANDBOX_ALLOW_UNLIMITED=true goes without"),
             ));
         }
-        weaker.push(error.to_string());
+        weaker.push(LayerError::new(layer, why).to_string());
     }
     Ok(weaker)
 }
 
-fn make(own: &Own, name: &str) -> Result<Cgroup, LayerError> {
-    let group = own
-        .group(name)
-        .map_err(|error| LayerError::new(Layer::MemoryLimit, error))?;
-    // The crate logs a directory that it could not make, and goes on.
+fn cannot(what: &str, directory: &Path, error: &io::Error) -> LayerError {
+    LayerError::new(
+        Layer::MemoryLimit,
+        format_args!("cannot {what} {}: {error}", directory.display()),
+    )
+}
+
+fn make(own: &Own, name: &str) -> Result<(), LayerError> {
     for directory in own.directories(name) {
-        if !directory.is_dir() {
-            return Err(LayerError::new(
-                Layer::MemoryLimit,
-                format_args!("cannot make {}", directory.display()),
-            ));
-        }
+        fs::create_dir_all(&directory).map_err(|error| cannot("make", &directory, &error))?;
     }
-    Ok(group)
+    Ok(())
 }
 
 fn limit(
-    group: &Cgroup,
+    own: &Own,
+    name: &str,
     limits: Limits,
     sys: &dyn Sys,
     weaker: &mut Vec<String>,
 ) -> Result<(), LayerError> {
-    let other = |error: cgroups_rs::error::Error| io::Error::other(error.to_string());
-    if let Some(memory) = group.controller_of::<MemController>() {
+    let group = own.group(name);
+    if let Some(tree) = own.tree_with("memory") {
+        let directory = tree.directory.join(name);
         enter(sys, Layer::MemoryLimit, || {
-            let bytes = i64::try_from(limits.memory_mb << 20).map_err(io::Error::other)?;
-            memory.set_limit(bytes).map_err(other)?;
-            memory.set_swappiness(0).map_err(other)
+            limit_memory(&group, tree.version, &directory, limits.memory_mb)
         })?;
     }
-    if let (Some(pids), Some(maximum)) = (group.controller_of::<PidController>(), limits.pids) {
+    if let Some(maximum) = limits.pids.filter(|_| own.has("pids")) {
         enter(sys, Layer::PidsLimit, || {
             let maximum = i64::try_from(maximum).map_err(io::Error::other)?;
+            let pids: &PidController = group.controller_of().ok_or(io::ErrorKind::NotFound)?;
             pids.set_pid_max(MaxValue::Value(maximum)).map_err(other)
         })?;
     }
-    if let Some(cpu) = group.controller_of::<CpuController>() {
+    if let Some(tree) = own.tree_with("cpu") {
         let limited = enter(sys, Layer::CpuLimit, || {
-            cpu.set_shares(limits.cpu_shares).map_err(other)?;
-            let Some(percent) = limits.cpu_percent else {
-                return Ok(());
-            };
-            let period = u64::try_from(CPU_PERIOD.as_micros()).map_err(io::Error::other)?;
-            let quota =
-                i64::try_from(period * u64::from(percent) / 100).map_err(io::Error::other)?;
-            cpu.set_cfs_period(period).map_err(other)?;
-            // The kernel takes no quota below a millisecond.
-            cpu.set_cfs_quota(quota.max(1_000)).map_err(other)
+            limit_cpu(&group, tree.version, limits)
         });
         if let Err(error) = limited {
             weaker.push(error.to_string());
@@ -374,25 +332,78 @@ fn limit(
     Ok(())
 }
 
+fn limit_memory(
+    group: &Cgroup,
+    version: Version,
+    directory: &Path,
+    megabytes: u64,
+) -> io::Result<()> {
+    let memory: &MemController = group.controller_of().ok_or(io::ErrorKind::NotFound)?;
+    let bytes = i64::try_from(megabytes << 20).map_err(io::Error::other)?;
+    memory.set_limit(bytes).map_err(other)?;
+    // The kernel has no such file where swap is not accounted, or not built in.
+    if version == Version::V1 || directory.join("memory.swap.max").exists() {
+        memory.set_swappiness(0).map_err(other)?;
+    }
+    Ok(())
+}
+
+fn limit_cpu(group: &Cgroup, version: Version, limits: Limits) -> io::Result<()> {
+    let cpu: &CpuController = group.controller_of().ok_or(io::ErrorKind::NotFound)?;
+    let usual = match version {
+        Version::V1 => CPU_SHARES,
+        Version::V2 => CPU_WEIGHT,
+    };
+    cpu.set_shares(usual * limits.cpu_weight).map_err(other)?;
+    let Some(percent) = limits.cpu_percent else {
+        return Ok(());
+    };
+    let period = u64::try_from(CPU_PERIOD.as_micros()).map_err(io::Error::other)?;
+    let quota = i64::try_from(period * u64::from(percent) / 100).map_err(io::Error::other)?;
+    // The kernel takes no quota below a millisecond.
+    cpu.set_cfs_quota_and_period(Some(quota.max(1_000)), Some(period))
+        .map_err(other)
+}
+
+/// The crate's error with its cause.
+fn other(error: cgroups_rs::error::Error) -> io::Error {
+    let mut words = error.to_string();
+    if let Some(cause) = std::error::Error::source(&error) {
+        words = format!("{words}: {cause}");
+    }
+    io::Error::other(words)
+}
+
 fn remove_directory(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir(path) {
+    match fs::remove_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+fn kill_all(directory: &Path) {
+    let file = directory.join("cgroup.kill");
+    // Linux 5.14 brings it.
+    if file.exists()
+        && let Err(error) = fs::write(&file, "1")
+    {
+        tracing::warn!(path = %file.display(), %error, "a cgroup was not killed");
     }
 }
 
 /// Kills what is left in the groups below `directory` and removes them. For leftovers of an
 /// earlier warden alone: nothing of a living session is there.
 pub(crate) fn sweep(directory: &Path) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
+    let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
+    kill_all(directory);
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|it| it.is_dir()) {
             sweep(&entry.path());
         }
     }
-    let processes = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     for pid in processes.lines().filter_map(|it| it.parse().ok()) {
         if let Some(pid) = rustix::process::Pid::from_raw(pid) {
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -400,65 +411,5 @@ pub(crate) fn sweep(directory: &Path) {
     }
     if let Err(error) = remove_directory(directory) {
         tracing::warn!(path = %directory.display(), %error, "a leftover cgroup stays");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTINFO: &str = "\
-33 26 0:28 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
-34 26 0:29 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-35 26 0:30 /docker/x /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
-36 26 0:31 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-";
-    const CGROUP: &str = "\
-8:pids:/docker/x/y
-4:memory:/system/a
-2:cpu,cpuacct:/
-0::/
-";
-
-    #[test]
-    fn groups_are_made_below_our_own() {
-        let own = Own::parse(MOUNTINFO, CGROUP);
-        let directories: Vec<String> = own
-            .directories("n/s")
-            .iter()
-            .map(|it| it.display().to_string())
-            .collect();
-        assert_eq!(
-            directories,
-            [
-                "/sys/fs/cgroup/memory/system/a/n/s",
-                "/sys/fs/cgroup/pids/y/n/s",
-                "/sys/fs/cgroup/cpu,cpuacct/n/s",
-                "/sys/fs/cgroup/cpu,cpuacct/n/s",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_host_without_memory_limits_is_refused_by_name() {
-        let own = Own::parse("", CGROUP);
-        let error = missing(&own, Unlimited::Refuse).unwrap_err();
-        assert_eq!(error.layer, "memory_limit");
-        assert_eq!(missing(&own, Unlimited::Report).unwrap().len(), 3);
-    }
-
-    #[test]
-    fn the_session_holds_what_its_jails_may_use_together() {
-        let ceilings = Ceilings {
-            memory_mb: 512,
-            cpu_percent: 50,
-            pids: 100,
-        };
-        let sum: u64 = JailKind::ALL
-            .map(|kind| ceilings.of(kind).memory_mb)
-            .iter()
-            .sum();
-        assert_eq!(ceilings.whole_session().memory_mb, sum);
-        assert_eq!(ceilings.whole_session().cpu_percent, Some(200));
     }
 }

@@ -13,6 +13,7 @@ mod jail;
 mod layer;
 mod limits;
 mod plan;
+pub mod probe;
 pub mod seal;
 mod seccomp;
 mod sys;
@@ -21,3 +22,4 @@ pub mod warden;
 pub use account::{AccountError, become_daemon_user, daemon_ids};
 #[doc(hidden)]
 pub use layer::{Host, Layer, Sys};
+pub use sys::memory::return_large_blocks;

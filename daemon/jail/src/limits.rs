@@ -77,3 +77,19 @@ pub(crate) const ATTACH_BUFFER_BYTES: usize = 1 << 20;
 
 /// Bytes of the media socket's kernel buffers: a key frame at 20 Mbit/s and 4K.
 pub(crate) const MEDIA_BUFFER_BYTES: usize = 8 << 20;
+
+/// Between a notice that memory is short and the look at what was killed; doubles while nothing
+/// was.
+pub(crate) const MEMORY_KILL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Further looks: 3 s in all, for a killer that had to wait for its own processor time.
+pub(crate) const MEMORY_KILL_LOOKS: u32 = 5;
+
+/// What a v1 group weighs against its neighbours unless told otherwise.
+pub(crate) const CPU_SHARES: u64 = 1024;
+
+/// The same on v2.
+pub(crate) const CPU_WEIGHT: u64 = 100;
+
+/// How many times the programs' weight display and worker have.
+pub(crate) const SERVICE_WEIGHT: u64 = 4;

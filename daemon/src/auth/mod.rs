@@ -1,6 +1,7 @@
 //! Who somebody is: passwords, tokens, single-use links.
 
 pub mod password;
+pub mod refresh;
 pub mod token;
 
 use sha2::{Digest as _, Sha256};

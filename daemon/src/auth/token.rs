@@ -1,8 +1,6 @@
 //! Access tokens: signed, short-lived, and worth nothing once their sign-in is revoked.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +9,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::refresh::RefreshKey;
 use super::{hex, unhex};
+use crate::private_file;
 use crate::state::sign_ins::FamilyId;
 
 /// Longest token that is looked at, in bytes; ours have some 300.
@@ -54,6 +54,7 @@ pub struct Tokens {
     /// Fixes key and algorithm together: a token that names another is not looked at.
     key_id: String,
     expiry: Duration,
+    refresh: RefreshKey,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -100,6 +101,7 @@ impl Tokens {
             algorithm: Algorithm::EdDSA,
             key_id: key_id("ed", public),
             expiry,
+            refresh: RefreshKey::derive(&document),
         })
     }
 
@@ -111,7 +113,20 @@ impl Tokens {
             algorithm: Algorithm::HS256,
             key_id: key_id("hs", secret),
             expiry,
+            refresh: RefreshKey::derive(secret),
         }
+    }
+
+    /// Makes and reads the refresh tokens that go with these.
+    pub const fn refresh(&self) -> &RefreshKey {
+        &self.refresh
+    }
+
+    /// Eight letters that differ from key to key: servers on one host name share its cookies.
+    pub fn short_id(&self) -> &str {
+        self.key_id
+            .get(3..11)
+            .expect("kind, dash and 16 letters were put together above")
     }
 
     /// Seconds that a token lives.
@@ -180,18 +195,7 @@ fn read_or_make_key(path: &Path) -> Result<Vec<u8>, KeyError> {
     }
     let document =
         Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Generate)?;
-    // Whole or not at all: a power cut must not leave a key file that is half a key.
-    let fresh = path.with_extension("new");
-    let _absent = std::fs::remove_file(&fresh);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&fresh)
-        .map_err(io)?;
-    file.write_all(document.as_ref()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    std::fs::rename(&fresh, path).map_err(io)?;
+    private_file::write(path, document.as_ref()).map_err(io)?;
     Ok(document.as_ref().to_vec())
 }
 

@@ -1,5 +1,6 @@
 //! The command line: which subcommand, and how its end is told.
 
+mod doctor;
 mod encoders;
 mod prompt;
 mod serve;
@@ -20,11 +21,13 @@ Usage: sandbox-server [serve] [FLAGS]
        sandbox-server user enable NAME
        sandbox-server user passwd NAME [PASSWORD]
        sandbox-server user link NAME
+       sandbox-server doctor [--json]
        sandbox-server encoders [--json]
        sandbox-server version
 
 serve    starts the server (needs root; the daemon in it drops every right)
 user     accounts; link makes a sign-in link for one use within ten minutes
+doctor   says what this host lacks for desktops, what follows, and what mends it
 encoders which encoders this machine has, and which is used and why
 version  prints the version
 
@@ -138,6 +141,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         (_, Some("-V" | "--version")) => version(),
         ("serve", _) => serve::run(rest),
         ("user", _) => user::run(rest),
+        ("doctor", _) => doctor::run(rest),
         ("encoders", _) => encoders::run(rest),
         ("version", _) => version(),
         ("help", _) => help(),
@@ -222,6 +226,7 @@ mod tests {
             &["user", "add", "a", "--nonsense", "1"],
             &["user", "add", "Not A Name"],
             &["user", "list", "more"],
+            &["doctor", "--nonsense", "1"],
             &["--nonsense"],
         ] {
             let arguments: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();

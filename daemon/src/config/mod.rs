@@ -77,6 +77,8 @@ pub struct DaemonConfig {
     pub host_aliases: Vec<(String, Option<u16>)>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Speak TLS with this certificate; `None`: plain HTTP.
+    pub tls: Option<Certificate>,
     /// Where HTTP listens: loopback names at its port are this server.
     pub http: SocketAddr,
     /// Where metrics listen.
@@ -109,6 +111,20 @@ pub struct DaemonConfig {
     pub log_filter: String,
     /// JSON lines rather than text.
     pub log_json: bool,
+}
+
+/// Where this server's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Certificate {
+    /// Files of the operator's, read again when they change.
+    Files {
+        /// PEM, the server's certificate first.
+        certificate: PathBuf,
+        /// PEM, its private key.
+        key: PathBuf,
+    },
+    /// Made once by this server, and signed by itself.
+    SelfSigned,
 }
 
 /// What the configuration cannot know by itself.
@@ -156,6 +172,7 @@ impl Config {
         });
         let http_address = address(&values, "HOST").unwrap_or([127, 0, 0, 1].into());
         let media_address = address(&values, "MEDIA_HOST").unwrap_or(http_address);
+        let tls = tls(&values)?;
         let http = SocketAddr::new(http_address, values.number_or_default("PORT"));
         let metrics = parsed(&values, "METRICS_ADDR", |it| it.parse().ok())
             .unwrap_or(([127, 0, 0, 1], 9090).into());
@@ -172,7 +189,7 @@ impl Config {
             media: SocketAddr::new(media_address, values.number_or_default("MEDIA_PORT")),
             metrics,
             codec: values.text("VIDEO_CODEC").unwrap_or("auto").to_owned(),
-            daemon: daemon(&values, host, &state_dir, http, metrics),
+            daemon: daemon(&values, host, &state_dir, http, metrics, tls)?,
             state_dir,
             warnings,
         })
@@ -185,12 +202,21 @@ fn daemon(
     state_dir: &std::path::Path,
     http: SocketAddr,
     metrics: SocketAddr,
-) -> DaemonConfig {
+    tls: Option<Certificate>,
+) -> Result<DaemonConfig, ConfigError> {
     let public_url = parsed(values, "PUBLIC_URL", Origin::parse).unwrap_or_else(|| Origin {
-        is_https: false,
+        is_https: tls.is_some(),
         host: "localhost".into(),
         port: http.port(),
     });
+    let node_url = parsed(values, "NODE_URL", Origin::parse).unwrap_or_else(|| public_url.clone());
+    for (name, url) in [("PUBLIC_URL", &public_url), ("NODE_URL", &node_url)] {
+        if tls.is_some() && !url.is_https {
+            return Err(ConfigError::Conflict(format!(
+                "{name}={url} is plain http, but TLS is on: begin it with https://"
+            )));
+        }
+    }
     let seconds = |name| Duration::from_secs(values.number_or_default(name));
     let sessions_max = values.number("SANDBOX_SESSIONS_MAX").unwrap_or_else(|| {
         sessions_by_memory(
@@ -198,13 +224,14 @@ fn daemon(
             values.number_or_default("SANDBOX_MEMORY_LIMIT_MB"),
         )
     });
-    DaemonConfig {
+    Ok(DaemonConfig {
         dir: state_dir.join("daemon"),
-        node_url: parsed(values, "NODE_URL", Origin::parse).unwrap_or_else(|| public_url.clone()),
+        node_url,
         public_url,
         node_name: values.text("NODE_NAME").unwrap_or(&host.name).to_owned(),
         host_aliases: list(values, "HOST_ALIASES", split_authority),
         trusted_proxies: list(values, "TRUSTED_PROXIES", Cidr::parse),
+        tls,
         http,
         metrics,
         media_advertise: list(values, "MEDIA_ADVERTISE", Advertised::parse),
@@ -225,6 +252,27 @@ fn daemon(
         log_json: values
             .text("LOG_FORMAT")
             .map_or(!host.is_terminal, |it| it == "json"),
+    })
+}
+
+fn tls(values: &Values) -> Result<Option<Certificate>, ConfigError> {
+    let conflict = |words: &str| Err(ConfigError::Conflict(words.into()));
+    let files = (path(values, "TLS_CERT"), path(values, "TLS_KEY"));
+    match (files, values.is_true("TLS_SELF_SIGNED")) {
+        ((None, None), false) => Ok(None),
+        ((None, None), true) => Ok(Some(Certificate::SelfSigned)),
+        ((Some(certificate), Some(key)), false) => {
+            Ok(Some(Certificate::Files { certificate, key }))
+        }
+        ((Some(_), Some(_)), true) => {
+            conflict("TLS_SELF_SIGNED=true and TLS_CERT exclude each other: leave one of them out")
+        }
+        ((Some(_), None), _) => conflict(
+            "TLS_CERT is set, but TLS_KEY is not: set it to the file with the certificate's key",
+        ),
+        ((None, Some(_)), _) => conflict(
+            "TLS_KEY is set, but TLS_CERT is not: set it to the file with the key's certificate",
+        ),
     }
 }
 

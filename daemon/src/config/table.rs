@@ -135,8 +135,6 @@ const LOG_FILTER: Kind = text(
 );
 const ANY: Kind = text(|it| !it.contains('\0'), "any text");
 
-const TLS: &str = "this version speaks plain HTTP: put a proxy such as HAProxy in front of it, or \
-                   use ssh -L; leave it unset";
 const FLEET: &str = "this version keeps everything in its embedded SQLite file; leave it unset";
 
 /// Codecs that some version names; those that this one can use come first.
@@ -161,9 +159,9 @@ pub(crate) static VARIABLES: &[Variable] = &[
     variable("HOST", "127.0.0.1", HOST),
     variable("PORT", "8080", number(1, 65_535)),
     variable("PUBLIC_URL", "", URL),
-    variable("TLS_CERT", "", Kind::Path).later(&[], TLS),
-    variable("TLS_KEY", "", Kind::Path).later(&[], TLS),
-    variable("TLS_SELF_SIGNED", "false", Kind::Bool).later(&["false"], TLS),
+    variable("TLS_CERT", "", Kind::Path),
+    variable("TLS_KEY", "", Kind::Path),
+    variable("TLS_SELF_SIGNED", "false", Kind::Bool),
     variable("TRUSTED_PROXIES", "", PROXIES),
     variable("HOST_ALIASES", "", NAMES),
     variable("NODE_NAME", "", NODE),

@@ -90,8 +90,6 @@ fn the_ends_of_every_range_are_accepted_or_said_to_come_later() {
 fn what_this_version_cannot_do_is_refused_in_plain_words() {
     for (name, value) in [
         ("DATABASE_URL", "postgres://u:topsecret@db/x"),
-        ("TLS_CERT", "/etc/cert.pem"),
-        ("TLS_SELF_SIGNED", "true"),
         ("FILE_ENCRYPTION_ENABLED", "true"),
         ("FILE_QUOTA_MB", "10"),
         ("VIDEO_CODEC", "av1_nvenc"),
@@ -209,6 +207,31 @@ fn media_listens_where_http_does_unless_it_is_told_otherwise() {
         media(&[("HOST", "0.0.0.0"), ("MEDIA_HOST", "::")]),
         "[::]:3478"
     );
+}
+
+#[test]
+fn tls_takes_both_files_or_a_certificate_of_its_own_and_makes_the_page_https() {
+    let files = [("TLS_CERT", "/etc/cert.pem"), ("TLS_KEY", "/etc/key.pem")];
+    let config = load(&files).unwrap().daemon;
+    assert!(matches!(config.tls, Some(Certificate::Files { .. })));
+    assert_eq!(config.public_url.to_string(), "https://localhost:8080");
+    let config = load(&[("TLS_SELF_SIGNED", "true")]).unwrap().daemon;
+    assert_eq!(config.tls, Some(Certificate::SelfSigned));
+    let own = ("TLS_SELF_SIGNED", "true");
+    let plain = ("PUBLIC_URL", "http://desk.example");
+    let plain_node = ("NODE_URL", "http://node7.example");
+    for (environment, name) in [
+        (&files[..1], "TLS_KEY"),
+        (&files[1..], "TLS_CERT"),
+        (&[files[0], own], "TLS_KEY"),
+        (&[files[0], files[1], own], "TLS_SELF_SIGNED"),
+        (&[own, plain], "PUBLIC_URL=http://desk.example"),
+        (&[own, plain_node], "NODE_URL=http://node7.example"),
+    ] {
+        let error = load(environment).expect_err(name);
+        assert!(matches!(error, ConfigError::Conflict(_)), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use futures_lite::{AsyncWriteExt as _, FutureExt as _, future};
-use http::{Request, StatusCode};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, FutureExt as _, future};
+use futures_rustls::server::TlsStream;
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use smol::{Async, Timer};
@@ -20,7 +22,9 @@ use tower::ServiceExt as _;
 use super::App;
 use super::connections::Place;
 use super::guard::Peer;
+use super::names::Names;
 use super::problem::Problem;
+use crate::tls::Tls;
 
 /// How long a connection may be silent before its first byte, and take for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +34,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Pause after an accept that failed, which is a lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// First byte of a TLS handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\n\
                           content-length: 0\r\nconnection: close\r\n\r\n";
@@ -75,7 +82,7 @@ fn admit(app: &Arc<App>, router: &Router, stream: Async<TcpStream>, peer: Socket
 }
 
 async fn handle(
-    app: &App,
+    app: &Arc<App>,
     router: Router,
     mut stream: Async<TcpStream>,
     peer: SocketAddr,
@@ -94,9 +101,72 @@ async fn handle(
     let peer = Peer {
         address: peer.ip().to_canonical(),
         place: Arc::new(place),
+        is_tls: first == TLS_HANDSHAKE && app.tls.is_some(),
     };
-    let service =
-        hyper::service::service_fn(move |request| answer(router.clone(), peer.clone(), request));
+    match &app.tls {
+        None => converse(stream, move |it| answer(router.clone(), peer.clone(), it)).await,
+        Some(tls) if peer.is_tls => {
+            let Some(stream) = handshake(tls, stream).await? else {
+                return Ok(());
+            };
+            converse(stream, move |it| answer(router.clone(), peer.clone(), it)).await
+        }
+        Some(_) => {
+            let app = Arc::clone(app);
+            converse(stream, move |it| {
+                future::ready(Ok(to_https(&app.names, &it)))
+            })
+            .await
+        }
+    }
+}
+
+/// Makes a connection secret; `None` when that takes too long or there is no certificate.
+async fn handshake(
+    tls: &Tls,
+    stream: Async<TcpStream>,
+) -> io::Result<Option<TlsStream<Async<TcpStream>>>> {
+    let done = async {
+        match tls.acceptor().await {
+            Some(acceptor) => acceptor.accept(stream).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let late = async {
+        Timer::after(HEAD_TIMEOUT).await;
+        Ok(None)
+    };
+    future::or(done, late).await
+}
+
+/// Whoever speaks plain HTTP to a port with TLS is shown the way.
+fn to_https(names: &Names, request: &Request<Incoming>) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let is_plain_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+    let location = HeaderValue::from_str(&format!("https://{host}{path}"));
+    match location {
+        Ok(location) if is_plain_read && names.is_host(host) => (
+            StatusCode::PERMANENT_REDIRECT,
+            [(header::LOCATION, location)],
+        )
+            .into_response(),
+        _ => Problem::new(
+            StatusCode::BAD_REQUEST,
+            "tls_required",
+            "this port speaks TLS: begin the address with https://",
+        )
+        .into_response(),
+    }
+}
+
+async fn converse<S, F>(stream: S, answer: impl Fn(Request<Incoming>) -> F) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    let service = hyper::service::service_fn(answer);
     let connection = http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -122,7 +192,7 @@ async fn answer(
     peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let mut request = request.map(axum::body::Body::new);
+    let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     let answered = AssertUnwindSafe(router.oneshot(request)).catch_unwind();
     let answered = async {

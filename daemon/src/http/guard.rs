@@ -6,22 +6,26 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, ORIGIN, STRICT_TRANSPORT_SECURITY,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::connections::Place;
-use super::names::counted;
+use super::names::{counted, is_loopback};
 use super::problem::Problem;
 use super::{App, Names};
 use crate::clock;
-use crate::config::Cidr;
+use crate::config::{Cidr, Origin};
 
 /// The other end of a connection, and its place among all.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) address: IpAddr,
     pub(super) place: Arc<Place>,
+    /// The connection is TLS of our own.
+    pub(super) is_tls: bool,
 }
 
 /// Whom a request comes from: the peer, or whom a trusted proxy speaks for.
@@ -58,6 +62,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let transport_security = transport_security(&app, &request);
     let mut response = match admit(&app, &mut request) {
         Ok(address) => {
             let response = next.run(request).await;
@@ -73,11 +78,38 @@ pub(super) async fn check(
             HeaderValue::from_static(value),
         );
     }
+    if let Some(policy) = transport_security {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
+    }
     // The page's files say themselves how they are kept; answers of the API are kept nowhere.
     headers
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// For how long browsers shall come by https alone, where the browser did come by it.
+fn transport_security(app: &App, request: &Request) -> Option<&'static str> {
+    let peer = request.extensions().get::<Peer>()?;
+    if !peer.is_tls && !is_forwarded_https(peer.address, request, &app.config.trusted_proxies) {
+        return None;
+    }
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    // Browsers would apply it to every port of the name, and others run servers there too.
+    Some(if is_loopback(host) {
+        "max-age=0"
+    } else {
+        "max-age=31536000"
+    })
+}
+
+/// Whether a trusted proxy says that the browser spoke TLS with it.
+fn is_forwarded_https(peer: IpAddr, request: &Request, proxies: &[Cidr]) -> bool {
+    let fields = request.headers().get_all("x-forwarded-proto");
+    let nearest = fields.iter().next_back().and_then(|it| it.to_str().ok());
+    let nearest = nearest.and_then(|it| it.rsplit(',').next());
+    nearest.is_some_and(|it| it.trim().eq_ignore_ascii_case("https"))
+        && proxies.iter().any(|it| it.contains(peer))
 }
 
 /// Leaves a line, with the session's id where the path has one. What is admitted is limited in
@@ -180,31 +212,30 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr
 }
 
 /// Demands that a page of ours asks: a browser sets `Origin`, and no page can forge it.
-pub(super) fn demand_origin(names: &Names, headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn demand_origin(names: &Names, headers: &HeaderMap) -> Result<Origin, Problem> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let origin = match (origins.next(), origins.next()) {
         (Some(origin), None) => origin.to_str().unwrap_or_default(),
         _ => "",
     };
-    if names.is_origin(origin) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "foreign_origin",
-        "this request must come from a page of this server (field Origin)",
-    ))
+    names.own_origin(origin).ok_or_else(|| {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "this request must come from a page of this server (field Origin)",
+        )
+    })
 }
 
-/// A request that comes from a page of ours.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OwnPage;
+/// A request that comes from a page of ours, with the page's origin.
+#[derive(Clone, Debug)]
+pub(super) struct OwnPage(pub(super) Origin);
 
 impl axum::extract::FromRequestParts<Arc<App>> for OwnPage {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        demand_origin(&app.names, &parts.headers).map(|()| Self)
+        demand_origin(&app.names, &parts.headers).map(Self)
     }
 }
 

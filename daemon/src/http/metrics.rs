@@ -21,7 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves `GET /metrics`, one connection at a time: one collector asks every few seconds.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) -> io::Result<()> {
     let listener = Async::new(listener)?;
-    let names = Names::new(&app.config, app.config.metrics.port());
+    let names = Names::of_metrics(&app.config);
     loop {
         let Ok((mut stream, peer)) = listener.accept().await else {
             Timer::after(Duration::from_millis(50)).await;

@@ -8,6 +8,7 @@ pub(crate) mod metrics;
 mod names;
 mod page;
 mod problem;
+mod refresh_cookie;
 mod session_routes;
 mod sign_in;
 mod socket_io;
@@ -34,6 +35,7 @@ use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::state::Store;
 use crate::tasks::Tasks;
+use crate::tls::Tls;
 use connections::Connections;
 use names::Names;
 use problem::Problem;
@@ -53,6 +55,8 @@ pub(crate) struct App {
     pub(crate) media: Media,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Tls>,
     /// What is weaker on this node than designed, for the page.
     pub(crate) notices: Vec<String>,
     limits: Mutex<Limits>,
@@ -70,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) media: Media,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
+    pub(crate) tls: Option<Tls>,
     pub(crate) notices: Vec<String>,
 }
 
@@ -85,7 +90,7 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let config = parts.config;
         Arc::new(Self {
-            names: Names::new(&config, config.http.port()),
+            names: Names::of_http(&config),
             limits: Mutex::new(Limits {
                 api: RateLimit::per_minute(config.rate_limit_api),
                 login_by_address: RateLimit::per_minute(config.rate_limit_login),
@@ -100,6 +105,7 @@ impl App {
             media: parts.media,
             changes: parts.changes,
             tasks: parts.tasks,
+            tls: parts.tls,
             notices: parts.notices,
         })
     }
@@ -115,6 +121,7 @@ fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/api/auth/login", post(sign_in::login))
         .route("/api/auth/once", post(sign_in::once))
+        .route("/api/auth/refresh", post(sign_in::refresh))
         .route("/api/auth/logout", post(sign_in::logout))
         .route(
             "/api/sessions",

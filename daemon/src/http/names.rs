@@ -11,14 +11,25 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     port: u16,
+    /// This listener speaks TLS itself.
+    is_https: bool,
     origins: Vec<Origin>,
     aliases: Vec<(String, Option<u16>)>,
 }
 
 impl Names {
-    pub(crate) fn new(config: &DaemonConfig, port: u16) -> Self {
+    pub(crate) fn of_http(config: &DaemonConfig) -> Self {
+        Self::new(config, config.http.port(), config.tls.is_some())
+    }
+
+    pub(crate) fn of_metrics(config: &DaemonConfig) -> Self {
+        Self::new(config, config.metrics.port(), false)
+    }
+
+    fn new(config: &DaemonConfig, port: u16, is_https: bool) -> Self {
         Self {
             port,
+            is_https,
             origins: vec![config.public_url.clone(), config.node_url.clone()],
             aliases: config.host_aliases.clone(),
         }
@@ -30,7 +41,8 @@ impl Names {
             return false;
         };
         if LOOPBACK.contains(&&*name) {
-            return port.unwrap_or(80) == self.port;
+            let own_port = if self.is_https { 443 } else { 80 };
+            return port.unwrap_or(own_port) == self.port;
         }
         let is_ours = self.origins.iter().any(|it| {
             let own_port = if it.is_https { 443 } else { 80 };
@@ -39,17 +51,16 @@ impl Names {
         is_ours || self.is_alias(&name, port)
     }
 
-    /// Whether an `Origin` field is a page of ours.
-    pub(crate) fn is_origin(&self, origin: &str) -> bool {
-        let Some(origin) = Origin::parse(origin).filter(|_| !origin.ends_with('/')) else {
-            return false;
-        };
-        if LOOPBACK.contains(&&*origin.host) && !origin.is_https {
-            return origin.port == self.port;
+    /// Reads an `Origin` field that is a page of ours.
+    pub(crate) fn own_origin(&self, origin: &str) -> Option<Origin> {
+        let origin = Origin::parse(origin).filter(|_| !origin.ends_with('/'))?;
+        if LOOPBACK.contains(&&*origin.host) && origin.is_https == self.is_https {
+            return (origin.port == self.port).then_some(origin);
         }
         let own_port = if origin.is_https { 443 } else { 80 };
         let port = Some(origin.port).filter(|it| *it != own_port);
-        self.origins.contains(&origin) || self.is_alias(&origin.host, port)
+        let is_ours = self.origins.contains(&origin) || self.is_alias(&origin.host, port);
+        is_ours.then_some(origin)
     }
 
     /// An alias without a port is meant at every port: a proxy's is not ours to know.
@@ -58,6 +69,11 @@ impl Names {
             alias == name && (alias_port.is_none() || *alias_port == port)
         })
     }
+}
+
+/// Whether a `Host` field names the machine itself, at any port.
+pub(super) fn is_loopback(host: &str) -> bool {
+    split_authority(host).is_some_and(|(name, _)| LOOPBACK.contains(&&*name))
 }
 
 /// The key under which an address is counted: IPv6 by its /64, of which anybody has one.
@@ -76,6 +92,7 @@ mod tests {
         let origin = |text| Origin::parse(text).unwrap();
         Names {
             port: 8080,
+            is_https: false,
             origins: vec![
                 origin("https://desk.example"),
                 origin("http://node.example:8080"),
@@ -129,7 +146,7 @@ mod tests {
             "https://any.example",
             "http://one.example:81",
         ] {
-            assert!(names().is_origin(origin), "{origin}");
+            assert!(names().own_origin(origin).is_some(), "{origin}");
         }
         for origin in [
             "",
@@ -142,8 +159,20 @@ mod tests {
             "https://desk.example.evil.example",
             "https://evil.example",
         ] {
-            assert!(!names().is_origin(origin), "{origin}");
+            assert!(names().own_origin(origin).is_none(), "{origin}");
         }
+    }
+
+    #[test]
+    fn with_tls_of_its_own_the_loopback_names_are_https() {
+        let names = Names {
+            is_https: true,
+            ..names()
+        };
+        assert!(names.own_origin("https://localhost:8080").is_some());
+        assert!(names.own_origin("http://localhost:8080").is_none());
+        let at_443 = Names { port: 443, ..names };
+        assert!(at_443.is_host("localhost"));
     }
 
     #[test]

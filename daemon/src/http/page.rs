@@ -22,7 +22,9 @@ files!(
     "api.js",
     "attachment.js",
     "auth.js",
+    "clipboard.js",
     "cursor.js",
+    "dead.js",
     "desktop.js",
     "geometry.js",
     "input.js",
@@ -36,6 +38,7 @@ files!(
     "sender.js",
     "signal.js",
     "stages.js",
+    "storage.js",
     "stream.js",
     "words.js",
 );

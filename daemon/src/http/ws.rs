@@ -22,6 +22,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use sandbox_protocol::limits::SIGNAL_BYTES_MAX;
+use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::wire::signal::{ToPage, ToServer};
 use serde::Deserialize;
 use smol::Timer;
@@ -30,6 +31,7 @@ use super::App;
 use super::guard::{Held, OwnPage};
 use super::problem::Problem;
 use super::socket_io::SocketIo;
+use crate::media::AckPacket;
 
 /// How long a page may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,6 +107,8 @@ fn handshake_key(headers: &HeaderMap) -> Option<HeaderValue> {
 #[derive(Debug)]
 enum Incoming {
     Message(ToServer),
+    /// A copy of an input packet.
+    Input(Packet),
     /// No message of ours.
     Malformed(String),
     TooLarge,
@@ -138,9 +142,10 @@ impl Socket {
                         error.column()
                     )),
                 },
-                Some(Ok(Message::Binary(_))) => {
-                    Incoming::Malformed("a binary message, where all are text".into())
-                }
+                Some(Ok(Message::Binary(bytes))) => match Packet::decode(&bytes) {
+                    Ok(packet) => Incoming::Input(packet),
+                    Err(error) => Incoming::Malformed(error.to_string()),
+                },
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) | None => Incoming::Closed,
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
@@ -160,6 +165,11 @@ impl Socket {
             return false;
         };
         self.write(Message::text(text)).await
+    }
+
+    /// Acknowledges input.
+    async fn acknowledge(&mut self, ack: AckPacket) -> bool {
+        self.write(Message::binary(ack.to_vec())).await
     }
 
     /// Shows proxies on the way that the socket is in use.

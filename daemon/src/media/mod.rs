@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use sandbox_protocol::local::worker::Counters;
+use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
 
 /// Commands waiting for the media thread; it never blocks, so this many means that it is gone.
@@ -75,7 +76,13 @@ pub struct Attach {
     pub media: OwnedFd,
     /// Where the viewer's life is told; the channel closes after `Left` or a detach.
     pub events: Sender<ViewerEvent>,
+    /// Where input is acknowledged for a page that sends copies of it ([`Media::input`]). A newer
+    /// one replaces one that waits, so one place is enough.
+    pub acks: Sender<AckPacket>,
 }
+
+/// An acknowledgement as it goes to the page.
+pub type AckPacket = [u8; 13];
 
 /// A viewer that may connect.
 #[derive(Debug)]
@@ -171,6 +178,7 @@ enum Command {
     Attach(Box<Attach>, Sender<Result<Attached, AttachError>>),
     Reoffer(ViewerId, String, Sender<Result<String, AttachError>>),
     Detach(ViewerId),
+    Input(ViewerId, Packet),
     Count(SessionId, Sender<StreamCounters>),
     Tcp(TcpStream, SocketAddr),
 }
@@ -233,6 +241,13 @@ impl Media {
         if let Err(error) = self.commands.try_send(Command::Detach(viewer)) {
             tracing::error!(%error, viewer = viewer.0, "cannot detach viewer");
         }
+    }
+
+    /// Takes an input packet that came another way than by the data channel: whichever copy of
+    /// an event comes first is applied.
+    pub async fn input(&self, viewer: ViewerId, packet: Packet) {
+        // Without the thread nobody is attached.
+        let _stopped = self.commands.send(Command::Input(viewer, packet)).await;
     }
 
     /// What the stream of a session did; `None` without a viewer or without the worker's answer.

@@ -333,7 +333,9 @@ impl Service {
                 self.machine.handle_ended(session, reason);
                 self.drop_pending(session);
             }
-            Event::Hello { .. } => tracing::error!("the warden greeted twice"),
+            Event::Hello { .. } | Event::Certificate | Event::NoCertificate { .. } => {
+                tracing::error!("the warden said something out of its turn");
+            }
         }
     }
 

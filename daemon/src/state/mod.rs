@@ -17,9 +17,10 @@ const JOBS_MAX: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
-const MIGRATIONS: &[&str] = &[include_str!(
-    "../../../migrations/sqlite/0001_accounts_and_sessions.sql"
-)];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
+    include_str!("../../../migrations/sqlite/0002_refresh_tokens.sql"),
+];
 
 /// The database could not do what was asked.
 #[derive(Debug, thiserror::Error)]

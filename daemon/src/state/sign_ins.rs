@@ -6,6 +6,10 @@ use sandbox_protocol::UserIndex;
 use super::StateError;
 use super::users::User;
 
+/// How long the token before the newest still yields the newest: two tabs that refresh at once, or
+/// an answer that was lost with its connection.
+const GRACE_SECONDS: i64 = 30;
+
 /// Names one sign-in: 128 random bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FamilyId(pub [u8; 16]);
@@ -63,6 +67,63 @@ pub fn live(connection: &Connection, id: FamilyId, now: i64) -> Result<Option<Fa
             })
         })
         .optional()?)
+}
+
+/// What a refresh token was good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The sign-in holds, and its newest token has this number.
+    Holds {
+        /// The sign-in.
+        family: Family,
+        /// Number of the newest token.
+        generation: u32,
+    },
+    /// A token that was replaced came again, so somebody has a copy: the sign-in has ended.
+    Reused(UserIndex),
+    /// The sign-in had ended before.
+    Over,
+}
+
+/// Exchanges the newest token of a sign-in for the next one.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn refresh(
+    connection: &mut Connection,
+    id: FamilyId,
+    generation: u32,
+    now: i64,
+) -> Result<Refreshed, StateError> {
+    let transaction = connection.transaction()?;
+    let Some(family) = live(&transaction, id, now)? else {
+        return Ok(Refreshed::Over);
+    };
+    let (newest, refreshed_at): (u32, i64) = transaction.query_row(
+        "SELECT generation, refreshed_at FROM token_families WHERE id = ?1",
+        params![id.0],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let age = now.saturating_sub(refreshed_at);
+    let refreshed = if generation == newest {
+        let generation = newest.wrapping_add(1);
+        transaction.execute(
+            "UPDATE token_families SET generation = ?2, refreshed_at = ?3 WHERE id = ?1",
+            params![id.0, generation, now],
+        )?;
+        Refreshed::Holds { family, generation }
+    } else if generation.wrapping_add(1) == newest && (0..=GRACE_SECONDS).contains(&age) {
+        Refreshed::Holds {
+            family,
+            generation: newest,
+        }
+    } else {
+        revoke(&transaction, id, now)?;
+        Refreshed::Reused(family.user.index)
+    };
+    transaction.commit()?;
+    Ok(refreshed)
 }
 
 /// Ends one sign-in.
@@ -175,6 +236,50 @@ mod tests {
         begin(&mut connection, id, user, 100, 200).unwrap();
         revoke(&connection, id, 120).unwrap();
         assert!(live(&connection, id, 121).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_newest_token_has_a_successor_and_the_one_before_yields_the_same_for_30_seconds() {
+        let (mut connection, user) = with_user();
+        let id = FamilyId([7; 16]);
+        begin(&mut connection, id, user, 100, 1_000).unwrap();
+        let mut take = |generation, now| match refresh(&mut connection, id, generation, now) {
+            Ok(Refreshed::Holds { generation, .. }) => generation,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(take(0, 200), 1);
+        assert_eq!(take(0, 230), 1, "within its time");
+        assert_eq!(take(1, 231), 2);
+        assert_eq!(take(2, 232), 3, "the successor itself is not held back");
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_for_good_ends_the_sign_in() {
+        // Too late; two behind; never issued.
+        for (generation, now) in [(1, 231), (0, 201), (9, 201)] {
+            let (mut connection, user) = with_user();
+            let id = FamilyId([7; 16]);
+            begin(&mut connection, id, user, 100, 1_000).unwrap();
+            for number in 0..2 {
+                refresh(&mut connection, id, number, 200).unwrap();
+            }
+            let reused = refresh(&mut connection, id, generation, now).unwrap();
+            assert_eq!(reused, Refreshed::Reused(user), "{generation} {now}");
+            assert!(live(&connection, id, now).unwrap().is_none());
+            let newest = refresh(&mut connection, id, 2, now).unwrap();
+            assert_eq!(newest, Refreshed::Over);
+        }
+    }
+
+    /// Less rather than more, where the clock was set back.
+    #[test]
+    fn a_clock_that_was_set_back_gives_a_replaced_token_no_time() {
+        let (mut connection, user) = with_user();
+        let id = FamilyId([7; 16]);
+        begin(&mut connection, id, user, 100, 1_000).unwrap();
+        refresh(&mut connection, id, 0, 200).unwrap();
+        let reused = refresh(&mut connection, id, 0, 150).unwrap();
+        assert_eq!(reused, Refreshed::Reused(user));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 
 mod access;
 mod page;
+mod refresh;
 mod sessions;
 mod signalling;
 mod socket;
 mod tcp;
+mod tls;
 mod world;

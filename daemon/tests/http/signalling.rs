@@ -6,6 +6,7 @@ use async_tungstenite::tungstenite::Message;
 use sandbox_daemon::clock;
 use sandbox_daemon::state::users::Role;
 use sandbox_protocol::local::warden::{EndReason, Event, Request};
+use sandbox_protocol::wire::input::{Event as InputEvent, Packet};
 use serde_json::{Value, json};
 use str0m::Rtc;
 use str0m::media::{Direction, MediaKind};
@@ -171,6 +172,23 @@ fn messages_that_are_none_are_refused() {
     page.expect("ready");
     page.say(&json!({ "type": "auth", "token": token }));
     page.expect_error("order");
+}
+
+#[test]
+fn input_before_the_first_offer_is_dropped() {
+    let (world, token, id) = world();
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    let packet = Packet {
+        stream: 1,
+        first_seq: 1,
+        events: vec![InputEvent::ReleaseAll],
+        pointer: None,
+        held: None,
+    };
+    page.say_message(Message::binary(packet.encode()));
+    page.say(&json!({ "type": "bye" }));
+    assert_eq!(page.hear(), None);
 }
 
 #[test]

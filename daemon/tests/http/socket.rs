@@ -7,13 +7,19 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::handshake::client::generate_key;
 use async_tungstenite::tungstenite::http::Request;
 use async_tungstenite::tungstenite::{Error, Message};
-use futures_lite::{StreamExt as _, future};
+use futures_lite::{AsyncRead, AsyncWrite, StreamExt as _, future};
+use futures_rustls::TlsConnector;
 use serde_json::Value;
 use smol::{Async, Timer};
 
 use crate::world::{LIMIT, World};
 
-pub(crate) struct Socket(WebSocketStream<Async<TcpStream>>);
+/// TCP, or TLS on it.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
+pub(crate) struct Socket(WebSocketStream<Box<dyn Stream>>);
 
 impl Socket {
     /// Opens `/ws` with this query and origin; the status where the server refuses.
@@ -32,6 +38,14 @@ impl Socket {
         let opened = within_limit(async {
             let address = (Ipv4Addr::LOCALHOST, world.port);
             let stream = Async::<TcpStream>::connect(address).await.unwrap();
+            let stream: Box<dyn Stream> = match world.client() {
+                None => Box::new(stream),
+                Some(client) => {
+                    let name = "localhost".try_into().unwrap();
+                    let connector = TlsConnector::from(client);
+                    Box::new(connector.connect(name, stream).await.unwrap())
+                }
+            };
             async_tungstenite::client_async(request, stream).await
         });
         match opened {

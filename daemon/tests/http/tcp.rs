@@ -16,7 +16,16 @@ use crate::world::{LIMIT, World};
 
 #[test]
 fn a_page_that_reaches_the_http_port_alone_connects_through_it() {
-    let world = World::start();
+    connects_through_the_http_port(&World::start());
+}
+
+/// The port tells three protocols apart by their first byte.
+#[test]
+fn so_it_does_where_the_port_speaks_tls() {
+    connects_through_the_http_port(&World::self_signed());
+}
+
+fn connects_through_the_http_port(world: &World) {
     world.add_user("ada", Role::User);
     let token = world.login("ada");
     let id = world.session(&token);
@@ -36,7 +45,7 @@ fn a_page_that_reaches_the_http_port_alone_connects_through_it() {
     api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
     api.add_channel("ctl".into());
     let (offer, pending) = api.apply().unwrap();
-    let mut page = Socket::of(&world, &id, &token);
+    let mut page = Socket::of(world, &id, &token);
     page.expect("ready");
     let sdp = offer.to_sdp_string();
     page.say(&json!({ "type": "offer", "sdp": sdp, "width": 800, "height": 600 }));

@@ -1,7 +1,8 @@
 //! A daemon in this process, with a warden of the test's own at the other end of its socket.
 
 use std::collections::BTreeMap;
-use std::io::{IoSlice, Read as _, Write as _};
+use std::fs::File;
+use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,7 +17,10 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
     SocketType, recv, sendmsg, socketpair,
 };
-use sandbox_daemon::config::{Config, DaemonConfig, Host};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use sandbox_daemon::config::{Certificate, Config, DaemonConfig, Host};
 use sandbox_daemon::daemon::{DaemonError, run_on};
 use sandbox_daemon::state::users::{Role, create};
 use sandbox_daemon::{auth, clock, state};
@@ -38,6 +42,8 @@ pub(crate) struct Policy {
     pub(crate) is_slow: bool,
     /// Requests that came, in order.
     pub(crate) requests: Vec<Request>,
+    /// What the operator's files hold, by their order: certificate and key.
+    pub(crate) tls_files: Option<[PathBuf; 2]>,
     /// Our ends of the workers' sockets: the newest pair of each session.
     pub(crate) workers: BTreeMap<SessionId, (OwnedFd, OwnedFd)>,
 }
@@ -46,6 +52,8 @@ pub(crate) struct World {
     pub(crate) port: u16,
     pub(crate) dir: PathBuf,
     pub(crate) policy: Arc<Mutex<Policy>>,
+    /// Speak TLS, and trust this certificate alone.
+    pub(crate) trusted: Option<PathBuf>,
     socket: Arc<OwnedFd>,
     daemon: Option<JoinHandle<Result<(), DaemonError>>>,
     warden: Option<JoinHandle<()>>,
@@ -113,6 +121,14 @@ impl World {
         Self::surviving(change, Vec::new(), |_| {})
     }
 
+    /// Speaks TLS with a certificate of its own.
+    pub(crate) fn self_signed() -> Self {
+        Self::with(|config| {
+            config.tls = Some(Certificate::SelfSigned);
+            be_https(config);
+        })
+    }
+
     /// Starts a daemon whose warden holds sessions already; `prepare` fills the database.
     pub(crate) fn surviving(
         change: impl FnOnce(&mut DaemonConfig),
@@ -131,6 +147,14 @@ impl World {
         let mut config = config(http, &parent);
         change(&mut config);
         prepare(&state::open(&dir.join("state.db")).unwrap());
+        let (trusted, tls_files) = match &config.tls {
+            None => (None, None),
+            Some(Certificate::SelfSigned) => (Some(dir.join("tls.crt")), None),
+            Some(Certificate::Files { certificate, key }) => {
+                let files = [certificate.clone(), key.clone()];
+                (Some(certificate.clone()), Some(files))
+            }
+        };
 
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
@@ -150,7 +174,10 @@ impl World {
         let config = memory_file(&serde_json::to_vec(&config).unwrap());
         let descriptors = [config.as_fd(), tcp.as_fd(), udp.as_fd()];
         send(&theirs, &hello, &descriptors);
-        let policy = Arc::new(Mutex::new(Policy::default()));
+        let policy = Arc::new(Mutex::new(Policy {
+            tls_files,
+            ..Policy::default()
+        }));
         let socket = Arc::new(theirs);
         let warden = {
             let (policy, socket) = (Arc::clone(&policy), Arc::clone(&socket));
@@ -161,6 +188,7 @@ impl World {
             port: http.port(),
             dir,
             policy,
+            trusted,
             socket,
             daemon: Some(daemon),
             warden: Some(warden),
@@ -183,27 +211,58 @@ impl World {
             .unwrap();
     }
 
-    /// A request with exactly these header lines.
-    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
-        // A server that refuses early may close before it has read all.
-        let _refused_early = stream.write_all(request);
-        let mut bytes = Vec::new();
-        let _reset = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.get(9..12).and_then(|it| it.parse().ok()).unwrap_or(0);
-        Answer {
-            status,
-            head: head.into(),
-            body: body.into(),
+        stream
+    }
+
+    /// How to speak TLS with this server, where it does.
+    pub(crate) fn client(&self) -> Option<Arc<ClientConfig>> {
+        let path = self.trusted.as_ref()?;
+        // A server that makes its own certificate may not have got there yet.
+        while !path.exists() {
+            std::thread::yield_now();
+        }
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(path).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Some(Arc::new(config))
+    }
+
+    /// A request with exactly these header lines.
+    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
+        let stream = self.connect();
+        match self.client() {
+            None => exchange(stream, request),
+            Some(client) => {
+                let name = "localhost".try_into().unwrap();
+                let connection = ClientConnection::new(client, name).unwrap();
+                exchange(StreamOwned::new(connection, stream), request)
+            }
         }
     }
 
+    /// The same without TLS.
+    pub(crate) fn raw_plain(&self, request: &[u8]) -> Answer {
+        exchange(self.connect(), request)
+    }
+
     pub(crate) fn origin(&self) -> String {
-        format!("http://localhost:{}", self.port)
+        let scheme = if self.trusted.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://localhost:{}", self.port)
     }
 
     /// A request as the page makes it.
@@ -267,6 +326,12 @@ impl World {
     }
 }
 
+/// What the configuration does to both names where TLS is on.
+pub(crate) fn be_https(config: &mut DaemonConfig) {
+    config.public_url.is_https = true;
+    config.node_url.is_https = true;
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // Ends both threads: the daemon sees the end of the warden's socket.
@@ -280,6 +345,21 @@ impl Drop for World {
     }
 }
 
+fn exchange(mut stream: impl Read + Write, request: &[u8]) -> Answer {
+    // A server that refuses early may close before it has read all.
+    let _refused_early = stream.write_all(request);
+    let mut bytes = Vec::new();
+    let _reset = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.get(9..12).and_then(|it| it.parse().ok()).unwrap_or(0);
+    Answer {
+        status,
+        head: head.into(),
+        body: body.into(),
+    }
+}
+
 fn password_hash() -> &'static str {
     static HASH: OnceLock<String> = OnceLock::new();
     HASH.get_or_init(|| auth::password::hash(PASSWORD).unwrap())
@@ -287,7 +367,7 @@ fn password_hash() -> &'static str {
 
 fn memory_file(bytes: &[u8]) -> OwnedFd {
     let memory = rustix::fs::memfd_create("config", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    let mut file = std::fs::File::from(memory);
+    let mut file = File::from(memory);
     file.write_all(bytes).unwrap();
     file.into()
 }
@@ -327,6 +407,7 @@ fn serve(socket: &OwnedFd, policy: &Mutex<Policy>) {
 fn answer(socket: &OwnedFd, policy: &mut Policy, request: Request) {
     match request {
         Request::Ready => {}
+        Request::Certificate => send_certificate(socket, policy),
         Request::Start(_) if policy.is_slow => {}
         Request::Start(plan) => {
             let session = plan.session;
@@ -366,6 +447,21 @@ fn answer(socket: &OwnedFd, policy: &mut Policy, request: Request) {
             policy.workers.remove(&session);
             let reason = EndReason::Requested;
             send(socket, &Event::Ended { session, reason }, &[]);
+        }
+    }
+}
+
+fn send_certificate(socket: &OwnedFd, policy: &Policy) {
+    let paths = policy.tls_files.as_ref().unwrap();
+    let opened: std::io::Result<Vec<File>> = paths.iter().map(File::open).collect();
+    match opened {
+        Ok(files) => {
+            let descriptors: Vec<BorrowedFd<'_>> = files.iter().map(|it| it.as_fd()).collect();
+            send(socket, &Event::Certificate, &descriptors);
+        }
+        Err(error) => {
+            let why = error.to_string();
+            send(socket, &Event::NoCertificate { why }, &[]);
         }
     }
 }

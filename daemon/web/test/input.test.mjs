@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { decodeAck, encodePacket, Input, INPUT_EVENTS_MAX, UNACKED_MAX } from '../input.js';
+import {
+  decodeAck, encodePacket, Input, INPUT_EVENTS_MAX, isMoveAlone, UNACKED_MAX,
+} from '../input.js';
 
 /** The same bytes as in `protocol/src/wire/input.rs`. */
 const GOLDEN = [
@@ -301,3 +303,12 @@ function generator(seed) {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+test('a packet of nothing but a move is told from one with events or held keys', () => {
+  const packet = { stream: 1n, firstSeq: 1, events: [], pointer: null, held: null };
+  const pointer = { after: 0, number: 1, x: 1, y: 1 };
+  const of = (changes) => isMoveAlone(encodePacket({ ...packet, ...changes }));
+  assert.ok(of({ pointer }));
+  assert.ok(!of({ pointer, held: [30] }));
+  assert.ok(!of({ pointer, events: [{ kind: 'release_all' }] }));
+});

@@ -34,6 +34,9 @@ pub enum Request {
         /// Which session.
         session: SessionId,
     },
+    /// Open the configured certificate and its key; answered by [`Event::Certificate`] or
+    /// [`Event::NoCertificate`].
+    Certificate,
 }
 
 /// What a session shall be.
@@ -109,6 +112,13 @@ pub enum Event {
         session: SessionId,
         /// Why.
         reason: EndReason,
+    },
+    /// Two descriptors: the certificate's file, then its key's, each opened just now.
+    Certificate,
+    /// One of the two cannot be opened.
+    NoCertificate {
+        /// Which, and why.
+        why: String,
     },
 }
 

@@ -136,6 +136,8 @@ pub enum FromWorker {
     Cursor(Cursor),
     /// Answer to [`ToWorker::Count`].
     Counters(Counters),
+    /// A piece of the text that the viewer's key or click made a program copy.
+    Copied(CopiedPiece),
 }
 
 /// The pointer's picture; empty pixels mean "hidden".
@@ -149,6 +151,18 @@ pub struct Cursor {
     pub hot_y: u16,
     /// RGBA, not premultiplied, row by row.
     pub rgba: Vec<u8>,
+}
+
+/// A piece of at most [`crate::limits::COPY_PIECE_BYTES_MAX`] bytes, of a text of at most
+/// [`crate::limits::COPY_BYTES_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CopiedPiece {
+    /// UTF-8 text.
+    pub text: String,
+    /// A text begins; what came of an unfinished one is void.
+    pub is_first: bool,
+    /// The text is whole.
+    pub is_last: bool,
 }
 
 /// What a worker did since it started.

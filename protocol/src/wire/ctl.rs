@@ -77,6 +77,15 @@ pub enum ToPage {
         /// RGBA rows, base64.
         rgba: String,
     },
+    /// A piece of a text that a program copied within two seconds of a key or click of the page.
+    Clipboard {
+        /// A piece of at most [`crate::limits::COPY_PIECE_BYTES_MAX`] bytes.
+        text: String,
+        /// A text begins; what came of an unfinished one is void.
+        first: bool,
+        /// The text is whole.
+        last: bool,
+    },
     /// Stage stamps of one frame, while the overlay is open. CLOCK_MONOTONIC microseconds.
     Frame {
         /// RTP timestamp.

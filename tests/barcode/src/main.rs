@@ -1,11 +1,15 @@
 //! A full-screen X program that answers each key press with a flipped square and a barcode.
 //!
 //! `sandbox-barcode [--log FILE]`: FILE gets one line `number keycode` for each key. It
-//! sleeps in the X connection between keys and draws nothing by itself.
+//! sleeps in the X connection between keys and draws nothing by itself. Control+C copies a text,
+//! Control+L copies one three seconds later.
+
+mod copy;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use sandbox_barcode::{BLOCK, Barcode, COLUMNS, Key, ORIGIN, ROWS, SQUARE, SQUARE_X, SQUARE_Y};
 use x11rb::connection::Connection;
@@ -58,6 +62,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<(), Error> {
         _ => return Err(Error::Usage),
     };
     let (x, screen) = x11rb::connect(None)?;
+    let x = Arc::new(x);
     let screen = x.setup().roots.get(screen).ok_or(Error::NoScreen)?;
     let mut keymap = keymap(&x)?;
     let mut barcode = Barcode::default();
@@ -65,7 +70,9 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<(), Error> {
     loop {
         match x.wait_for_event()? {
             Event::KeyPress(event) => {
-                barcode.press(key(&keymap, x.setup().min_keycode, &event));
+                let key = key(&keymap, x.setup().min_keycode, &event);
+                barcode.press(key);
+                copy::handle_key(&x, view.window, key)?;
                 view.show(&barcode)?;
                 if let Some(log) = &mut log {
                     log.write(&barcode, event.detail)?;
@@ -73,6 +80,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<(), Error> {
             }
             Event::Expose(event) if event.count == 0 => view.paint(&barcode)?,
             Event::FocusOut(event) if event.mode == NotifyMode::NORMAL => view.take_focus()?,
+            Event::SelectionRequest(event) => copy::answer(&x, &event, barcode.number())?,
             Event::MappingNotify(_) => keymap = self::keymap(&x)?,
             _ => (),
         }

@@ -297,6 +297,22 @@ impl Viewer {
         })
     }
 
+    /// Waits for a whole copied text.
+    pub(crate) fn wait_for_copy(&mut self) -> String {
+        let mut text = String::new();
+        loop {
+            let piece = self.wait_for(|it| match it {
+                FromWorker::Copied(piece) => Some(piece.clone()),
+                _ => None,
+            });
+            assert_eq!(piece.is_first, text.is_empty());
+            text.push_str(&piece.text);
+            if piece.is_last {
+                return text;
+            }
+        }
+    }
+
     /// How many pictures of the pointer have come and were not waited for.
     pub(crate) fn cursors_waiting(&self) -> usize {
         let is_cursor = |it: &&FromWorker| matches!(it, FromWorker::Cursor(_));

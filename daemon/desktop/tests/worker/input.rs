@@ -7,6 +7,7 @@ use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _};
 
 use crate::harness::{Desktop, SIZE};
 use crate::program::{Program, Reader, Seen, connect};
+use crate::selection::Editor;
 use crate::{A, STREAM, key, press};
 
 #[test]
@@ -155,6 +156,58 @@ fn a_character_that_the_layout_lacks_is_typed_all_the_same() {
         })
         .collect();
     assert_eq!(downs, [euro, shift.1, '1'.into(), 'Z'.into(), euro]);
+}
+
+#[test]
+fn a_layout_that_changes_is_followed() {
+    let desktop = Desktop::start();
+    let program = Program::start(&desktop);
+    let mut viewer = desktop.attach(SIZE);
+    press(&mut viewer, 1, A);
+    assert_eq!(program.next_keys(2), [Seen::KeyDown(A.1), Seen::KeyUp(A.1)]);
+    let x = connect(&desktop);
+    let other = u32::from('o');
+    let keycode_of_a = 38;
+    x.change_keyboard_mapping(1, keycode_of_a, 2, &[other, other])
+        .unwrap()
+        .check()
+        .unwrap();
+    // Its answer comes when the worker has read what X said before.
+    viewer.counters();
+    press(&mut viewer, 3, A);
+    assert_eq!(program.next_keys(2), [Seen::KeyDown(A.1), Seen::KeyUp(A.1)]);
+}
+
+#[test]
+fn what_a_program_copies_goes_out_only_after_a_key_or_click() {
+    let desktop = Desktop::start();
+    let mut viewer = desktop.attach(SIZE);
+    let editor = Editor::start(&desktop);
+    editor.copy("unasked");
+    let wheel = Event::Wheel {
+        dx: 0,
+        dy: 120,
+        x: 5,
+        y: 5,
+    };
+    viewer.send_events(STREAM, 1, &[wheel]);
+    viewer.wait_for_ack(STREAM, 1);
+    editor.copy("after a wheel step");
+    // Its answer comes when the worker has read what X said before.
+    viewer.counters();
+    press(&mut viewer, 2, A);
+    editor.copy("schöne Grüße");
+    assert_eq!(viewer.wait_for_copy(), "schöne Grüße");
+    // As much as may be, in pieces; what is longer stays inside.
+    for (first_seq, length) in [(4, 1 << 20), (6, (1 << 20) + 1), (8, 300_000)] {
+        press(&mut viewer, first_seq, A);
+        editor.copy(&"x".repeat(length));
+        if length <= 1 << 20 {
+            assert_eq!(viewer.wait_for_copy().len(), length);
+        } else {
+            editor.wait_until_read();
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod input;
 mod life;
 mod picture;
 mod program;
+mod selection;
 
 use sandbox_protocol::wire::input::Event;
 

@@ -74,6 +74,7 @@ fn beneath<T: AsFd>(parent: T, rights: BitFlags<AccessFs>, path: &str) -> PathBe
 fn rights(of: Rights) -> BitFlags<AccessFs> {
     let look = AccessFs::ReadFile | AccessFs::ReadDir;
     match of {
+        Rights::List => AccessFs::ReadDir.into(),
         Rights::Read => look,
         Rights::Execute => look | AccessFs::Execute,
         Rights::Use => look | AccessFs::WriteFile | AccessFs::IoctlDev | AccessFs::Truncate,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, pivot_root, set_dumpable_behavior,
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, pivot_root, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit, setsid, umask,
 };
 use rustix::system::sethostname;
@@ -255,6 +255,10 @@ fn leave_old_root() -> io::Result<()> {
 
 fn limit_resources() -> io::Result<()> {
     for (resource, limit) in RESOURCE_LIMITS {
+        // What the host allows less of cannot be raised from inside.
+        let limit = getrlimit(resource)
+            .maximum
+            .map_or(limit, |it| it.min(limit));
         let both = Rlimit {
             current: Some(limit),
             maximum: Some(limit),

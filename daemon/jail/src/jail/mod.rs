@@ -20,6 +20,7 @@ use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::INSIDE_ID;
 use crate::plan::Plan;
 use crate::sys::process::{Exit, Forked, Process, exit_now, split};
+use crate::sys::rights;
 
 /// Made with the clone; the cgroup namespace follows once the limits hold.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
@@ -44,7 +45,9 @@ pub(crate) struct Order<'a> {
     pub(crate) host_id: u32,
     pub(crate) seats: Seats<'a>,
     pub(crate) filter: &'a BpfProgram,
-    /// Puts the process under its limits.
+    /// The v2 control group that the jail is born into.
+    pub(crate) group: Option<BorrowedFd<'a>>,
+    /// Puts the process under those limits that it was not born under.
     pub(crate) place: &'a dyn Fn(u32) -> Result<(), LayerError>,
     pub(crate) sys: &'a dyn Sys,
     pub(crate) now: Instant,
@@ -54,7 +57,9 @@ impl Jail {
     /// Splits off the jail's first process and lets it build itself.
     pub(crate) fn start(order: &Order<'_>) -> Result<Self, LayerError> {
         let (ours, theirs) = link().map_err(|error| LayerError::new("link", error))?;
-        let forked = enter(order.sys, Layer::Namespaces, || split(NAMESPACES));
+        let forked = enter(order.sys, Layer::Namespaces, || {
+            split(NAMESPACES, order.group)
+        });
         let process = match forked.map_err(explain_namespaces)? {
             Forked::Child => {
                 drop(ours);
@@ -174,9 +179,39 @@ fn explain_namespaces(error: LayerError) -> LayerError {
     LayerError::new(error.layer, format_args!("{}: {why}", error.detail))
 }
 
+/// Makes a child in the namespaces of a jail and lets it mount there.
+pub(crate) fn try_namespaces() -> Result<(), String> {
+    let step = || -> io::Result<()> {
+        rights::enter_cgroup_namespace()?;
+        root::build(&[], &[])
+    };
+    let child = match split(NAMESPACES, None) {
+        Ok(Forked::Child) => exit_now(step().map_or_else(code_of, |()| 0)),
+        Ok(Forked::Parent(child)) => child,
+        Err(error) => {
+            let error = LayerError::new(Layer::Namespaces, error);
+            return Err(explain_namespaces(error).detail);
+        }
+    };
+    match child.wait_for_exit() {
+        Ok(Exit::Code(0)) => Ok(()),
+        Ok(Exit::Code(code)) => Err(format!(
+            "a child cannot mount in its own namespaces: {}",
+            io::Error::from_raw_os_error(code)
+        )),
+        Ok(Exit::Signal(signal)) => Err(format!("the kernel ended the child by signal {signal}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// An error as an exit code, which holds a byte.
+fn code_of(error: io::Error) -> i32 {
+    error.raw_os_error().filter(|it| *it < 256).unwrap_or(255)
+}
+
 /// Runs `step` in a process of its own that ends with it.
 pub(crate) fn apart(step: impl FnOnce() -> i32) -> io::Result<Process> {
-    match split(0)? {
+    match split(0, None)? {
         Forked::Child => exit_now(step()),
         Forked::Parent(process) => Ok(process),
     }

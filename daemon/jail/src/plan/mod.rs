@@ -127,6 +127,8 @@ pub(crate) struct Rule {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
+    /// List directories.
+    List,
     Read,
     /// Read and execute one file or a tree.
     Execute,

@@ -79,7 +79,9 @@ pub(crate) fn programs(what: &Programs<'_>) -> Plan {
     root.extend(names(name));
     root.extend(desktop::files());
 
-    let mut rules = rule(Rights::Execute, &["/usr", "/opt"]);
+    // A file manager opens `/` too; what lies there is the jail's own.
+    let mut rules = rule(Rights::List, &["/"]);
+    rules.extend(rule(Rights::Execute, &["/usr", "/opt"]));
     rules.extend(rule(Rights::Read, &["/etc", "/var", "/proc"]));
     rules.extend(rule(Rights::Use, &["/dev", "/proc"]));
     rules.extend(rule(Rights::Write, &["/run", "/dev/shm"]));

@@ -1,10 +1,13 @@
 //! The kernel calls that have no safe wrapper. The only unsafe code of this crate.
 #![allow(
     unsafe_code,
-    reason = "clone3, descriptor placement, mount_setattr, signalfd and exec have no safe wrapper"
+    reason = "clone3, descriptor placement, mount_setattr, signalfd, adjtimex, exec: no safe wrapper"
 )]
 
+pub(crate) mod clock_state;
 pub(crate) mod descriptors;
+pub(crate) mod environment;
+pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod process;
 pub(crate) mod rights;

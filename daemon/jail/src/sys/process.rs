@@ -3,12 +3,17 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
 
 use super::last;
+
+/// Of `linux/sched.h`; the library has it in a type that cannot hold it.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
 /// A child, held by a descriptor so that its number cannot be another's.
 #[derive(Debug)]
@@ -31,15 +36,20 @@ pub(crate) enum Forked {
     Parent(Process),
 }
 
-/// Splits the process. `namespaces` are `CLONE_NEW*` flags of the child.
+/// Splits the process. `namespaces` are `CLONE_NEW*` flags of the child, `group` the v2 control
+/// group that it is born into.
 ///
 /// The caller must be single-threaded: the child goes on with everything that the parent held,
 /// and a lock held by another thread would stay locked for ever.
-pub(crate) fn split(namespaces: i32) -> io::Result<Forked> {
+pub(crate) fn split(namespaces: i32, group: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args consists of integers; zero is valid and means "not wanted" for each.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = u64::from((namespaces | libc::CLONE_PIDFD).cast_unsigned());
+    if let Some(group) = group {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(group.as_raw_fd().cast_unsigned());
+    }
     args.pidfd = ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD.cast_unsigned().into();
     // SAFETY: without CLONE_VM the child runs on a copy of this stack; args and pidfd outlive
@@ -69,18 +79,28 @@ impl Process {
     pub(crate) fn try_wait(&self) -> io::Result<Option<Exit>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
-        Ok(status.map(|it| {
-            it.exit_status().map_or_else(
-                || Exit::Signal(it.terminating_signal().unwrap_or_default()),
-                Exit::Code,
-            )
-        }))
+        Ok(status.map(|it| exit_of(&it)))
+    }
+
+    /// Waits for the end of a child that ends by itself.
+    pub(crate) fn wait_for_exit(&self) -> io::Result<Exit> {
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)?;
+        status
+            .map(|it| exit_of(&it))
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Waits for its end; used only after [`Self::kill`] of a child that cannot resist it.
     pub(crate) fn wait(&self) {
         let _ended = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
+}
+
+fn exit_of(status: &WaitIdStatus) -> Exit {
+    status.exit_status().map_or_else(
+        || Exit::Signal(status.terminating_signal().unwrap_or_default()),
+        Exit::Code,
+    )
 }
 
 impl AsFd for Process {

@@ -86,15 +86,19 @@ pub(crate) fn join_fresh_keyring() -> io::Result<()> {
 
 /// The kernel's Landlock ABI; 0 where there is none.
 pub(crate) fn landlock_abi() -> i64 {
+    landlock_answer().unwrap_or(0)
+}
+
+/// What the kernel says about its Landlock ABI.
+pub(crate) fn landlock_answer() -> io::Result<i64> {
     const LANDLOCK_CREATE_RULESET_VERSION: libc::c_long = 1;
     // SAFETY: with this flag the kernel takes a null attribute and only answers a number.
-    let abi = unsafe {
+    last(unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
             std::ptr::null::<libc::c_void>(),
             0,
             LANDLOCK_CREATE_RULESET_VERSION,
         )
-    };
-    abi.max(0)
+    })
 }

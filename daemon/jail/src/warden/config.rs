@@ -34,6 +34,8 @@ pub struct WardenConfig {
     pub media: SocketAddr,
     /// `METRICS_ADDR`.
     pub metrics: SocketAddr,
+    /// `TLS_CERT` and `TLS_KEY`.
+    pub tls: Option<TlsFiles>,
     /// The account that the daemon runs under, where the host has it.
     pub daemon_user: String,
     /// The daemon's own configuration, unread by the warden.
@@ -44,6 +46,15 @@ pub struct WardenConfig {
     pub fps_max: u16,
     /// `RUST_LOG`, for the workers.
     pub log_filter: String,
+}
+
+/// The operator's certificate, which the warden opens and the daemon reads.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// `TLS_CERT`.
+    pub certificate: PathBuf,
+    /// `TLS_KEY`.
+    pub key: PathBuf,
 }
 
 /// Without the daemon's configuration, which holds secrets.

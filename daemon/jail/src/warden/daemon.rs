@@ -142,7 +142,8 @@ impl Daemon {
                 Request::Start(_)
                 | Request::Attach { .. }
                 | Request::Usage { .. }
-                | Request::End { .. } => return Ok(Some(request)),
+                | Request::End { .. }
+                | Request::Certificate => return Ok(Some(request)),
             }
         }
         Ok(None)

@@ -36,7 +36,7 @@ pub(crate) struct Ground<'a> {
 }
 
 /// Parts of the host without which there is no desktop: name, file, Debian package.
-const PARTS: [(&str, &str, &str); 4] = [
+pub(crate) const PARTS: [(&str, &str, &str); 4] = [
     ("xvfb", "/usr/bin/Xvfb", "xvfb"),
     ("xkbcomp", "/usr/bin/xkbcomp", "x11-xkb-utils"),
     ("openbox", "/usr/bin/openbox", "openbox"),
@@ -44,7 +44,7 @@ const PARTS: [(&str, &str, &str); 4] = [
 ];
 
 /// Parts without which the desktop is poorer: file, Debian package, what is missing.
-const EXTRAS: [(&str, &str, &str); 5] = [
+pub(crate) const EXTRAS: [(&str, &str, &str); 5] = [
     ("/usr/bin/tint2", "tint2", "panel"),
     ("/usr/bin/pcmanfm", "pcmanfm", "file manager"),
     ("/usr/bin/mousepad", "mousepad", "text editor"),

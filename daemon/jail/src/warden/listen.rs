@@ -67,21 +67,36 @@ impl Listeners {
     }
 }
 
+/// Why TCP cannot listen on `address`, if it cannot.
+pub(crate) fn tcp_refusal(address: SocketAddr) -> Option<String> {
+    let error = TcpListener::bind(address).err()?;
+    Some(why("TCP", address, &error))
+}
+
+/// Why UDP cannot be received on `address`, if it cannot.
+pub(crate) fn udp_refusal(address: SocketAddr) -> Option<String> {
+    let error = UdpSocket::bind(address).err()?;
+    Some(why("UDP", address, &error))
+}
+
 fn refused(
     protocol: &str,
     address: SocketAddr,
     variable: &'static str,
     error: &io::Error,
 ) -> WardenError {
-    let why = if error.kind() == io::ErrorKind::AddrInUse {
+    WardenError::Port {
+        address: format!("{protocol} {address}"),
+        why: why(protocol, address, error),
+        variable,
+    }
+}
+
+fn why(protocol: &str, address: SocketAddr, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
         format!("held by {}", holder(protocol, address.port()))
     } else {
         error.to_string()
-    };
-    WardenError::Port {
-        address: format!("{protocol} {address}"),
-        why,
-        variable,
     }
 }
 

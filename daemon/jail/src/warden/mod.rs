@@ -1,11 +1,12 @@
 //! The server's root process: it starts the daemon and the sessions, and outlives both.
 
+mod certificate;
 mod config;
 mod daemon;
 mod error;
-mod ground;
+pub(crate) mod ground;
 mod home;
-mod listen;
+pub(crate) mod listen;
 mod log;
 mod request;
 mod serve;
@@ -14,7 +15,7 @@ mod stage;
 mod store;
 mod wire;
 
-pub use config::WardenConfig;
+pub use config::{TlsFiles, WardenConfig};
 pub use error::{FilterErrorBox, WardenError};
 pub use store::prepare_state;
 
@@ -23,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::account::{daemon_ids, overlap};
 use crate::cgroup;
 use crate::layer::{Host, Sys};
-use crate::sys::signals;
+use crate::sys::{environment, signals};
 
 use daemon::sealed_config;
 use ground::Ground;
@@ -53,6 +54,8 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
     if !rustix::process::geteuid().is_root() {
         return Err(WardenError::NotRoot);
     }
+    // Each jail's init is a copy of this process, environment and all.
+    environment::forget();
     let signals = signals::termination().map_err(WardenError::io("hold back signals"))?;
     // Directories that are made on the way are root's alone to write.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -66,8 +69,11 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
         });
     }
     let store = Store::open(&config, ids)?;
-    let ground = Ground::lay(&config, store, sys)?;
+    let mut ground = Ground::lay(&config, store, sys)?;
     sweep(&ground)?;
+    let groups = groups_of(&ground);
+    ground.own.settle(&groups);
+    let ground = ground;
     let listeners = Listeners::open(&config)?;
     let config_memory =
         sealed_config(&config.daemon_config).map_err(WardenError::io("seal the configuration"))?;
@@ -82,11 +88,13 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
             ids,
             config: config_memory,
             session_timeout,
+            tls: config.tls,
         },
         signals,
     );
     let outcome = warden.serve();
-    remove_groups(&ground);
+    ground.own.leave(&groups);
+    let _left = std::fs::remove_file(ground.store.cgroup_record());
     outcome
 }
 
@@ -104,7 +112,7 @@ fn raise_descriptor_limit() -> std::io::Result<()> {
 fn sweep(ground: &Ground<'_>) -> Result<(), WardenError> {
     let store = &ground.store;
     let record = store.cgroup_record();
-    let name = format!("sandbox-{}", store.node);
+    let name = groups_of(ground);
     let directories = ground.own.directories(&name);
     let earlier = std::fs::read_to_string(&record).unwrap_or_default();
     for directory in earlier.lines().map(std::path::PathBuf::from) {
@@ -131,14 +139,7 @@ fn sweep(ground: &Ground<'_>) -> Result<(), WardenError> {
     Ok(())
 }
 
-/// The node's own groups are empty when the last session is gone.
-fn remove_groups(ground: &Ground<'_>) {
-    for directory in ground
-        .own
-        .directories(&format!("sandbox-{}", ground.store.node))
-    {
-        // One that was never made, or that a stuck session still fills, is the next sweep's.
-        let _left = std::fs::remove_dir(directory);
-    }
-    let _left = std::fs::remove_file(ground.store.cgroup_record());
+/// Name of the group that holds all of this node's.
+fn groups_of(ground: &Ground<'_>) -> String {
+    format!("sandbox-{}", ground.store.node)
 }

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use sandbox_protocol::SessionId;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartSession};
 
+use super::certificate;
+use super::config::TlsFiles;
 use super::daemon::{Birth, Daemon, LinkError, next_pause};
 use super::error::WardenError;
 use super::ground::{Ground, missing_extras};
@@ -27,6 +29,7 @@ pub(crate) struct Household {
     pub(crate) config: OwnedFd,
     /// How long sessions outlive the last daemon.
     pub(crate) session_timeout: Duration,
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 /// The whole server, seen from its root process.
@@ -316,6 +319,10 @@ impl<'a> Warden<'a> {
                 self.with_session(session, now, |it, turn| {
                     it.end(EndReason::Requested, turn);
                 });
+            }
+            Request::Certificate => {
+                self.out
+                    .push(certificate::answer(self.household.tls.as_ref()));
             }
         }
     }

@@ -180,41 +180,44 @@ fn limits_are_read_back_from_the_kernel() {
     let server = Server::start(&["memory=300", "cpu=80", "pids=60"]);
     let session = server.start_session(1);
     let name = format!("sandbox-{}/{session}", node(&server.directory));
-    let read = |controller: &str, group: &str, file: &str| {
-        let path = cgroups(&name)
+    // The same limit has another file in v1 and v2.
+    let numbers = |group: &str, file: &str| -> Option<Vec<u64>> {
+        let text = cgroups(&name)
             .into_iter()
-            .find(|it| {
-                it.ends_with(format!("{name}{group}"))
-                    && it.join(format!("{controller}.{file}")).exists()
-            })
-            .unwrap_or_else(|| panic!("no group {group} for {controller}"));
-        let text = fs::read_to_string(path.join(format!("{controller}.{file}"))).unwrap();
-        text.trim().parse::<u64>().unwrap()
+            .filter(|it| it.ends_with(format!("{name}{group}")))
+            .find_map(|it| fs::read_to_string(it.join(file)).ok())?;
+        Some(
+            text.split_whitespace()
+                .map(|it| it.parse().unwrap())
+                .collect(),
+        )
     };
-    let memory = |group| read("memory", group, "limit_in_bytes") >> 20;
+    let memory = |group| {
+        let bytes =
+            numbers(group, "memory.limit_in_bytes").or_else(|| numbers(group, "memory.max"));
+        bytes.unwrap()[0] >> 20
+    };
     assert_eq!(memory("/apps"), 300);
     assert_eq!(memory("/display"), 384);
     assert_eq!(memory("/worker"), 512);
     assert_eq!(memory(""), 300 + 384 + 512);
-    assert_eq!(read("pids", "/apps", "max"), 60);
-    assert_eq!(read("pids", "/display", "max"), 16);
-    let percent =
-        |group| read("cpu", group, "cfs_quota_us") * 100 / read("cpu", group, "cfs_period_us");
-    assert_eq!(percent("/apps"), 80);
-    assert_eq!(percent(""), 230);
-    assert!(read("cpu", "/apps", "cfs_period_us") <= 20_000);
+    assert_eq!(numbers("/apps", "pids.max").unwrap(), [60]);
+    assert_eq!(numbers("/display", "pids.max").unwrap(), [16]);
+    let cpu = |group| {
+        let of_v1 = |file| Some(numbers(group, file)?[0]);
+        let both = of_v1("cpu.cfs_quota_us").zip(of_v1("cpu.cfs_period_us"));
+        both.unwrap_or_else(|| {
+            let quota_and_period = numbers(group, "cpu.max").unwrap();
+            (quota_and_period[0], quota_and_period[1])
+        })
+    };
+    assert_eq!(cpu("/apps"), (16_000, 20_000));
+    assert_eq!(cpu(""), (46_000, 20_000));
 
     let [display, worker, programs] = server.jails(1);
     for (jail, group) in [(display, "display"), (worker, "worker"), (programs, "apps")] {
         for pid in descendants(jail.init) {
-            let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-            for controller in ["memory", "pids", "cpu"] {
-                assert!(
-                    own.lines().any(|it| it.contains(&format!(":{controller}:"))
-                        && it.ends_with(&format!("{name}/{group}"))),
-                    "{controller} of {pid}: {own}"
-                );
-            }
+            assert_limited(pid, &format!("{name}/{group}"));
         }
     }
     let (cpu, bytes, pids) = wait_for("the desktop's processes", || {
@@ -379,6 +382,23 @@ fn a_missing_reported_layer_is_told_with_the_session() {
         }
         server.stop();
     }
+}
+
+/// In every hierarchy that limits or is v2, the process is in this group.
+#[track_caller]
+fn assert_limited(pid: u32, group: &str) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let has_unified = mounts.contains(" - cgroup2 ");
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let is_ours = |line: &&str| {
+        let controllers = line.split(':').nth(1).unwrap();
+        let limits = ["memory", "pids", "cpu"];
+        let is_v1 = controllers.split(',').any(|it| limits.contains(&it));
+        is_v1 || (has_unified && line.starts_with("0::"))
+    };
+    let places: Vec<&str> = own.lines().filter(is_ours).collect();
+    assert!(!places.is_empty(), "{pid}: {own}");
+    assert!(places.iter().all(|it| it.ends_with(group)), "{pid}: {own}");
 }
 
 fn descendants(pid: u32) -> Vec<u32> {

@@ -264,6 +264,13 @@ fn a_program_that_takes_all_memory_dies_and_the_desktop_lives() {
     assert!(result.contains("137"), "{result}");
     let [_, _, programs] = server.jails(1);
     assert_eq!(status_field(programs.program, "Name"), "session");
+    // The operator reads whose program it was, and why it went.
+    wait_for("the line about the killed program", || {
+        let log = server.log();
+        log.lines()
+            .any(|it| it.contains("memory was used up") && it.contains(&session.to_string()))
+            .then_some(())
+    });
     server.send(&Request::Attach { session });
     assert_eq!(server.event().0, Event::Attached { session });
     server.stop();

@@ -67,6 +67,7 @@ pub(crate) fn serve(arguments: &[String]) {
         http: loopback("http"),
         media: loopback("media"),
         metrics: loopback("metrics"),
+        tls: None,
         daemon_user: "no-such-account".to_owned(),
         daemon_config: arguments[1].clone().into_bytes(),
         codec: "auto".to_owned(),

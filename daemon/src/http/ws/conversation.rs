@@ -19,7 +19,7 @@ use super::super::problem::Problem;
 use super::farewell::Farewell;
 use super::{App, Incoming, Socket};
 use crate::clock;
-use crate::media::{Attach, AttachError, LeftReason, ViewerEvent};
+use crate::media::{AckPacket, Attach, AttachError, LeftReason, ViewerEvent};
 use crate::sessions::{Pair, RequestError, View};
 
 /// How long the token may take.
@@ -43,6 +43,7 @@ struct Attachment {
     viewer: ViewerId,
     dismissals: Receiver<Dismissal>,
     events: Receiver<ViewerEvent>,
+    acks: Receiver<AckPacket>,
 }
 
 struct Conversation {
@@ -57,6 +58,7 @@ struct Conversation {
 enum Woken {
     Dismissed(Dismissal),
     Viewer(ViewerEvent),
+    Acked(AckPacket),
     Incoming(Incoming),
     AccountsChanged,
     TokenRunsOut,
@@ -170,6 +172,8 @@ impl Conversation {
             let outcome = match self.wait(changes, renewal).await {
                 Woken::Dismissed(why) => Err(Farewell::dismissed(why)),
                 Woken::Viewer(event) => self.handle_viewer(event).await,
+                Woken::Acked(ack) if self.socket.acknowledge(ack).await => Ok(()),
+                Woken::Acked(_) => Err(Farewell::silent()),
                 Woken::Incoming(incoming) => self.handle_incoming(incoming).await,
                 Woken::AccountsChanged => self.check_sign_in().await,
                 Woken::TokenRunsOut => {
@@ -214,6 +218,15 @@ impl Conversation {
                 None => future::pending().await,
             }
         };
+        let acked = async {
+            match attachment {
+                Some(it) => match it.acks.recv().await {
+                    Ok(ack) => Woken::Acked(ack),
+                    Err(_) => future::pending().await,
+                },
+                None => future::pending().await,
+            }
+        };
         let changed = async {
             match changes.recv().await {
                 Ok(()) => Woken::AccountsChanged,
@@ -230,10 +243,11 @@ impl Conversation {
         };
         let socket = &mut self.socket;
         let incoming = async { Woken::Incoming(socket.receive().await) };
+        let traffic = future::or(acked, incoming);
         // In this order: the reason of an end before its consequences.
         let ends = future::or(dismissed, viewer);
         let timers = future::or(runs_out, silence);
-        future::or(ends, future::or(changed, future::or(incoming, timers))).await
+        future::or(ends, future::or(changed, future::or(traffic, timers))).await
     }
 
     async fn handle_incoming(&mut self, incoming: Incoming) -> Result<(), Farewell> {
@@ -244,6 +258,13 @@ impl Conversation {
             }
             Incoming::Message(ToServer::Renew { token }) => self.handle_renewal(&token).await,
             Incoming::Message(ToServer::Bye) => Err(Farewell::silent()),
+            Incoming::Input(packet) => {
+                // Before the stream stands there is nothing to press keys on; they come again.
+                if let Some(it) = &self.attachment {
+                    self.app.media.input(it.viewer, packet).await;
+                }
+                Ok(())
+            }
             other @ (Incoming::Message(ToServer::Auth { .. })
             | Incoming::Malformed(_)
             | Incoming::TooLarge
@@ -280,6 +301,8 @@ impl Conversation {
             | RequestError::Stopping) => Farewell::problem(&other.into()),
         })?;
         let (events, received) = async_channel::bounded(EVENTS_MAX);
+        // Each one stands for all before it.
+        let (ack, acks) = async_channel::bounded(1);
         let attached = self
             .app
             .media
@@ -290,6 +313,7 @@ impl Conversation {
                 control,
                 media,
                 events,
+                acks: ack,
             })
             .await;
         let attached = match attached {
@@ -305,6 +329,7 @@ impl Conversation {
             viewer: attached.viewer,
             dismissals,
             events: received,
+            acks,
         });
         self.app
             .sessions

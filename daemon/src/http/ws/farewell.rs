@@ -69,7 +69,9 @@ impl Farewell {
                     format!("a message exceeds {SIGNAL_BYTES_MAX} bytes"),
                 )
             },
-            Incoming::Message(_) => Self::error("order", "this message does not come here"),
+            Incoming::Message(_) | Incoming::Input(_) => {
+                Self::error("order", "this message does not come here")
+            }
             Incoming::Closed => Self::silent(),
         }
     }

@@ -27,7 +27,8 @@ use super::timeline::Timeline;
 use super::viewer::{Begin, Viewer};
 use super::worker_link::WorkerLink;
 use super::{
-    Attach, AttachError, Attached, Command, LeftReason, MediaConfig, StreamCounters, ViewerEvent,
+    AckPacket, Attach, AttachError, Attached, Command, LeftReason, MediaConfig, StreamCounters,
+    ViewerEvent,
 };
 use crate::clock;
 
@@ -99,6 +100,7 @@ struct Seat {
     viewer: RefCell<Viewer>,
     worker: WorkerLink,
     events: Sender<ViewerEvent>,
+    acks: Sender<AckPacket>,
     counting: RefCell<Vec<Sender<StreamCounters>>>,
     tasks: RefCell<Vec<Task<()>>>,
     span: tracing::Span,
@@ -158,6 +160,11 @@ impl Hub {
                     self.end(&seat, None);
                 }
             }
+            Command::Input(viewer, packet) => {
+                if let Some(seat) = self.seat(viewer) {
+                    self.serve(&seat, |viewer| viewer.handle_copy(clock::now(), packet));
+                }
+            }
             Command::Count(session, reply) => self.count(session, reply),
             Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
         }
@@ -184,6 +191,7 @@ impl Hub {
             viewer: RefCell::new(Viewer::new(begin, now)),
             worker,
             events: attach.events,
+            acks: attach.acks,
             counting: RefCell::default(),
             tasks: RefCell::default(),
             span: tracing::info_span!("viewer", session = %attach.session, viewer = id.0),
@@ -362,6 +370,10 @@ impl Hub {
         }
         for event in outputs.events {
             tell(seat, event);
+        }
+        if let Some(ack) = outputs.ack {
+            // The socket may have gone first.
+            let _unheard = seat.acks.force_send(ack);
         }
         if let Some(worker) = outputs.counted {
             let counters = StreamCounters {

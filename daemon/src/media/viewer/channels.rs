@@ -29,6 +29,8 @@ pub(super) struct Channels {
     ctl: Option<ChannelId>,
     pub(super) outbox: CtlOutbox,
     pub(super) is_overlay_open: bool,
+    /// The page sends copies of its input another way.
+    has_copies: bool,
     input_flood: FloodMeter,
     ctl_flood: FloodMeter,
     /// Bytes of the paste whose pieces are coming in.
@@ -85,12 +87,12 @@ impl Viewer {
         stream: u64,
         seq: u32,
     ) -> Result<(), LeftReason> {
-        self.write(
-            now,
-            self.channels.input,
-            Message::Binary(&encode_ack(stream, seq)),
-        )
-        .map(drop)
+        let ack = encode_ack(stream, seq);
+        if self.channels.has_copies {
+            self.outputs.ack = Some(ack);
+        }
+        self.write(now, self.channels.input, Message::Binary(&ack))
+            .map(drop)
     }
 
     /// Tells the page what waits for it, as far as the channel takes it.
@@ -135,6 +137,27 @@ impl Viewer {
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
         let packet = Packet::decode(bytes).map_err(malformed)?;
+        self.apply(packet);
+        Ok(())
+    }
+
+    /// An input packet that did not come by the channel.
+    pub(in crate::media) fn handle_copy(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+    ) -> Result<(), LeftReason> {
+        self.channels.has_copies = true;
+        self.channels
+            .input_flood
+            .handle_message(now)
+            .map_err(|Flooded| LeftReason::Flood)?;
+        self.apply(packet);
+        Ok(())
+    }
+
+    /// The worker applies each event once, whichever copy of it comes first.
+    fn apply(&mut self, packet: Packet) {
         self.outputs.to_worker.push(ToWorker::Input {
             stream: packet.stream,
             first_seq: packet.first_seq,
@@ -142,7 +165,6 @@ impl Viewer {
             pointer: packet.pointer,
             held: packet.held,
         });
-        Ok(())
     }
 
     fn handle_ctl(&mut self, now: Instant, bytes: &[u8]) -> Result<(), LeftReason> {

@@ -21,7 +21,7 @@ use self::stream::Stream;
 use super::pacer::Pacer;
 use super::reports::{RoundTrips, arrivals};
 use super::timeline::Timeline;
-use super::{AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
+use super::{AckPacket, AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
 
 /// From the answer to the connection: a page on a bad network needs several tries.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -41,6 +41,8 @@ pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
     pub(super) to_worker: Vec<ToWorker>,
     pub(super) events: Vec<ViewerEvent>,
+    /// Newest acknowledgement, for a page that sends copies of its input.
+    pub(super) ack: Option<AckPacket>,
     /// What the worker counted, where it was asked.
     pub(super) counted: Option<Counters>,
 }
@@ -179,6 +181,13 @@ impl Viewer {
                 self.write_ctl_outbox(now)?;
             }
             FromWorker::Counters(counters) => self.outputs.counted = Some(counters),
+            FromWorker::Copied(piece) => {
+                if self.channels.outbox.push_copied(piece).is_err() {
+                    tracing::error!("worker sent a copied text that is too long");
+                    return Err(LeftReason::WorkerGone);
+                }
+                self.write_ctl_outbox(now)?;
+            }
         }
         self.settle(now)
     }

@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::SocketType;
-use sandbox_protocol::codec;
 use sandbox_protocol::local::worker::{self, FromWarden, WorkerPlan};
+use sandbox_protocol::{SessionId, codec};
 
 use super::{Gate, Phase, Session, Turn};
-use crate::cgroup::SessionGroups;
+use crate::cgroup::{SessionGroups, Shortage};
 use crate::jail::{Jail, Order, Seats};
 use crate::layer::LayerError;
 use crate::limits::START_TIMEOUT;
@@ -47,18 +47,19 @@ impl Session {
             }
         };
         let mut session = Self {
-            wanted,
             phase: Phase::Starting {
                 deadline: turn.now + START_TIMEOUT,
             },
             stage,
-            groups,
             jails: BTreeMap::new(),
             logs: BTreeMap::new(),
             home: None,
             worker: None,
             worker_ready: None,
             programs: Gate::Building,
+            shortage: watch_memory(wanted.session, &groups),
+            groups,
+            wanted,
             weaker,
             began: turn.now,
         };
@@ -173,8 +174,10 @@ impl Session {
         seats: Seats<'_>,
         filter: &seccompiler::BpfProgram,
     ) -> Result<Jail, LayerError> {
+        let birthplace = self.groups.birthplace(plan.kind)?;
         Jail::start(&Order {
             plan,
+            group: birthplace.as_ref().map(AsFd::as_fd),
             host_id: self.wanted.ids + plan.kind.id_offset(),
             seats,
             filter,
@@ -183,6 +186,14 @@ impl Session {
             now: turn.now,
         })
     }
+}
+
+/// Without it a program that is killed for memory dies unexplained, and the desktop still lives.
+fn watch_memory(session: SessionId, groups: &SessionGroups) -> Option<Shortage> {
+    groups
+        .watch_memory()
+        .inspect_err(|error| tracing::warn!(%session, %error, "memory is not watched"))
+        .ok()
 }
 
 fn pipe() -> Result<(io::PipeReader, io::PipeWriter), LayerError> {

@@ -1,6 +1,8 @@
 //! One session: from the request over three jails to nothing left.
 
 mod build;
+mod memory;
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +15,16 @@ use sandbox_protocol::local::warden::{EndReason, Event, Refusal};
 use sandbox_protocol::local::worker::{FromWarden, ToWarden};
 use sandbox_protocol::{SessionId, Size, codec};
 
+pub(crate) use refusal::refusal;
+use refusal::shortened;
+
 use super::ground::Ground;
 use super::home::Opening;
 use super::log::JailLog;
 use super::request::Wanted;
 use super::stage::Stage;
 use super::wire::{self, Received};
-use crate::cgroup::SessionGroups;
+use crate::cgroup::{SessionGroups, Shortage};
 use crate::jail::{Jail, Report};
 use crate::layer::LayerError;
 use crate::limits::{ATTACH_BUFFER_BYTES, CLEANUP_PAUSE, CLEANUP_TIMEOUT, START_TIMEOUT};
@@ -60,6 +65,7 @@ pub(crate) enum Source {
     Log(JailKind),
     Worker,
     Home,
+    Memory,
     Exit(JailKind),
 }
 
@@ -84,6 +90,7 @@ pub(crate) struct Session {
     phase: Phase,
     stage: Stage,
     groups: SessionGroups,
+    shortage: Option<Shortage>,
     jails: BTreeMap<JailKind, Jail>,
     logs: BTreeMap<JailKind, JailLog>,
     home: Option<Opening>,
@@ -127,6 +134,11 @@ impl Session {
         }
         sources.extend(self.worker.as_ref().map(|it| (Source::Worker, it.as_fd())));
         sources.extend(self.home.as_ref().map(|it| (Source::Home, it.answer())));
+        sources.extend(
+            self.shortage
+                .as_ref()
+                .map(|it| (Source::Memory, it.notice())),
+        );
         for (kind, jail) in &self.jails {
             sources.push((Source::Exit(*kind), jail.pidfd()));
         }
@@ -145,6 +157,11 @@ impl Session {
             }
             Source::Worker => self.handle_worker(turn),
             Source::Home => self.handle_home(turn),
+            Source::Memory => {
+                if let Some(shortage) = &mut self.shortage {
+                    shortage.handle_notice(turn.now);
+                }
+            }
             Source::Exit(kind) => self.handle_exit(kind, turn),
         }
     }
@@ -405,6 +422,8 @@ impl Session {
         for jail in self.jails.values() {
             jail.kill();
         }
+        self.stop_watching_memory();
+        self.groups.kill();
         self.worker = None;
         if let Some(opening) = self.home.take() {
             turn.strays.push(opening.abandon());
@@ -418,7 +437,7 @@ impl Session {
                 let home = self.home.as_ref().map(|it| it.deadline);
                 Some(home.map_or(*deadline, |it| it.min(*deadline)))
             }
-            Phase::Running => None,
+            Phase::Running => self.shortage.as_ref().and_then(Shortage::poll_timeout),
             // The last jail's end is seen on its descriptor.
             Phase::Ending {
                 deadline, retry, ..
@@ -445,7 +464,10 @@ impl Session {
                 }
                 false
             }
-            Phase::Running => false,
+            Phase::Running => {
+                self.look_at_memory(turn.now);
+                false
+            }
             Phase::Ending {
                 deadline,
                 retry,
@@ -499,32 +521,5 @@ impl Session {
             "{awaited} is not ready after {} s; the X server said: {display:?}",
             START_TIMEOUT.as_secs()
         )
-    }
-}
-
-/// A peer's words, short enough for a log line and a page.
-fn shortened(mut text: String) -> String {
-    const LENGTH_MAX: usize = 300;
-    if let Some((at, _)) = text.char_indices().nth(LENGTH_MAX) {
-        text.truncate(at);
-    }
-    text
-}
-
-/// Steps that are no layer and no part of the host: their failure is ours.
-const STEPS: [&str; 8] = [
-    "link", "log", "stage", "x_socket", "home", "start", "worker", "display",
-];
-
-pub(crate) fn refusal(error: &LayerError) -> Refusal {
-    if STEPS.contains(&error.layer.as_str()) || error.layer == JailKind::Programs.name() {
-        Refusal::Failed {
-            detail: error.to_string(),
-        }
-    } else {
-        Refusal::Missing {
-            layer: error.layer.clone(),
-            detail: error.detail.clone(),
-        }
     }
 }

@@ -1,0 +1,42 @@
+// Which way a packet goes.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { Sender } from '../sender.js';
+
+const KEY = { code: 30, keysym: 0x61, isDown: true };
+
+function world({ channel = {}, socket = {} } = {}) {
+  const sent = { channel: 0, socket: 0 };
+  const way = (name) => () => (sent[name] += 1);
+  const sender = new Sender();
+  sender.connect(
+    { readyState: 'open', bufferedAmount: 0, send: way('channel'), ...channel },
+    { isOpen: true, bufferedAmount: 0, copy: way('socket'), ...socket },
+  );
+  return { sender, sent };
+}
+
+/** Does one thing and looks at once, before anything is repeated. */
+function act(ways, step) {
+  const { sender, sent } = world(ways);
+  sender.apply(step);
+  const seen = { ...sent };
+  sender.reset();
+  return seen;
+}
+
+test('keys go both ways, mere moves by the channel, and all by the way that is left', () => {
+  const key = (input, now) => input.handleKey(now, KEY);
+  const move = (input, now) => input.handleMove(now, { x: 1, y: 1 });
+  assert.deepEqual(act({}, key), { channel: 1, socket: 1 });
+  assert.deepEqual(act({}, move), { channel: 1, socket: 0 });
+  for (const channel of [{ readyState: 'connecting' }, { bufferedAmount: 1 << 20 }]) {
+    assert.deepEqual(act({ channel }, key), { channel: 0, socket: 1 });
+    assert.deepEqual(act({ channel }, move), { channel: 0, socket: 1 });
+  }
+  assert.deepEqual(act({ socket: { isOpen: false } }, key), { channel: 1, socket: 0 });
+  const [channel, socket] = [{ readyState: 'closed' }, { isOpen: false }];
+  assert.deepEqual(act({ channel, socket }, key), { channel: 0, socket: 0 });
+});

@@ -1,0 +1,80 @@
+// What `doctor` says about this host: truths that the test can see for itself.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import os from 'node:os';
+import { after, test } from 'node:test';
+
+import { discardAll, freePort, installed, ownVariables, runToEnd, Server } from './server.mjs';
+
+after(discardAll);
+
+/** @returns {{code: number, said: string, of: (subject: string) => object}} */
+function doctor(variables) {
+  const { status, stdout, stderr } = runToEnd(['doctor', '--json'], variables);
+  const { can_start: canStart, findings } = JSON.parse(stdout);
+  assert.equal(status, canStart ? 0 : 4, stderr);
+  const of = (subject) => findings.find((it) => it.subject === subject);
+  return { code: status, said: stderr, of };
+}
+
+test('doctor says what this host is', async () => {
+  const variables = await ownVariables();
+  const { code, of } = doctor(variables);
+  assert.equal(code, 0, 'the other tests start desktops here');
+  assert.equal(of('kernel').found, `Linux ${os.release()}`);
+  assert.deepEqual([of('rights').found, of('namespaces').verdict], ['root', 'ok']);
+  const mounts = fs.readFileSync('/proc/self/mountinfo', 'utf8');
+  const layout = [' - cgroup ', ' - cgroup2 '].map((it) => mounts.includes(it));
+  assert.deepEqual(
+    ['v1', 'v2'].map((it) => of('cgroups').found.includes(it)),
+    layout,
+  );
+  const packages = { xvfb: 'Xvfb', openbox: 'openbox', tint2: 'tint2', xsetroot: 'xsetroot' };
+  for (const [subject, file] of Object.entries(packages)) {
+    assert.equal(of(subject).verdict === 'ok', fs.existsSync(`/usr/bin/${file}`), subject);
+  }
+  assert.match(of('encoder').found, /build \d+|openh264/);
+  // It looks and changes nothing.
+  assert.equal(fs.existsSync(variables.STATE_DIR), false);
+});
+
+test('doctor names the holder of a port, and knows its own server', async () => {
+  const server = await Server.start();
+  const address = `TCP 127.0.0.1:${server.variables.PORT}`;
+  const own = doctor(server.variables);
+  assert.equal(own.of(address).verdict, 'ok', own.of(address).found);
+  await server.discard();
+
+  const port = await freePort();
+  const holder = net.createServer().listen(port, '127.0.0.1');
+  await new Promise((resolve) => holder.once('listening', resolve));
+  const { code, said, of } = doctor(await ownVariables({ PORT: String(port) }));
+  holder.close();
+  assert.equal(code, 4);
+  assert.ok(said.includes(`TCP 127.0.0.1:${port}`), said);
+  assert.ok(of(`TCP 127.0.0.1:${port}`).found.includes(`process ${process.pid}`));
+  assert.match(of(`TCP 127.0.0.1:${port}`).fix, /PORT/);
+});
+
+test('a part that is taken away is named with its package', async () => {
+  const variables = await ownVariables();
+  // In a mount namespace of its own, over the programs of the host.
+  const script = `
+    set -e
+    mount -t tmpfs none /mnt
+    mkdir /mnt/upper /mnt/work
+    mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin
+    rm /usr/bin/Xvfb
+    exec ${installed('sandbox-server')} doctor --json`;
+  const env = { PATH: '/bin:/usr/bin:/sbin:/usr/sbin', ...variables };
+  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script], {
+    env,
+    encoding: 'utf8',
+  });
+  assert.equal(status, 4, stderr);
+  const xvfb = JSON.parse(stdout).findings.find((it) => it.subject === 'xvfb');
+  assert.deepEqual([xvfb.verdict, xvfb.fix], ['missing', 'apt-get install xvfb']);
+});
