@@ -157,18 +157,17 @@ fn open_encoder(codec: &str, config: Config) -> Result<(Box<dyn Encoder>, String
     } = sandbox_hw::open(codec, config)?;
     // What it holds for one size ends with that size, its threads included.
     encoder.resize(config.size)?;
-    let name = match &missed {
-        None => encoder.name().to_owned(),
-        Some(missed) => {
-            let name = encoder.name();
-            tracing::warn!(wanted = codec, got = name, why = %missed, "another encoder is used");
-            match missed {
-                EncodeError::Missing { layer, .. } => format!("{name} ({layer} is missing)"),
-                other => format!("{name} ({other})"),
-            }
-        }
+    let name = encoder.name();
+    let Some(missed) = missed else {
+        return Ok((encoder, name.to_owned()));
     };
-    Ok((encoder, name))
+    tracing::warn!(wanted = codec, got = name, why = %missed, "another encoder is used");
+    let why = if let EncodeError::Missing { layer, .. } = missed {
+        format!("{layer} is missing")
+    } else {
+        missed.to_string()
+    };
+    Ok((encoder, format!("{name} ({why})")))
 }
 
 fn start_log(filter: &str) {
