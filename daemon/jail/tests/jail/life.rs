@@ -100,7 +100,7 @@ fn each_attach_brings_fresh_sockets_to_worker_and_daemon() {
         assert_eq!(event, Event::Attached { session });
         let [control, media]: [OwnedFd; 2] = descriptors.try_into().unwrap();
         let (hello, _) =
-            receive_message(std::os::fd::AsFd::as_fd(&control), RecvFlags::empty()).unwrap();
+            receive_message(control.as_fd(), RecvFlags::empty()).unwrap();
         let hello: FromWorker = codec::decode(&hello).unwrap();
         assert!(matches!(hello, FromWorker::Hello { .. }));
         let mut bytes = [0; 5];
