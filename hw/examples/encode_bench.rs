@@ -1,6 +1,6 @@
 //! Prints what the encoder costs and gives on a text desktop, 1920×1080.
 //!
-//! `cargo run --release -p sandbox-hw --example encode_bench -- [kbit/s] [threads]`
+//! `cargo run --release -p sandbox-hw --example encode_bench -- [kbit/s] [threads] [encoder]`
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -46,8 +46,10 @@ struct Cost {
 
 impl Path {
     fn new(config: Config) -> Self {
+        let codec = std::env::args().nth(3);
+        let codec = codec.as_deref().unwrap_or("auto");
         Self {
-            encoder: sandbox_hw::open("auto", config).unwrap(),
+            encoder: sandbox_hw::open(codec, config).unwrap().encoder,
             frame: I420::new(SIZE),
             viewer: Viewer::new(),
             pts: 0,
@@ -98,6 +100,7 @@ fn main() {
         "{SIZE}, {kbps} kbit/s, {threads} threads, one frame's share {} B",
         kbps * 125 / 60
     );
+    println!("encoder: {}", Path::new(config).encoder.name());
     live(config);
     refinement(config);
     large_changes(config);

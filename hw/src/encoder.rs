@@ -79,6 +79,8 @@ pub struct Capabilities {
     pub can_invalidate: bool,
     /// [`Quality::Fixed`] holds exactly.
     pub can_fix_quality: bool,
+    /// A picture with next to nothing in common with the one before may become a keyframe unasked.
+    pub adds_keyframes: bool,
     /// Frames given before the first access unit comes out; 0 for everything live.
     pub delay_frames: u8,
 }
@@ -194,4 +196,49 @@ pub enum EncodeError {
         /// Size of the encoder.
         encoder: Size,
     },
+}
+
+/// Smallest side: one macroblock.
+const SIDE_MIN: u16 = 16;
+
+/// Refuses a size that no encoder here takes.
+pub(crate) fn check_size(size: Size) -> Result<(), EncodeError> {
+    let fits = |side: u16| side >= SIDE_MIN && side.is_multiple_of(2);
+    if fits(size.width) && fits(size.height) {
+        Ok(())
+    } else {
+        Err(EncodeError::Size { size })
+    }
+}
+
+/// Refuses a frame of another size than the encoder's.
+pub(crate) fn check_frame(frame: Size, encoder: Size) -> Result<(), EncodeError> {
+    if frame == encoder {
+        Ok(())
+    } else {
+        Err(EncodeError::FrameSize { frame, encoder })
+    }
+}
+
+/// Holds the caller to its promise.
+///
+/// # Panics
+///
+/// When `pts` is not greater than the one before.
+pub(crate) fn check_order(last: Option<u64>, pts: u64) {
+    assert!(
+        last.is_none_or(|last| last < pts),
+        "frame {pts} after {last:?}"
+    );
+}
+
+/// A frame's name as C libraries take it.
+pub(crate) fn signed(pts: u64) -> i64 {
+    i64::try_from(pts).expect("frames are named by 63 bits")
+}
+
+/// A quantiser that every encoder here can hold. From 2 on: x264 takes a CRF below 1 for
+/// "lossless", which Baseline has not.
+pub(crate) fn fixed(qp: u8) -> u8 {
+    qp.clamp(2, 51)
 }

@@ -2,6 +2,7 @@
 
 mod encoder;
 mod i420;
+mod openh264;
 mod probe;
 mod x264;
 
@@ -9,4 +10,4 @@ pub use encoder::{
     AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
 };
 pub use i420::{I420, Rect};
-pub use probe::{Found, open, probe};
+pub use probe::{Choice, Found, Opened, choose, open, probe};

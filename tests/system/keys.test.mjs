@@ -1,4 +1,4 @@
-// Two hundred keys at random times: none missing, doubled or out of order.
+// Keys at random times, with each encoder: none missing, doubled or out of order.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -11,6 +11,8 @@ import { close, onlySession, openBarcode, openBrowser, PASSWORD, serverWith } fr
 import { seeded } from './wait.mjs';
 
 const KEYS = 200;
+/** Enough to see that the built-in encoder shows each one. */
+const KEYS_WITH_OPENH264 = 20;
 const SEED = Number(process.env.SEED ?? 4);
 
 /** Linux evdev codes; the X keycode is eight more. */
@@ -22,19 +24,25 @@ const CODES = {
   Space: 57, Enter: 28, Backspace: 14, Tab: 15, ArrowLeft: 105, ArrowUp: 103, Home: 102,
 };
 
-let server;
 let browser;
 after(() => close(browser));
 
-test('200 keys at random times arrive once each and in order', async (t) => {
+test(`${KEYS} keys at random times arrive once each and in order`, (t) =>
+  typeKeys(t, KEYS, { VIDEO_CODEC: 'auto' }, /^libx264/));
+
+test('so do those that OpenH264 shows', (t) =>
+  typeKeys(t, KEYS_WITH_OPENH264, { VIDEO_CODEC: 'openh264' }, /^openh264/));
+
+/** Types `count` keys on a server with `changes`, whose page names an encoder like `encoder`. */
+async function typeKeys(t, count, changes, encoder) {
   t.diagnostic(`seed ${SEED}`);
-  server = await serverWith(['ada']);
-  browser = await openBrowser();
+  const server = await serverWith(['ada'], undefined, undefined, changes);
+  browser ??= await openBrowser();
   const page = await openBarcode(browser, server, 'ada');
   const random = seeded(SEED);
   const names = Object.keys(CODES);
   const pressed = [];
-  for (let sent = 0; sent < KEYS; sent += 1) {
+  for (let sent = 0; sent < count; sent += 1) {
     const name = names[Math.floor(random() * names.length)];
     pressed.push(CODES[name] + 8);
     await page.keyboard.press(name);
@@ -44,13 +52,13 @@ test('200 keys at random times arrive once each and in order', async (t) => {
   // One more at the end: had any key come twice, this one's number would be higher.
   pressed.push(CODES.KeyQ + 8);
   await page.keyboard.press('KeyQ');
-  await waitForNumber(page, KEYS + 1);
+  await waitForNumber(page, count + 1);
 
   const { pictures, torn, seen } = await page.evaluate(() => window.barcodes);
   t.diagnostic(`${pictures} pictures, ${torn} torn`);
   const { keys, conflicts } = account(seen);
   assert.deepEqual(conflicts, []);
-  assert.equal(seen.at(-1).number, KEYS + 1, 'more keys arrived than were pressed');
+  assert.equal(seen.at(-1).number, count + 1, 'more keys arrived than were pressed');
   const shown = pressed.map((_, index) => keys.get(index + 1));
   assert.deepEqual(shown, pressed);
 
@@ -59,10 +67,15 @@ test('200 keys at random times arrive once each and in order', async (t) => {
   const recorded = log.trim().split('\n').map((it) => Number(it.split(' ')[1]));
   assert.deepEqual(recorded, pressed);
 
+  await page.evaluate(() => document.querySelector('#overlay-toggle').click());
+  await page.waitForSelector('#overlay dd');
+  const facts = await page.locator('#overlay dd').allTextContents();
+  assert.ok(facts.some((it) => encoder.test(it)), facts.join('; '));
+
   assert.deepEqual(page.faults, []);
   const token = await server.login('ada', PASSWORD);
   const { id } = await onlySession(server, token);
   await server.endSession(token, id);
   await server.untilNothingIsLeft();
   await server.stop();
-});
+}

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { openDesktop, openPage, signIn, untilRests, videoStats } from './browser.mjs';
-import { close, onlySession, openBrowser, PASSWORD, runInTerminal, serverWith } from './desktop.mjs';
+import {
+  close, onlySession, openBrowser, PASSWORD, runInTerminal, serverWith,
+} from './desktop.mjs';
 import { Relay } from './relay.mjs';
 import { seeded } from './wait.mjs';
 
@@ -36,7 +38,9 @@ for (const plan of ['random', 'bursts']) {
     await runInTerminal(page, server, 'ada', FILL, 'filling');
     const token = await server.login('ada', PASSWORD);
     const { id } = await onlySession(server, token);
-    const figures = async () => ({ ...(await videoStats(page)), ...(await server.stats(token, id)) });
+    const figures = async () => {
+      return { ...(await videoStats(page)), ...(await server.stats(token, id)) };
+    };
     await untilRests(page);
     const start = await figures();
     relay.lose(plan, SEED);
@@ -48,6 +52,7 @@ for (const plan of ['random', 'bursts']) {
     const end = await figures();
 
     const since = (name, until = end) => until[name] - start[name];
+    // Freezes are told, not judged: the browser counts a typist's pause as one.
     const names = ['frames_sent', 'framesDecoded', 'framesDropped', 'keyframes', 'freezeCount',
       'pliCount', 'keyframe_requests', 'nackCount', 'retransmittedPacketsReceived'];
     t.diagnostic(`${lost} of ${lost + passed} datagrams lost; ${JSON.stringify(

@@ -266,12 +266,14 @@ impl Display {
     /// Hands out what came from the X server; `None` when nothing more has come.
     pub(crate) fn poll_report(&mut self) -> Result<Option<Report>, DisplayError> {
         let event = self.x.poll_for_event()?;
-        Ok(event.map(|it| match it {
-            // Always sent by the program that owns the selection.
-            Event::SelectionNotify(it) => Report::SelectionAnswered(it),
-            // What else a program sent did not happen.
-            it if it.sent_event() => Report::Nothing,
-            it => self.read(it),
+        Ok(event.map(|it| {
+            // What a program sent did not happen, but for its answer about a selection: that is
+            // never anything but sent.
+            if it.sent_event() && !matches!(it, Event::SelectionNotify(_)) {
+                Report::Nothing
+            } else {
+                self.read(it)
+            }
         }))
     }
 
@@ -296,6 +298,7 @@ impl Display {
             },
             Event::SelectionRequest(event) => Report::SelectionRequested(event),
             Event::SelectionClear(event) => Report::SelectionLost(event),
+            Event::SelectionNotify(event) => Report::SelectionAnswered(event),
             Event::XfixesSelectionNotify(event) => Report::SelectionOwned(event),
             Event::PropertyNotify(event) => Report::PropertyChanged(event),
             Event::RandrScreenChangeNotify(event) => {

@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::RecvFlags;
-use sandbox_hw::{Config, EncodeError, Encoder};
+use sandbox_hw::{Config, EncodeError, Encoder, Opened};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::local::worker::{Begin, FromWarden, ToWarden, VERSION, WorkerPlan};
@@ -87,11 +87,10 @@ fn serve(
         bitrate: BITRATE_AT_START,
         threads: plan.encoder_threads.max(1),
     };
-    let encoder = open_encoder(&plan.codec, config)?;
+    let (encoder, encoder_name) = open_encoder(&plan.codec, config)?;
     let framebuffer = Framebuffer::map(&memfd, &plan)?;
     drop(memfd);
     let notes = Notes::open(notes)?;
-    let encoder_name = encoder.name();
     let weaker = seal().map_err(WorkerError::Seal)?;
     let encoding =
         Encoding::start(framebuffer, encoder, BITRATE_AT_START).map_err(WorkerError::Thread)?;
@@ -160,11 +159,26 @@ fn check(plan: WorkerPlan) -> Result<WorkerPlan, WorkerError> {
 
 /// Opens the encoder, so that later it needs no file, and lets it go idle: threads that were made
 /// before the seal would not be under all of it.
-fn open_encoder(codec: &str, config: Config) -> Result<Box<dyn Encoder>, EncodeError> {
-    let mut encoder = sandbox_hw::open(codec, config)?;
+///
+/// The name is that for the viewer, and says so where it is not the encoder that was wanted.
+fn open_encoder(codec: &str, config: Config) -> Result<(Box<dyn Encoder>, String), EncodeError> {
+    let Opened {
+        mut encoder,
+        missed,
+    } = sandbox_hw::open(codec, config)?;
     // What it holds for one size ends with that size, its threads included.
     encoder.resize(config.size)?;
-    Ok(encoder)
+    let name = encoder.name();
+    let Some(missed) = missed else {
+        return Ok((encoder, name.to_owned()));
+    };
+    tracing::warn!(wanted = codec, got = name, why = %missed, "another encoder is used");
+    let why = if let EncodeError::Missing { layer, .. } = missed {
+        format!("{layer} is missing")
+    } else {
+        missed.to_string()
+    };
+    Ok((encoder, format!("{name} ({why})")))
 }
 
 fn start_log(filter: &str) {

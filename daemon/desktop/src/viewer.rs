@@ -76,7 +76,9 @@ struct Copied {
 impl Copied {
     fn piece(&self) -> CopiedPiece {
         let rest = self.text.get(self.sent..).unwrap_or_default();
-        let end = rest.floor_char_boundary(COPY_PIECE_BYTES_MAX);
+        let longest = rest.len().min(COPY_PIECE_BYTES_MAX);
+        let is_boundary = |at: &usize| rest.is_char_boundary(*at);
+        let end = (0..=longest).rev().find(is_boundary).unwrap_or(0);
         CopiedPiece {
             text: rest.get(..end).unwrap_or_default().to_owned(),
             is_first: self.sent == 0,

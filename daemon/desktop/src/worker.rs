@@ -40,7 +40,7 @@ pub(crate) struct Parts {
     pub display: Display,
     pub encoding: Encoding,
     pub notes: Notes,
-    pub encoder_name: &'static str,
+    pub encoder_name: String,
     pub bitrate: Bitrate,
     pub fps_max: u16,
     /// Largest desktop.
@@ -265,7 +265,7 @@ impl Worker {
         self.drop_viewer();
         self.attaches += 1;
         let mut viewer = Viewer::new(self.attaches, control, media);
-        viewer.outbox.hello = Some((self.size, self.parts.encoder_name.to_owned()));
+        viewer.outbox.hello = Some((self.size, self.parts.encoder_name.clone()));
         self.viewer = Some(viewer);
         self.parts.display.watch()?;
         self.copy.handle_attached(&self.parts.display)?;

@@ -1,6 +1,7 @@
 //! The command line: which subcommand, and how its end is told.
 
 mod doctor;
+mod encoders;
 mod prompt;
 mod serve;
 mod user;
@@ -21,11 +22,13 @@ Usage: sandbox-server [serve] [FLAGS]
        sandbox-server user passwd NAME [PASSWORD]
        sandbox-server user link NAME
        sandbox-server doctor [--json]
+       sandbox-server encoders [--json]
        sandbox-server version
 
 serve    starts the server (needs root; the daemon in it drops every right)
 user     accounts; link makes a sign-in link for one use within ten minutes
 doctor   says what this host lacks for desktops, what follows, and what mends it
+encoders which encoders this machine has, and which is used and why
 version  prints the version
 
 PASSWORD is --password-stdin, --password-file FILE or --password P (which `ps` shows). Without
@@ -139,6 +142,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         ("serve", _) => serve::run(rest),
         ("user", _) => user::run(rest),
         ("doctor", _) => doctor::run(rest),
+        ("encoders", _) => encoders::run(rest),
         ("version", _) => version(),
         ("help", _) => help(),
         (other, _) => Err(Failure::usage(format!(
@@ -213,6 +217,7 @@ mod tests {
     fn what_does_not_exist_is_a_usage_error_that_names_it() {
         for arguments in [
             &["dance"][..],
+            &["encoders", "more"],
             &["user"],
             &["user", "dance"],
             &["user", "add"],

@@ -220,8 +220,8 @@ pub(crate) static VARIABLES: &[Variable] = &[
         "this version does not limit homes; leave it unset and use a file system of its own",
     ),
     variable("VIDEO_CODEC", "auto", CODECS).later(
-        &["auto", "libx264"],
-        "this version encodes with libx264; use auto or libx264",
+        &["auto", "libx264", "openh264"],
+        "this version encodes with libx264 or openh264; use auto or one of these",
     ),
     variable("VIDEO_FRAMERATE", "", number(1, 240)),
     variable("VIDEO_BITRATE_KBPS", "", number(100, 1_000_000)),

@@ -1,10 +1,13 @@
 //! TLS of the server's own, and what trusted proxies say.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use sandbox_daemon::clock;
-use sandbox_daemon::config::{Certificate, Cidr};
+use sandbox_daemon::config::{Certificate, Cidr, Origin};
 use sandbox_daemon::state::users::Role;
 
 use crate::world::{Answer, LIMIT, PASSWORD, World, be_https};
@@ -169,13 +172,13 @@ fn files_that_break_leave_the_certificate_before_in_use() {
     world.trusted = Some(before);
     let (_, strange_key) = issue();
     replace(&files.key(), &strange_key);
-    let good_until = clock::now() + std::time::Duration::from_millis(2_500);
+    let good_until = clock::now() + Duration::from_millis(2_500);
     while clock::now() < good_until {
         assert!(is_trusted(&world), "a key that does not belong");
     }
     std::fs::remove_file(files.key()).unwrap();
     std::fs::write(files.certificate(), "nonsense").unwrap();
-    let good_until = clock::now() + std::time::Duration::from_millis(1_500);
+    let good_until = clock::now() + Duration::from_millis(1_500);
     while clock::now() < good_until {
         assert!(is_trusted(&world), "a key that is gone");
     }
@@ -233,13 +236,43 @@ fn connections_and_requests_are_counted_by_whom_a_trusted_proxy_speaks_for() {
     };
     // The proxy's own sockets are not counted as one address.
     let _idle: Vec<_> = (0..8)
-        .map(|_| std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, world.port)))
+        .map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, world.port)))
         .collect();
     assert_eq!([ask("192.0.2.1"), ask("192.0.2.1")], [401, 401]);
     assert_eq!(ask("192.0.2.1"), 429);
     assert_eq!(ask("192.0.2.2"), 401, "another is untouched");
     // What the browser itself claims stands to the left of what the proxy saw.
     assert_eq!(ask("203.0.113.9, 192.0.2.1"), 429);
+}
+
+/// A socket that a proxy holds for somebody is that somebody's connection.
+#[test]
+fn sockets_behind_a_proxy_count_against_their_own_address() {
+    let world = World::with(|config| {
+        config.trusted_proxies = vec![Cidr::parse("127.0.0.0/8").unwrap()];
+        config.connections_per_address = 1;
+    });
+    let (port, origin) = (world.port, world.origin());
+    let mut held = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    held.set_read_timeout(Some(LIMIT)).unwrap();
+    let upgrade = format!(
+        "GET /ws?session=x HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: {origin}\r\n\
+         X-Forwarded-For: 192.0.2.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    held.write_all(upgrade.as_bytes()).unwrap();
+    let mut head = [0; 12];
+    held.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+    let host = format!("localhost:{port}");
+    let ask = |from: &str| from_proxy(&world, &host, &format!("X-Forwarded-For: {from}\r\n"));
+    ask("192.0.2.1").is_problem(429, "too_many_connections");
+    assert_eq!(ask("192.0.2.2").status, 200);
+    drop(held);
+    let limit = clock::now() + LIMIT;
+    while ask("192.0.2.1").status != 200 {
+        assert!(clock::now() < limit, "the place did not come back");
+    }
 }
 
 #[test]
@@ -259,7 +292,7 @@ fn a_stranger_cannot_choose_its_address() {
 #[test]
 fn nodes_have_a_name_of_their_own_beside_the_public_one() {
     let world = World::with(|config| {
-        config.node_url = sandbox_daemon::config::Origin::parse("http://node7.example").unwrap();
+        config.node_url = Origin::parse("http://node7.example").unwrap();
     });
     assert_eq!(from_proxy(&world, "node7.example", "").status, 200);
     assert_eq!(from_proxy(&world, "node8.example", "").status, 421);

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use sandbox_protocol::{Bitrate, Size};
 
-use self::rate::{KEYFRAME_SHARE, Rate, fixed};
+use self::rate::{KEYFRAME_SHARE, Rate};
+pub(crate) use self::sys::BUILDS;
 use self::sys::{Api, Handle, Order, Params};
 use crate::I420;
 use crate::encoder::{
-    AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
+    self, AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality,
+    Request, check_size, fixed, signed,
 };
 
 /// The encoder's name, as in `VIDEO_CODEC`.
@@ -22,9 +24,6 @@ pub(crate) const NAME: &str = "libx264";
 /// Frames the decoder keeps, so that a lost one can be referred around. Level 4 allows four at
 /// 1920×1080; each costs 4 MB there.
 const FRAMES_KEPT: usize = 4;
-
-/// Smallest side: one macroblock.
-const SIDE_MIN: u16 = 16;
 
 /// ITU-T H.264, table A-1: level, macroblocks per second, per frame, and in the decoder's buffer.
 /// The bitrate is left out: what the link carries changes, and a decoder may refuse a level.
@@ -115,15 +114,15 @@ impl Kept {
 
 /// What library there is, in words.
 pub(crate) fn version() -> Result<String, EncodeError> {
-    let api = load(&sys::BUILDS)?;
+    let api = load(&BUILDS)?;
     preset(&api)?;
     Ok(format!("x264 build {}", api.build()))
 }
 
 impl X264 {
-    /// Loads the library and opens an encoder.
-    pub(crate) fn open(config: Config) -> Result<Self, EncodeError> {
-        let api = load(&sys::BUILDS)?;
+    /// Loads the first of these builds that is installed and opens an encoder.
+    pub(crate) fn open(config: Config, builds: &[u16]) -> Result<Self, EncodeError> {
+        let api = load(builds)?;
         check_size(config.size)?;
         let mut encoder = Self {
             params: preset(&api)?,
@@ -248,6 +247,7 @@ impl Encoder for X264 {
         Capabilities {
             can_invalidate: true,
             can_fix_quality: true,
+            adds_keyframes: false,
             delay_frames: 0,
         }
     }
@@ -257,18 +257,8 @@ impl Encoder for X264 {
     }
 
     fn encode(&mut self, frame: &I420, request: Request) -> Result<AccessUnit<'_>, EncodeError> {
-        assert!(
-            self.pts_last.is_none_or(|last| last < request.pts),
-            "frame {} after {:?}",
-            request.pts,
-            self.pts_last
-        );
-        if frame.size() != self.config.size {
-            return Err(EncodeError::FrameSize {
-                frame: frame.size(),
-                encoder: self.config.size,
-            });
-        }
+        encoder::check_order(self.pts_last, request.pts);
+        encoder::check_frame(frame.size(), self.config.size)?;
         self.pts_last = Some(request.pts);
         let stream = self.prepare(request)?;
         let is_hinted = stream.hint(frame);
@@ -399,19 +389,6 @@ fn settings(config: &Config) -> [(&'static str, String); 22] {
     ]
 }
 
-fn check_size(size: Size) -> Result<(), EncodeError> {
-    let fits = |side: u16| side >= SIDE_MIN && side.is_multiple_of(2);
-    if fits(size.width) && fits(size.height) {
-        Ok(())
-    } else {
-        Err(EncodeError::Size { size })
-    }
-}
-
-fn signed(pts: u64) -> i64 {
-    i64::try_from(pts).expect("frames are named by 63 bits")
-}
-
 fn refused(setting: &'static str, value: String) -> EncodeError {
     EncodeError::Configure {
         encoder: NAME,
@@ -424,7 +401,7 @@ fn missing(tried: String) -> EncodeError {
     let detail = format!(
         "{tried}; known are builds {:?}; to install: apt-get install libx264-164 (Debian 12), \
          libx264-163 (Ubuntu 22.04) or libx264-165 (newer)",
-        sys::BUILDS
+        BUILDS
     );
     EncodeError::Missing {
         layer: "libx264",

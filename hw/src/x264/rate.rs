@@ -3,7 +3,7 @@
 //! "Quality first": every frame starts at [`QP_TARGET`], and VBV makes it coarser where it would
 //! not fit one frame's share of the link.
 
-use crate::encoder::{Config, Quality};
+use crate::encoder::{Config, Quality, fixed};
 
 /// Quantiser while the link has room: text has 45 dB; a dense screen of it is 290 KB at 1080p.
 const QP_TARGET: u8 = 20;
@@ -59,12 +59,6 @@ impl Rate {
             ("vbv-bufsize", self.frame_kbit.to_string()),
         ]
     }
-}
-
-/// A quantiser that 8-bit H.264 has. From 2 on: x264 takes a CRF below 1 for "lossless", which
-/// Baseline has not.
-pub(super) fn fixed(qp: u8) -> u8 {
-    qp.clamp(2, 51)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use sandbox_protocol::Size;
 use crate::I420;
 
 /// Builds whose layouts are known, newest first.
-pub(super) const BUILDS: [u16; 3] = [165, 164, 163];
+pub(crate) const BUILDS: [u16; 3] = [165, 164, 163];
 
 /// `X264_CSP_I420`.
 const CSP_I420: i32 = 2;
