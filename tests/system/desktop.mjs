@@ -51,14 +51,17 @@ export async function openBarcode(browser, server, name, viewport) {
  * @param {string} mark a file that the command makes in the home
  */
 export async function runInTerminal(page, server, name, command, mark) {
-  const file = path.join(server.homeOf(name).home, mark);
-  const isThere = () => fs.existsSync(file);
-  // Until the window manager has given the terminal the keyboard, keys go nowhere.
-  await until(`the terminal to run ${command}`, async () => {
-    if (isThere()) return true;
-    await page.keyboard.type(`${command}\n`);
-    return until('its file', isThere, { patience: 8_000 }).catch(() => false);
+  const isThere = (file) => () => fs.existsSync(path.join(server.homeOf(name).home, file));
+  // Until the window manager has given the terminal the keyboard, keys go nowhere: a line whose
+  // beginning may be missing goes first, and does no harm then.
+  await until('the terminal to have the keyboard', async () => {
+    await page.keyboard.type('\ntouch .has-keyboard\n');
+    const patience = { patience: 2_000 };
+    return until('its file', isThere('.has-keyboard'), patience).catch(() => false);
   });
+  fs.rmSync(path.join(server.homeOf(name).home, '.has-keyboard'));
+  await page.keyboard.type(`${command}\n`);
+  await until(`the terminal to run ${command}`, isThere(mark));
 }
 
 /** The only session of a user, from the API. */

@@ -16,8 +16,8 @@ use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeGCAux, ClientMessageEvent, ConnectionExt, CreateGCAux, CreateWindowAux,
-    EventMask, Gcontext, GetKeyboardMappingReply, InputFocus, KeyPressEvent, NotifyMode, PropMode,
-    Rectangle, Screen, Window, WindowClass,
+    EventMask, Gcontext, GetKeyboardMappingReply, GrabMode, GrabStatus, InputFocus, KeyPressEvent,
+    NotifyMode, PropMode, Rectangle, Screen, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -174,6 +174,7 @@ impl<'a> View<'a> {
         self.x.clear_area(false, self.window, 0, 0, 0, 0)?;
         self.shown = [0; ROWS as usize];
         self.take_focus()?;
+        self.grab()?;
         self.show(barcode)
     }
 
@@ -209,6 +210,23 @@ impl<'a> View<'a> {
             .poly_fill_rectangle(self.window, self.black, &blackened)?;
         self.shown = rows;
         Ok(self.x.flush()?)
+    }
+
+    /// Holds the keyboard before anything is shown. A program that starts at the same time takes the
+    /// focus for a moment, and keys typed then would be its own.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "X tells nobody when another client lets go of the keyboard"
+    )]
+    fn grab(&self) -> Result<(), Error> {
+        let (way, now) = (GrabMode::ASYNC, x11rb::CURRENT_TIME);
+        loop {
+            let asked = self.x.grab_keyboard(false, self.window, now, way, way)?;
+            match asked.reply()?.status {
+                GrabStatus::SUCCESS => return Ok(()),
+                _ => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Asks the window manager for the keyboard, and takes it where there is none.
