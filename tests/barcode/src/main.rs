@@ -17,7 +17,7 @@ use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeGCAux, ClientMessageEvent, ConnectionExt, CreateGCAux, CreateWindowAux,
     EventMask, Gcontext, GetKeyboardMappingReply, GrabMode, GrabStatus, InputFocus, KeyPressEvent,
-    NotifyMode, PropMode, Rectangle, Screen, Window, WindowClass,
+    PropMode, Rectangle, Screen, Visibility, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 use x11rb::wrapper::ConnectionExt as _;
@@ -79,7 +79,10 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<(), Error> {
                 }
             }
             Event::Expose(event) if event.count == 0 => view.paint(&barcode)?,
-            Event::FocusOut(event) if event.mode == NotifyMode::NORMAL => view.take_focus()?,
+            // The keyboard is held, yet a window that gets the focus comes to the front as well.
+            Event::VisibilityNotify(event) if event.state != Visibility::UNOBSCURED => {
+                view.take_focus()?;
+            }
             Event::SelectionRequest(event) => copy::answer(&x, &event, barcode.number())?,
             Event::MappingNotify(_) => keymap = self::keymap(&x)?,
             _ => (),
@@ -123,7 +126,7 @@ impl<'a> View<'a> {
         let window = x.generate_id()?;
         let values = CreateWindowAux::new()
             .background_pixel(screen.black_pixel)
-            .event_mask(EventMask::KEY_PRESS | EventMask::EXPOSURE | EventMask::FOCUS_CHANGE);
+            .event_mask(EventMask::KEY_PRESS | EventMask::EXPOSURE | EventMask::VISIBILITY_CHANGE);
         let size = x.get_geometry(screen.root)?.reply()?;
         x.create_window(
             screen.root_depth,
