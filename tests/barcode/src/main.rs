@@ -215,8 +215,8 @@ impl<'a> View<'a> {
         Ok(self.x.flush()?)
     }
 
-    /// Holds the keyboard before anything is shown. A program that starts at the same time takes the
-    /// focus for a moment, and keys typed then would be its own.
+    /// Holds the keyboard before anything is shown. A program that starts at the same time takes
+    /// the focus for a moment, and keys typed then would be its own.
     #[expect(
         clippy::disallowed_methods,
         reason = "X tells nobody when another client lets go of the keyboard"
