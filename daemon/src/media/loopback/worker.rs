@@ -97,7 +97,11 @@ impl Worker {
         loop {
             match self.receive() {
                 ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
-                other => return other,
+                other @ (ToWorker::Hello { .. }
+                | ToWorker::Input { .. }
+                | ToWorker::Resize(_)
+                | ToWorker::Paste { .. }
+                | ToWorker::Count) => return other,
             }
         }
     }
