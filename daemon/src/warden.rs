@@ -142,7 +142,8 @@ impl WardenLink {
                 | Event::Attached { .. }
                 | Event::Usage { .. }
                 | Event::Refused { .. }
-                | Event::Ended { .. } => return Ok(Received { event, descriptors }),
+                | Event::Ended { .. }
+                | Event::OutOfMemory { .. } => return Ok(Received { event, descriptors }),
             };
             // An answer that nobody took is older than this one, but the question is asked again.
             let _full = self.certificates.0.try_send(certificate);
@@ -239,6 +240,7 @@ fn name(event: &Event) -> &'static str {
         Event::Ended { .. } => "Ended",
         Event::Certificate => "Certificate",
         Event::NoCertificate { .. } => "NoCertificate",
+        Event::OutOfMemory { .. } => "OutOfMemory",
     }
 }
 

@@ -43,6 +43,8 @@ const LOST = 'The connection was lost.';
  * @property {() => void} onCtlOpen
  * @property {(frame: VideoFrameCallbackMetadata) => void} onFrame
  * @property {(notices: string[]) => void} onNotices
+ * @property {(yours: boolean) => void} onControl
+ * @property {(shortage: import('./words.js').Shortage) => void} onOutOfMemory
  */
 
 export class Attachment {
@@ -62,6 +64,8 @@ export class Attachment {
   #isSilent = false;
   #lostAt = -Infinity;
   #isOver = false;
+  /** Another page has the keyboard. */
+  #isObserving = false;
   /** Words of the last failure, until a picture comes. */
   #words = '';
   #addresses = { udp: /** @type {string[]} */ ([]), tcp: /** @type {string[]} */ ([]) };
@@ -88,7 +92,17 @@ export class Attachment {
   /** Whether keys belong to the desktop: a server that is replaced takes them when it is back. */
   get takesKeys() {
     const isBlind = performance.now() - this.#lostAt < BLIND_MS_MAX;
-    return this.#isStreaming || (isBlind && !this.#isOver);
+    return this.hasControl && (this.#isStreaming || (isBlind && !this.#isOver));
+  }
+
+  /** Whether keyboard and pointer of the desktop are this page's. */
+  get hasControl() {
+    return !this.#isObserving;
+  }
+
+  /** Takes them from the page that has them. */
+  takeControl() {
+    this.#signal?.takeControl();
   }
 
   /** The network changed or the page came to the front: a waiting attempt is made at once. */
@@ -115,6 +129,8 @@ export class Attachment {
       onToken: (token) => auth.accept(token, auth.user),
       onError: (error) => this.#handleError(error),
       onAck: (ack) => this.#options.sender.handleAck(ack),
+      onControl: (yours) => this.#handleControl(yours),
+      onOutOfMemory: this.#options.onOutOfMemory,
       onTakenOver: () => this.#finish({ kind: 'taken_over' }),
       onEnded: (reason) => this.#finish({ kind: 'ended', reason }),
       onClosed: () => void this.#diagnose(),
@@ -149,7 +165,15 @@ export class Attachment {
    */
   async #offer(stream, signal, options) {
     const sdp = await stream.offer(options);
-    if (this.#stream === stream) signal.offer(sdp, this.#options.size());
+    if (this.#stream === stream) signal.offer(sdp, this.#options.size(), this.#isObserving);
+  }
+
+  /** @param {boolean} yours */
+  #handleControl(yours) {
+    this.#isObserving = !yours;
+    // What was not acknowledged may have been applied; the desktop is another page's meanwhile.
+    if (!yours) this.#options.sender.forsake();
+    this.#options.onControl(yours);
   }
 
   /** @param {string} sdp */

@@ -9,11 +9,15 @@ import { Desktop } from './desktop.js';
 import { Keyboard } from './keyboard.js';
 import { Overlay } from './overlay.js';
 import { Pointer } from './pointer.js';
-import { byId, forgetNotices, notify, say, setUp, show, visitToolbar } from './screens.js';
+import {
+  announce, byId, forgetNotices, notify, say, setUp, show, visitToolbar,
+} from './screens.js';
 import { Sender } from './sender.js';
 import { inTab } from './storage.js';
 import { missingForVideo } from './stream.js';
-import { endWords, insecureWords, missingWords, problemWords } from './words.js';
+import {
+  endWords, insecureWords, memoryWords, missingWords, problemWords,
+} from './words.js';
 
 /** Set in this tab while it shows the desktop. */
 const AT_DESKTOP = 'at-desktop';
@@ -61,7 +65,7 @@ const overlay = new Overlay({
 new Pointer({
   stage,
   sender,
-  isCaptured: () => attachment?.isStreaming === true && !dialog.open,
+  isCaptured: () => attachment?.isStreaming === true && attachment.hasControl && !dialog.open,
   toDesktop: (event) => desktop.toDesktop(event),
 });
 new Keyboard({
@@ -126,9 +130,17 @@ function attach(target) {
     },
     onFrame: (frame) => overlay.handleFrame(frame),
     onNotices: notify,
+    onControl: showControl,
+    onOutOfMemory: (shortage) => announce(memoryWords(shortage)),
   });
+  showControl(true);
   root.dataset.session = target.id;
   inTab.set(AT_DESKTOP);
+}
+
+/** @param {boolean} yours */
+function showControl(yours) {
+  root.dataset.control = yours ? 'here' : 'elsewhere';
 }
 
 /** Leaves the desktop, which goes on without this page. */
@@ -378,6 +390,10 @@ function boot() {
   byId('ended-home').onclick = () => run('ended-home', goHome);
   byId('end').onclick = () => run('end', end);
   byId('signout').onclick = () => run('signout', signOut);
+  byId('take-control').onclick = () => {
+    attachment?.takeControl();
+    stage.focus();
+  };
   byId('overlay-toggle').onclick = () => {
     overlay.toggle();
     stage.focus();

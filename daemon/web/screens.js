@@ -89,6 +89,16 @@ export function notify(sentences) {
   openNotices();
 }
 
+/**
+ * Shows news at once, although the same was said before.
+ *
+ * @param {string} sentence
+ */
+export function announce(sentence) {
+  notify([sentence]);
+  openNotices();
+}
+
 function openNotices() {
   notices.hidden = false;
   clearTimeout(noticesTimer);

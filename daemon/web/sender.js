@@ -48,6 +48,12 @@ export class Sender {
   /** Another desktop counts its input from 1. */
   reset() {
     this.disconnect();
+    this.forsake();
+  }
+
+  /** Gives up what is not acknowledged; what comes after it is another stream. */
+  forsake() {
+    clearTimeout(this.#timer);
     this.#input = new Input(randomStream);
   }
 

@@ -8,6 +8,8 @@
  * @property {(token: string) => void} onToken a fresh access token for the one in use
  * @property {(error: { code: string, message: string, isFinal: boolean }) => void} onError
  * @property {(ack: ArrayBuffer) => void} onAck of a copy of an input packet
+ * @property {(yours: boolean) => void} onControl whether this page has the keyboard
+ * @property {(shortage: import('./words.js').Shortage) => void} onOutOfMemory
  * @property {() => void} onTakenOver
  * @property {(reason: string) => void} onEnded
  * @property {() => void} onClosed the socket closed without any of these
@@ -37,9 +39,16 @@ export class Signal {
   /**
    * @param {string} sdp
    * @param {import('./geometry.js').Size} size that the page can show
+   * @param {boolean} isObserving the page does not want control from another one
    */
-  offer(sdp, { width, height }) {
-    this.#send({ type: 'offer', sdp, width, height });
+  offer(sdp, { width, height }, isObserving) {
+    const wish = isObserving ? { observe: true } : {};
+    this.#send({ type: 'offer', sdp, width, height, ...wish });
+  }
+
+  /** Asks for the keyboard that another page has. */
+  takeControl() {
+    this.#send({ type: 'take_control' });
   }
 
   /**
@@ -84,6 +93,10 @@ export class Signal {
         return this.#events.onToken(message.token);
       case 'error':
         return this.#events.onError({ ...message, isFinal: message.is_final });
+      case 'control':
+        return this.#events.onControl(message.yours);
+      case 'out_of_memory':
+        return this.#events.onOutOfMemory(message);
       case 'taken_over':
         return this.#events.onTakenOver();
       case 'ended':

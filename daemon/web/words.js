@@ -53,6 +53,36 @@ export function endWords(reason) {
   return `Your desktop has ended. ${ENDS[reason] ?? `Reason: ${reason}.`}`;
 }
 
+/**
+ * @typedef {object} Shortage of memory
+ * @property {number} limit_mb what the programs may use together
+ * @property {number} killed how many were ended
+ * @property {string[]} programs their names, as far as they are known
+ */
+
+/**
+ * @param {Shortage} shortage
+ * @returns {string}
+ */
+export function memoryWords({ limit_mb, killed, programs }) {
+  const unnamed = killed - programs.length;
+  const names = unnamed > 0 ? [...programs, unnamedWords(unnamed, programs.length > 0)] : programs;
+  const last = names.at(-1) ?? '';
+  const all = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${last}` : last;
+  const verb = killed === 1 ? 'was' : 'were';
+  return `The desktop ran out of memory (${limit_mb} MB): ${all} ${verb} ended.`;
+}
+
+/**
+ * @param {number} count
+ * @param {boolean} areOthers beside some with names
+ */
+function unnamedWords(count, areOthers) {
+  const noun = areOthers ? 'other program' : 'program';
+  if (count > 1) return `${count} ${noun}s`;
+  return areOthers ? `one ${noun}` : `a ${noun}`;
+}
+
 /** @param {'no_webrtc' | 'no_h264'} missing */
 export function missingWords(missing) {
   switch (missing) {

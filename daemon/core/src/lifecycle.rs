@@ -57,7 +57,7 @@ lifecycle! {
         Starting = "starting",
         /// The desktop runs; nobody has been attached yet.
         Ready = "ready",
-        /// A viewer is attached.
+        /// Viewers are attached; one of them has control.
         Attached = "attached",
         /// The desktop runs, nobody watches.
         Detached = "detached",
@@ -66,9 +66,9 @@ lifecycle! {
     }
     /// The warden reported that the desktop runs.
     ready: Starting => Ready;
-    /// A viewer came; the one before it, if any, has left.
+    /// The first viewer came.
     attach: Ready | Detached => Attached;
-    /// The viewer left.
+    /// The last viewer left.
     detach: Attached => Detached;
     /// The owner asked, a timeout ran out, or a part of the desktop ended.
     end: Starting | Ready | Attached | Detached => Ended;

@@ -6,7 +6,12 @@ use std::time::{Duration, Instant};
 use sandbox_protocol::local::warden::{EndReason, StartSession};
 use sandbox_protocol::{Deadline, SessionId, Size, UserIndex, Wakeup};
 
+use self::viewers::{Change, Viewers};
+pub use self::viewers::{VIEWERS_MAX, Wish};
 use crate::lifecycle::Lifecycle;
+use crate::permit::{Control, Permit};
+
+mod viewers;
 
 /// Ended sessions that still answer "ended, because …"; older ones are forgotten.
 const ENDED_KEPT_MAX: usize = 256;
@@ -24,7 +29,7 @@ pub struct Limits {
     pub start_timeout: Duration,
 }
 
-/// One attempt of a viewer to attach; counts from 1, the newest wins.
+/// One attempt of a viewer to attach; counts from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttachId(pub u64);
 
@@ -63,7 +68,7 @@ impl Reason {
 }
 
 /// What the driver has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Ask the warden to start this.
     Start(StartSession),
@@ -78,6 +83,20 @@ pub enum Effect {
         /// Why.
         why: Dismissal,
     },
+    /// This viewer has control from here on, and no other.
+    Control {
+        /// Which attempt.
+        attach: AttachId,
+        /// Its right.
+        permit: Permit<Control>,
+    },
+    /// This viewer watches from here on; another one has control.
+    Observe {
+        /// Which session.
+        session: SessionId,
+        /// Which attempt.
+        attach: AttachId,
+    },
     /// A session's state changed: write it down, wake who waits for it.
     Changed(SessionId),
 }
@@ -85,10 +104,19 @@ pub enum Effect {
 /// Why a viewer is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dismissal {
-    /// A newer viewer of the same user took the session.
+    /// More viewers came than a session may have.
     TakenOver,
     /// The session is over.
     Ended(Reason),
+}
+
+/// A viewer may attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The name of its attempt.
+    pub attach: AttachId,
+    /// Nobody else is attached: it needs the worker's sockets.
+    pub is_first: bool,
 }
 
 /// Answer to the wish for a session.
@@ -134,8 +162,8 @@ pub struct Session {
     pub state: Lifecycle,
     /// Why it is over, once it is.
     pub reason: Option<Reason>,
-    /// The attempt that is attached (`state` is `Attached`) or on its way.
-    viewer: Option<AttachId>,
+    /// Who is attached; there is somebody while `state` is `Attached`.
+    viewers: Viewers,
     /// When it ends if nothing happens.
     deadline: Option<Deadline>,
     /// The warden has returned all of it.
@@ -243,22 +271,13 @@ impl Sessions {
         self.reap(session);
     }
 
-    /// A viewer wants to attach. The one before it is out from here on: the warden's fresh pair
-    /// of sockets fences it off.
+    /// A viewer wants to attach.
     ///
     /// # Errors
     ///
     /// Returns [`CannotAttach`] when there is no running desktop.
-    pub fn handle_attach_wish(
-        &mut self,
-        session: SessionId,
-        now: Instant,
-    ) -> Result<AttachId, CannotAttach> {
-        let deadline = self.without_viewer(now);
-        let it = self
-            .sessions
-            .get_mut(&session)
-            .ok_or(CannotAttach::Unknown)?;
+    pub fn handle_attach_wish(&mut self, session: SessionId) -> Result<Admission, CannotAttach> {
+        let it = self.sessions.get(&session).ok_or(CannotAttach::Unknown)?;
         match it.state {
             Lifecycle::Starting => return Err(CannotAttach::Starting),
             Lifecycle::Ended => {
@@ -267,40 +286,42 @@ impl Sessions {
             Lifecycle::Ready | Lifecycle::Attached | Lifecycle::Detached => {}
         }
         self.last_attach += 1;
-        let attach = AttachId(self.last_attach);
-        if let Some(earlier) = it.viewer.replace(attach) {
-            self.effects.push_back(Effect::Dismiss {
-                session,
-                attach: earlier,
-                why: Dismissal::TakenOver,
-            });
-        }
-        if it.state.detach().is_ok() {
-            it.deadline = Some(deadline);
-            self.effects.push_back(Effect::Changed(session));
-        }
-        Ok(attach)
+        Ok(Admission {
+            attach: AttachId(self.last_attach),
+            is_first: it.viewers.is_empty(),
+        })
     }
 
     /// The attempt's stream exists.
-    pub fn handle_attached(&mut self, session: SessionId, attach: AttachId) {
+    pub fn handle_attached(&mut self, session: SessionId, attach: AttachId, wish: Wish) {
         let Some(it) = self.sessions.get_mut(&session) else {
             return;
         };
-        if it.viewer != Some(attach) {
-            // It was dismissed while its stream was being made; say it again, now that there is
-            // something to let go.
-            let why = it.reason.map_or(Dismissal::TakenOver, Dismissal::Ended);
+        if let Some(reason) = it.reason {
+            // It ended while the stream was being made.
             self.effects.push_back(Effect::Dismiss {
                 session,
                 attach,
-                why,
+                why: Dismissal::Ended(reason),
             });
+            return;
+        }
+        if it.state == Lifecycle::Starting || it.viewers.contains(attach) {
             return;
         }
         if it.state.attach().is_ok() {
             it.deadline = None;
             self.effects.push_back(Effect::Changed(session));
+        }
+        let changes = it.viewers.handle_attached(attach, wish);
+        self.tell(session, changes);
+    }
+
+    /// A viewer that observes wants control.
+    pub fn handle_control_wish(&mut self, session: SessionId, attach: AttachId) {
+        if let Some(it) = self.sessions.get_mut(&session) {
+            let changes = it.viewers.handle_control_wish(attach);
+            self.tell(session, changes);
         }
     }
 
@@ -309,7 +330,7 @@ impl Sessions {
     pub fn is_attached(&self, session: SessionId, attach: AttachId) -> bool {
         self.sessions
             .get(&session)
-            .is_some_and(|it| it.state == Lifecycle::Attached && it.viewer == Some(attach))
+            .is_some_and(|it| it.viewers.contains(attach))
     }
 
     /// The attempt failed or its viewer left.
@@ -318,14 +339,12 @@ impl Sessions {
         let Some(it) = self.sessions.get_mut(&session) else {
             return;
         };
-        if it.viewer != Some(attach) {
-            return;
-        }
-        it.viewer = None;
-        if it.state.detach().is_ok() {
+        let changes = it.viewers.handle_left(attach);
+        if it.viewers.is_empty() && it.state.detach().is_ok() {
             it.deadline = Some(deadline);
             self.effects.push_back(Effect::Changed(session));
         }
+        self.tell(session, changes);
     }
 
     /// Somebody who may wants it to end.
@@ -386,13 +405,29 @@ impl Sessions {
                 plan,
                 state,
                 reason: None,
-                viewer: None,
+                viewers: Viewers::default(),
                 deadline: Some(deadline),
                 is_reaped: false,
             },
         );
         assert!(earlier.is_none(), "session {session} exists already");
         self.effects.push_back(Effect::Changed(session));
+    }
+
+    fn tell(&mut self, session: SessionId, changes: Vec<Change>) {
+        self.effects
+            .extend(changes.into_iter().map(|change| match change {
+                Change::Controls(attach, turn) => Effect::Control {
+                    attach,
+                    permit: Permit::control(session, turn),
+                },
+                Change::Observes(attach) => Effect::Observe { session, attach },
+                Change::LetGo(attach) => Effect::Dismiss {
+                    session,
+                    attach,
+                    why: Dismissal::TakenOver,
+                },
+            }));
     }
 
     /// Ends a live session in our books; tells whether it was live.
@@ -405,13 +440,13 @@ impl Sessions {
         }
         it.reason = Some(reason);
         it.deadline = None;
-        if let Some(attach) = it.viewer.take() {
-            self.effects.push_back(Effect::Dismiss {
+        let viewers = it.viewers.take_all();
+        self.effects
+            .extend(viewers.into_iter().map(|attach| Effect::Dismiss {
                 session,
                 attach,
                 why: Dismissal::Ended(reason),
-            });
-        }
+            }));
         self.effects.push_back(Effect::Changed(session));
         true
     }

@@ -1,5 +1,6 @@
 //! A session's control groups: made and limited before any process enters them.
 
+mod census;
 mod layout;
 mod shortage;
 #[cfg(test)]
@@ -24,7 +25,7 @@ use crate::limits::{
 use crate::plan::JailKind;
 pub(crate) use layout::Own;
 use layout::{Tree, Version};
-pub(crate) use shortage::Shortage;
+pub(crate) use shortage::{Killed, Shortage};
 
 /// What the operator allows a session's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::App;
 use super::caller::Caller;
 use super::problem::Problem;
-use crate::media::StreamCounters;
+use crate::media::{Recent, Spread, StreamCounters};
 use crate::sessions::{Outcome, Usage, View, plan};
 
 /// The profiles that the warden has built in.
@@ -49,6 +49,16 @@ pub(super) struct Shown {
     websocket_url: String,
     /// The native protocol's address; there is none in this version.
     quic_url: Option<String>,
+    /// What was ended last because memory was used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out_of_memory: Option<OutOfMemory>,
+}
+
+#[derive(Debug, Serialize)]
+struct OutOfMemory {
+    limit_mb: u64,
+    killed: u32,
+    programs: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,7 +66,7 @@ pub(super) struct List {
     sessions: Vec<Shown>,
 }
 
-/// What a session uses and does; fields of the stream are null while nobody is attached.
+/// What a session uses and does; the stream's fields are there while somebody is attached.
 #[derive(Debug, Serialize)]
 pub(super) struct Stats {
     state: &'static str,
@@ -83,6 +93,44 @@ struct Stream {
     keyframe_requests_answered: u64,
     target_kbps: u64,
     round_trip_ms: Option<f64>,
+    viewers: usize,
+    fps: f64,
+    bitrate_kbps: f64,
+    latency_ms: Latency,
+    inputs_in_doubt: u64,
+}
+
+/// By stage, over the last seconds; null where no frame has gone through one.
+#[derive(Debug, Serialize)]
+struct Latency {
+    inject_damage: Option<Millis>,
+    damage_capture: Option<Millis>,
+    capture_encode: Option<Millis>,
+    encode_send: Option<Millis>,
+}
+
+#[derive(Debug, Serialize)]
+struct Millis {
+    p50: f64,
+    p95: f64,
+}
+
+impl From<Spread> for Millis {
+    fn from(Spread { p50, p95 }: Spread) -> Self {
+        let [p50, p95] = [p50, p95].map(|it| it.as_secs_f64() * 1_000.0);
+        Self { p50, p95 }
+    }
+}
+
+impl From<Recent> for Latency {
+    fn from(recent: Recent) -> Self {
+        Self {
+            inject_damage: recent.inject_damage.map(Millis::from),
+            damage_capture: recent.damage_capture.map(Millis::from),
+            capture_encode: recent.capture_encode.map(Millis::from),
+            encode_send: recent.encode_send.map(Millis::from),
+        }
+    }
 }
 
 /// `POST /api/sessions`: answers once the desktop runs.
@@ -196,6 +244,11 @@ fn stream(counters: &StreamCounters) -> Stream {
         keyframe_requests_answered: counters.plis_answered,
         target_kbps: counters.target.as_kbps(),
         round_trip_ms: counters.round_trip.map(|it| it.as_secs_f64() * 1_000.0),
+        viewers: counters.viewers,
+        fps: counters.recent.fps,
+        bitrate_kbps: counters.recent.kbps,
+        latency_ms: counters.recent.into(),
+        inputs_in_doubt: counters.inputs_in_doubt,
     }
 }
 
@@ -215,5 +268,10 @@ fn shown(app: &App, view: &View) -> Shown {
         node: app.config.node_name.clone(),
         websocket_url: format!("{socket}/ws?session={}", plan.session),
         quic_url: None,
+        out_of_memory: view.out_of_memory.clone().map(|it| OutOfMemory {
+            limit_mb: it.limit_mb,
+            killed: it.killed,
+            programs: it.programs,
+        }),
     }
 }

@@ -30,6 +30,10 @@ impl Flow {
         Self { is_open: true }
     }
 
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Says what changed, if anything: `true` to go on, `false` to stop.
     pub(super) fn handle_link(&mut self, link: Link) -> Option<bool> {
         let outstanding = u64::try_from(link.outstanding_bytes).unwrap_or(u64::MAX);

@@ -10,13 +10,17 @@ mod addresses;
 mod ctl_outbox;
 mod demux;
 mod engine;
+mod figures;
 mod flood;
 mod flow;
+mod input_ledger;
+mod keyframe_gate;
 mod keyframes;
 mod offer;
 mod outbox;
 mod pacer;
 mod reports;
+mod shared;
 mod socket;
 mod tcp;
 mod timeline;
@@ -31,7 +35,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+pub use self::figures::{Recent, Spread};
 use async_channel::{Receiver, Sender};
+use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::local::worker::Counters;
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
@@ -64,16 +70,15 @@ pub enum Advertised {
 /// What a viewer is attached with.
 #[derive(Debug)]
 pub struct Attach {
-    /// The session that it looks at; an earlier viewer of it is replaced.
+    /// The session that it looks at, beside the viewers that it has.
     pub session: SessionId,
     /// The page's offer.
     pub sdp: String,
     /// Desktop size wanted by the page.
     pub size: Size,
-    /// Our end of the control socket (SEQPACKET).
-    pub control: OwnedFd,
-    /// Our end of the media socket (STREAM).
-    pub media: OwnedFd,
+    /// Our ends of the worker's control socket (SEQPACKET) and media socket (STREAM). None: those
+    /// of the session's other viewers. All of them go on with a fresh pair.
+    pub worker: Option<[OwnedFd; 2]>,
     /// Where the viewer's life is told; the channel closes after `Left` or a detach.
     pub events: Sender<ViewerEvent>,
     /// Where input is acknowledged for a page that sends copies of it ([`Media::input`]). A newer
@@ -98,7 +103,8 @@ pub struct Attached {
 pub enum ViewerEvent {
     /// Media and channels can flow.
     Connected,
-    /// The worker's sockets have ended; the viewer waits for [`Media::rewire`], but not for ever.
+    /// The worker's sockets have ended; the session's viewers wait for [`Media::rewire`], but not
+    /// for ever. One of them is told.
     WorkerLost,
     /// It is gone; nothing follows.
     Left(LeftReason),
@@ -113,12 +119,12 @@ pub enum LeftReason {
     IceTimeout,
     /// The worker's sockets carried nonsense, or are not read, or no next worker came.
     WorkerGone,
+    /// The page has left for too long unread what it was sent.
+    Unread,
     /// More input messages than anybody can type.
     Flood,
     /// The page sent what the protocol does not know.
     Malformed(String),
-    /// Another viewer took the session.
-    Replaced,
 }
 
 /// Why an offer was not accepted.
@@ -131,6 +137,9 @@ pub enum AttachError {
     /// The offer holds no H.264.
     #[error("no common codec: {0}")]
     NoCodec(String),
+    /// There is no other viewer whose worker it could share.
+    #[error("nobody else is attached any more")]
+    NoWorker,
     /// No such viewer, or no longer.
     #[error("viewer {} is gone", .0.0)]
     Unknown(ViewerId),
@@ -142,8 +151,8 @@ pub enum AttachError {
     Stopped,
 }
 
-/// What a stream did since its viewer was attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the stream of the viewer in control did since it was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StreamCounters {
     /// The worker's own, since it started.
     pub worker: Counters,
@@ -155,7 +164,8 @@ pub struct StreamCounters {
     pub frames: u64,
     /// Key frames among them.
     pub keyframes: u64,
-    /// Frames that came before the viewer was connected or before its first key frame.
+    /// Frames that came before the viewer was connected or before its first key frame, or that an
+    /// observer could not keep up with.
     pub frames_dropped: u64,
     /// Key frame requests received.
     pub plis_received: u64,
@@ -167,6 +177,12 @@ pub struct StreamCounters {
     pub target: Bitrate,
     /// Round trip to the page, once measured.
     pub round_trip: Option<Duration>,
+    /// Viewers that are attached.
+    pub viewers: usize,
+    /// The last seconds.
+    pub recent: Recent,
+    /// Input events that may have been lost with a worker, of all viewers.
+    pub inputs_in_doubt: u64,
 }
 
 /// Handle of the media thread; it ends when the last one is dropped.
@@ -185,6 +201,7 @@ enum Command {
         media: OwnedFd,
         reply: Sender<Result<(), AttachError>>,
     },
+    Control(ViewerId, Permit<Control>),
     Detach(ViewerId),
     Input(ViewerId, Packet),
     Count(SessionId, Sender<StreamCounters>),
@@ -243,8 +260,8 @@ impl Media {
             .ok_or(AttachError::Stopped)?
     }
 
-    /// Gives a viewer the sockets of its session's next worker: its connection stays, its picture
-    /// goes on with a key frame.
+    /// Gives the viewers of a session, of which this is one, the sockets of its next worker: their
+    /// connections stay, their picture goes on with a key frame.
     ///
     /// # Errors
     ///
@@ -265,6 +282,13 @@ impl Media {
         self.ask(command, answer)
             .await
             .ok_or(AttachError::Stopped)?
+    }
+
+    /// Gives a viewer control, and takes it from the one that had it: the worker follows its
+    /// input, its size and its link.
+    pub async fn control(&self, viewer: ViewerId, permit: Permit<Control>) {
+        // Without the thread nobody is attached.
+        let _stopped = self.commands.send(Command::Control(viewer, permit)).await;
     }
 
     /// Ends a viewer; its event channel closes without a further event.

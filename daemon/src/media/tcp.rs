@@ -4,19 +4,35 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use smol::Async;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use smol::{Async, Timer};
 
 const PREFIX_LEN: usize = 2;
 
 /// Bytes of one datagram from a browser: twice what fits any path it could have taken as UDP.
 const DATAGRAM_BYTES_MAX: usize = 4_096;
 
-/// Bytes waiting for a slow connection: the largest access unit and its headers. The worker is
-/// told to pause long before; a connection that gets here is dead.
+/// Bytes waiting for a slow connection: the largest access unit and its headers. No more frames
+/// come long before; a connection that gets here is dead.
 const WAITING_BYTES_MAX: usize = 10 << 20;
+
+/// How long a connection may take nothing while something waits: a network that is away for longer
+/// has broken it too, and until then the viewer in control holds up all others.
+pub(super) const UNREAD_MAX: Duration = Duration::from_secs(5);
+
+/// Why a connection carries nothing any more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// Closed by the other side, or broken.
+    #[error("it failed")]
+    Failed(#[from] io::Error),
+    /// Its reader takes nothing.
+    #[error("it is not read")]
+    Unread,
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -70,22 +86,28 @@ impl Connection {
     }
 
     /// Sends what is queued and tells `drained` after each write, until the connection ends.
-    pub(super) async fn keep_sending(&self, drained: impl Fn()) -> io::Result<()> {
+    pub(super) async fn keep_sending(&self, drained: impl Fn()) -> Result<(), Ended> {
         while self.has_work.1.recv().await.is_ok() {
             loop {
                 let framed = self.waiting.borrow_mut().pop_front();
                 let Some(framed) = framed else { break };
-                (&self.io).write_all(&framed).await?;
+                let written = async { Ok((&self.io).write_all(&framed).await?) };
+                let unread = async {
+                    Timer::after(UNREAD_MAX).await;
+                    Err(Ended::Unread)
+                };
+                future::or(written, unread).await?;
                 self.waiting_bytes
                     .set(self.waiting_bytes.get() - framed.len());
                 drained();
             }
         }
-        Ok(())
+        // Closed by ourselves: more waits than any reader leaves.
+        Err(Ended::Unread)
     }
 
     /// Reads datagrams and hands out each, until the connection ends.
-    pub(super) async fn keep_reading(&self, each: impl Fn(&[u8])) -> io::Result<()> {
+    pub(super) async fn keep_reading(&self, each: impl Fn(&[u8])) -> Result<(), Ended> {
         let mut datagram = [0; DATAGRAM_BYTES_MAX];
         loop {
             let mut prefix = [0; PREFIX_LEN];
@@ -93,11 +115,11 @@ impl Connection {
             let length = usize::from(u16::from_be_bytes(prefix));
             let Some(datagram) = datagram.get_mut(..length) else {
                 let words = format!("framed datagram of {length} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, words).into());
             };
             (&self.io).read_exact(datagram).await?;
             each(datagram);
-            futures_lite::future::yield_now().await;
+            future::yield_now().await;
         }
     }
 }

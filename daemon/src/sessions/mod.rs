@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 
 use async_channel::{Receiver, Sender};
 use sandbox_core::lifecycle::Lifecycle;
-use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, NoRoom, Reason};
-use sandbox_protocol::local::warden::{Refusal, StartSession};
+use sandbox_core::permit::{Control, Permit};
+use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, NoRoom, Reason, Wish};
+use sandbox_protocol::local::warden::{MemoryShortage, Refusal, StartSession};
 use sandbox_protocol::{SessionId, Size, UserIndex};
 
 pub use service::{Setup, run};
@@ -27,6 +28,8 @@ pub struct View {
     pub reason: Option<Reason>,
     /// What it lacks of the designed layers, one sentence each.
     pub weaker: Vec<String>,
+    /// What the kernel ended last because memory was used up.
+    pub out_of_memory: Option<MemoryShortage>,
 }
 
 /// What a session uses, as the warden counts it.
@@ -40,15 +43,35 @@ pub struct Usage {
     pub pids: u32,
 }
 
-/// A worker's sockets for one attempt to attach.
+/// What a viewer is let in with.
 #[derive(Debug)]
-pub struct Pair {
-    /// The attempt.
+pub struct Ticket {
+    /// Its attempt.
     pub attach: AttachId,
-    /// Our end of the control socket.
-    pub control: OwnedFd,
-    /// Our end of the media socket.
-    pub media: OwnedFd,
+    /// Our ends of a worker's control and media sockets, where others have none to share.
+    pub worker: Option<[OwnedFd; 2]>,
+}
+
+/// Which sockets a viewer needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Those of the session's other viewers will do.
+    Shared,
+    /// The others have none any more.
+    Fresh,
+}
+
+/// What an attached viewer is told.
+#[derive(Debug)]
+pub enum Word {
+    /// It has control from here on.
+    Control(Permit<Control>),
+    /// It watches from here on.
+    Observe,
+    /// Programs were ended for memory.
+    OutOfMemory(MemoryShortage),
+    /// It is out.
+    Dismissed(Dismissal),
 }
 
 /// A session was wished for and there is none.
@@ -119,17 +142,23 @@ enum Command {
     },
     Attach {
         session: SessionId,
-        reply: Sender<Result<Pair, RequestError>>,
+        need: Need,
+        reply: Sender<Result<Ticket, RequestError>>,
     },
     Reattach {
         session: SessionId,
         attach: AttachId,
-        reply: Sender<Result<Pair, RequestError>>,
+        reply: Sender<Result<Ticket, RequestError>>,
     },
     Attached {
         session: SessionId,
         attach: AttachId,
-        dismissals: Sender<Dismissal>,
+        wish: Wish,
+        words: Sender<Word>,
+    },
+    TakeControl {
+        session: SessionId,
+        attach: AttachId,
     },
     Left {
         session: SessionId,
@@ -230,27 +259,31 @@ impl Sessions {
         .await;
     }
 
-    /// Gets the worker's sockets for a viewer; the one before it is out.
+    /// Lets a viewer in, with the worker's sockets where it needs them.
     ///
     /// # Errors
     ///
     /// Returns [`RequestError`] when there is no running desktop.
-    pub async fn attach(&self, session: SessionId) -> Result<Pair, RequestError> {
-        self.ask(|reply| Command::Attach { session, reply })
-            .await
-            .unwrap_or(Err(RequestError::Stopping))
+    pub async fn attach(&self, session: SessionId, need: Need) -> Result<Ticket, RequestError> {
+        self.ask(|reply| Command::Attach {
+            session,
+            need,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(RequestError::Stopping))
     }
 
     /// Gets the sockets of the session's next worker for a viewer whose worker has ended.
     ///
     /// # Errors
     ///
-    /// Returns [`RequestError`] when the session has ended too, or another viewer has it.
+    /// Returns [`RequestError`] when the session has ended too, or the viewer is out.
     pub async fn reattach(
         &self,
         session: SessionId,
         attach: AttachId,
-    ) -> Result<Pair, RequestError> {
+    ) -> Result<Ticket, RequestError> {
         self.ask(|reply| Command::Reattach {
             session,
             attach,
@@ -260,19 +293,26 @@ impl Sessions {
         .unwrap_or(Err(RequestError::Stopping))
     }
 
-    /// The attempt's stream exists; `dismissals` learns when it has to end.
+    /// The attempt's stream exists; `words` learns what becomes of it.
     pub async fn attached(
         &self,
         session: SessionId,
         attach: AttachId,
-        dismissals: Sender<Dismissal>,
+        wish: Wish,
+        words: Sender<Word>,
     ) {
         self.tell(Command::Attached {
             session,
             attach,
-            dismissals,
+            wish,
+            words,
         })
         .await;
+    }
+
+    /// A viewer that observes wants control.
+    pub async fn take_control(&self, session: SessionId, attach: AttachId) {
+        self.tell(Command::TakeControl { session, attach }).await;
     }
 
     /// The attempt failed, or its viewer is gone.

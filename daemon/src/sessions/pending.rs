@@ -6,14 +6,14 @@ use async_channel::Sender;
 use sandbox_core::sessions::AttachId;
 use sandbox_protocol::SessionId;
 
-use super::{Pair, RequestError, Usage};
+use super::{RequestError, Ticket, Usage};
 
 /// Requests about one session that may wait for the warden's answers.
 pub(super) const PENDING_MAX: usize = 32;
 
 /// One request, and who waits for it.
 pub(super) enum Pending {
-    Attach(AttachId, Sender<Result<Pair, RequestError>>),
+    Attach(AttachId, Sender<Result<Ticket, RequestError>>),
     Usage(Sender<Result<Usage, RequestError>>),
 }
 

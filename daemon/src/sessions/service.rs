@@ -7,15 +7,13 @@ use std::collections::BTreeMap;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use sandbox_core::lifecycle::Lifecycle;
-use sandbox_core::sessions::{
-    Admitted, AttachId, Dismissal, Effect, Limits, Reason, Sessions as Machine,
-};
+use sandbox_core::sessions::{Admitted, AttachId, Effect, Limits, Reason, Sessions as Machine};
 use sandbox_protocol::SessionId;
-use sandbox_protocol::local::warden::{Event, Refusal, Request, StartSession};
+use sandbox_protocol::local::warden::{Event, MemoryShortage, Refusal, Request, StartSession};
 use smol::Timer;
 
 use super::pending::{Pending, Queues};
-use super::{Command, Commands, Outcome, StartError, Usage, View, words};
+use super::{Command, Commands, Outcome, StartError, Usage, View, Word, words};
 use crate::clock;
 use crate::state::Store;
 use crate::state::sessions::{Record, write};
@@ -47,6 +45,11 @@ struct Waiting {
     reply: Sender<Result<Outcome, StartError>>,
 }
 
+struct Shortage {
+    what: MemoryShortage,
+    is_told: bool,
+}
+
 enum Woken {
     Command(Command),
     Warden(Result<Received, WardenLinkError>),
@@ -60,10 +63,12 @@ struct Service {
     store: Store,
     waiting: BTreeMap<SessionId, Vec<Waiting>>,
     pending: Queues,
-    viewers: BTreeMap<(SessionId, AttachId), Sender<Dismissal>>,
+    viewers: BTreeMap<(SessionId, AttachId), Sender<Word>>,
     /// What sessions lack; goes with the session.
     weaker: BTreeMap<SessionId, Vec<String>>,
     refusals: BTreeMap<SessionId, Refusal>,
+    /// The newest shortage of memory of each session; goes with it.
+    shortages: BTreeMap<SessionId, Shortage>,
     /// Why the last start failed, while none has succeeded since.
     last_missing: Option<String>,
 }
@@ -85,6 +90,7 @@ pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
         viewers: BTreeMap::new(),
         weaker: BTreeMap::new(),
         refusals: BTreeMap::new(),
+        shortages: BTreeMap::new(),
         last_missing: None,
     };
     service.take_over(setup.recorded, setup.surviving).await?;
@@ -185,7 +191,11 @@ impl Service {
                 self.machine.handle_end_wish(session, reason);
                 answer(&reply, ());
             }
-            Command::Attach { session, reply } => self.attach(session, reply).await?,
+            Command::Attach {
+                session,
+                need,
+                reply,
+            } => self.attach(session, need, reply).await?,
             Command::Reattach {
                 session,
                 attach,
@@ -194,10 +204,15 @@ impl Service {
             Command::Attached {
                 session,
                 attach,
-                dismissals,
+                wish,
+                words,
             } => {
-                self.viewers.insert((session, attach), dismissals);
-                self.machine.handle_attached(session, attach);
+                self.viewers.insert((session, attach), words);
+                self.machine.handle_attached(session, attach, wish);
+                self.tell_shortage(session);
+            }
+            Command::TakeControl { session, attach } => {
+                self.machine.handle_control_wish(session, attach);
             }
             Command::Left { session, attach } => {
                 self.viewers.remove(&(session, attach));
@@ -303,6 +318,14 @@ impl Service {
                 self.machine.handle_ended(session, reason);
                 self.drop_pending(session);
             }
+            Event::OutOfMemory { session, shortage } => {
+                if self.is_live(session) {
+                    let what = shortage;
+                    let is_told = false;
+                    self.shortages.insert(session, Shortage { what, is_told });
+                    self.tell_shortage(session);
+                }
+            }
             Event::Hello { .. } | Event::Certificate | Event::NoCertificate { .. } => {
                 tracing::error!("the warden said something out of its turn");
             }
@@ -354,11 +377,13 @@ impl Service {
                     attach,
                     why,
                 } => {
-                    if let Some(viewer) = self.viewers.remove(&(session, attach)) {
-                        // A socket that closes at this moment needs no word any more.
-                        let _closing = viewer.try_send(why);
-                    }
+                    self.tell(session, attach, Word::Dismissed(why));
+                    self.viewers.remove(&(session, attach));
                 }
+                Effect::Control { attach, permit } => {
+                    self.tell(permit.session(), attach, Word::Control(permit));
+                }
+                Effect::Observe { session, attach } => self.tell(session, attach, Word::Observe),
                 Effect::Changed(session) => self.handle_changed(session),
             }
         }
@@ -380,6 +405,36 @@ impl Service {
         if !self.is_live(session) {
             self.weaker.remove(&session);
             self.refusals.remove(&session);
+            self.shortages.remove(&session);
+        }
+    }
+
+    /// Tells a viewer something. One whose page takes no word any more is let go: the channel
+    /// closes.
+    fn tell(&mut self, session: SessionId, attach: AttachId, word: Word) {
+        let key = (session, attach);
+        if let Some(viewer) = self.viewers.get(&key)
+            && viewer.try_send(word).is_err()
+        {
+            self.viewers.remove(&key);
+        }
+    }
+
+    /// Tells everybody who watches what was ended for memory; if nobody does, whoever comes next.
+    fn tell_shortage(&mut self, session: SessionId) {
+        let of_session = (session, AttachId(0))..=(session, AttachId(u64::MAX));
+        let viewers: Vec<AttachId> = self
+            .viewers
+            .range(of_session)
+            .map(|((_, it), _)| *it)
+            .collect();
+        let Some(shortage) = self.shortages.get_mut(&session).filter(|it| !it.is_told) else {
+            return;
+        };
+        shortage.is_told = !viewers.is_empty();
+        let what = shortage.what.clone();
+        for attach in viewers {
+            self.tell(session, attach, Word::OutOfMemory(what.clone()));
         }
     }
 
@@ -407,6 +462,7 @@ impl Service {
             state: it.state,
             reason: it.reason,
             weaker: self.weaker.get(&session).cloned().unwrap_or_default(),
+            out_of_memory: self.shortages.get(&session).map(|it| it.what.clone()),
         })
     }
 }

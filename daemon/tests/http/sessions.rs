@@ -267,6 +267,15 @@ fn figures_come_from_the_warden() {
 }
 
 #[test]
+fn an_admin_sees_the_figures_of_others() {
+    let (world, ada, _) = world_with_two();
+    world.add_user("boss", Role::Admin);
+    let path = format!("/api/sessions/{}/stats", world.session(&ada));
+    let stats = world.request("GET", &path, Some(&world.login("boss")), None);
+    assert_eq!(stats.status, 200, "{}", stats.body);
+}
+
+#[test]
 fn a_desktop_that_nobody_attaches_ends_at_its_timeout() {
     let world = World::with(|config| config.session_timeout = Duration::from_secs(1));
     world.add_user("ada", Role::User);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::Message;
 use sandbox_daemon::clock;
 use sandbox_daemon::state::users::Role;
-use sandbox_protocol::local::warden::{EndReason, Event, Request};
+use sandbox_protocol::local::warden::{EndReason, Event, MemoryShortage, Request};
 use sandbox_protocol::wire::input::{Event as InputEvent, Packet};
 use serde_json::{Value, json};
 use str0m::Rtc;
@@ -58,45 +58,166 @@ fn a_page_with_a_token_and_an_offer_is_answered_and_attached() {
         answer["sdp"].as_str().unwrap().contains("a=ice-lite"),
         "{answer}"
     );
+    expect_control(&mut page, true);
     world.until_state(&token, &id, "attached");
     page.say(&json!({ "type": "bye" }));
     assert_eq!(page.hear(), None);
     world.until_state(&token, &id, "detached");
 }
 
+/// A page that is attached, as the observer or not; the answer has come.
+fn attached(world: &World, id: &str, token: &str, observe: bool) -> Socket {
+    let mut page = Socket::of(world, id, token);
+    page.expect("ready");
+    let mut offer = offer();
+    if observe {
+        offer["observe"] = true.into();
+    }
+    page.say(&offer);
+    page.expect("answer");
+    page
+}
+
+#[track_caller]
+fn expect_control(page: &mut Socket, yours: bool) {
+    assert_eq!(page.expect("control")["yours"], yours);
+}
+
 #[test]
-fn the_newest_page_has_the_desktop_and_the_one_before_is_told() {
+fn the_newest_page_takes_control_and_the_one_before_may_take_it_back() {
     let (world, token, id) = world();
-    let mut first = Socket::of(&world, &id, &token);
-    first.expect("ready");
-    first.say(&offer());
-    first.expect("answer");
-    let mut second = Socket::of(&world, &id, &token);
-    second.expect("ready");
-    second.say(&offer());
-    second.expect("answer");
-    first.expect("taken_over");
-    assert_eq!(first.hear(), None);
-    world.until_state(&token, &id, "attached");
+    let mut first = attached(&world, &id, &token, false);
+    expect_control(&mut first, true);
+    let mut second = attached(&world, &id, &token, false);
+    expect_control(&mut second, true);
+    expect_control(&mut first, false);
+    first.say(&json!({ "type": "take_control" }));
+    expect_control(&mut first, true);
+    expect_control(&mut second, false);
+    let mut third = attached(&world, &id, &token, true);
+    expect_control(&mut third, false);
     let requests = world.policy.lock().unwrap().requests.clone();
     let session = id.parse().unwrap();
     let attaches = requests
         .iter()
         .filter(|it| **it == Request::Attach { session });
-    assert_eq!(attaches.count(), 2);
-    // The desktop is the second's: the first's end changed nothing.
+    assert_eq!(attaches.count(), 1, "they share one worker's sockets");
+
+    // The newest that is left gets it.
+    first.say(&json!({ "type": "bye" }));
+    expect_control(&mut third, true);
     second.say(&json!({ "type": "bye" }));
+    assert_eq!(second.hear(), None);
+    world.until_state(&token, &id, "attached");
+    third.say(&json!({ "type": "bye" }));
     world.until_state(&token, &id, "detached");
+    let mut again = attached(&world, &id, &token, true);
+    expect_control(&mut again, true);
+}
+
+#[test]
+fn a_page_too_many_lets_the_oldest_observer_go() {
+    let (world, token, id) = world();
+    let mut first = attached(&world, &id, &token, false);
+    expect_control(&mut first, true);
+    let mut observers: Vec<Socket> = (1..8)
+        .map(|_| attached(&world, &id, &token, true))
+        .collect();
+    let mut ninth = attached(&world, &id, &token, true);
+    expect_control(&mut ninth, false);
+    let oldest = &mut observers[0];
+    expect_control(oldest, false);
+    oldest.expect("taken_over");
+    assert_eq!(oldest.hear(), None);
+    first.say(&json!({ "type": "take_control" }));
+    first.say(&json!({ "type": "bye" }));
+    assert_eq!(first.hear(), None);
+}
+
+fn out_of_memory(id: &str) -> Event {
+    Event::OutOfMemory {
+        session: id.parse().unwrap(),
+        shortage: MemoryShortage {
+            limit_mb: 512,
+            killed: 1,
+            programs: vec!["xterm".into()],
+        },
+    }
+}
+
+#[test]
+fn programs_that_were_ended_for_memory_are_told_to_who_watches_and_in_the_api() {
+    let (world, token, id) = world();
+    world.add_user("bob", Role::User);
+    let of_bob = world.login("bob");
+    let id_of_bob = world.session(&of_bob);
+    let mut bob = attached(&world, &id_of_bob, &of_bob, false);
+    expect_control(&mut bob, true);
+    let mut pages = [false, true].map(|it| attached(&world, &id, &token, it));
+    expect_control(&mut pages[0], true);
+    expect_control(&mut pages[1], false);
+    world.tell(&out_of_memory(&id));
+    for page in &mut pages {
+        let told = page.expect("out_of_memory");
+        assert_eq!(
+            (&told["limit_mb"], &told["killed"]),
+            (&512.into(), &1.into())
+        );
+        assert_eq!(told["programs"], json!(["xterm"]));
+    }
+    let shown = world.until_state(&token, &id, "attached");
+    let expected = json!({ "limit_mb": 512, "killed": 1, "programs": ["xterm"] });
+    assert_eq!(shown["out_of_memory"], expected);
+    // It has been told once: who comes later does not hear of it.
+    let mut late = attached(&world, &id, &token, true);
+    expect_control(&mut late, false);
+    late.say(&json!({ "type": "bye" }));
+    assert_eq!(late.hear(), None);
+    bob.say(&json!({ "type": "bye" }));
+    assert_eq!(bob.hear(), None, "it is no concern of his");
+}
+
+#[test]
+fn what_was_ended_while_nobody_watched_is_told_to_whoever_comes() {
+    let (world, token, id) = world();
+    world.tell(&out_of_memory(&id));
+    let mut page = attached(&world, &id, &token, false);
+    page.expect("out_of_memory");
+    expect_control(&mut page, true);
+}
+
+/// Fills what the page could read, if it read, until nothing more fits.
+fn stuff(page: &mut Socket) {
+    let ping = Message::Ping(vec![0; 125].into());
+    // Each is answered; some megabytes are more than all queues on the way hold.
+    for _ in 0..60_000 {
+        page.say_message(ping.clone());
+    }
+}
+
+#[test]
+fn a_page_that_reads_nothing_is_let_go_and_the_others_do_not_notice() {
+    let world = World::with(|config| config.access_expiry = Duration::from_secs(2));
+    world.add_user("ada", Role::User);
+    let token = world.login("ada");
+    let id = world.session(&token);
+    let mut silent = attached(&world, &id, &token, false);
+    expect_control(&mut silent, true);
+    stuff(&mut silent);
+    // Control passes when it has left: the next token for it is one message that it did not read.
+    let mut other = attached(&world, &id, &world.login("ada"), true);
+    let mut last = other.hear().unwrap();
+    while last != json!({ "type": "control", "yours": true }) {
+        last = other.hear().expect("the other page is untouched");
+    }
 }
 
 #[test]
 fn a_page_learns_why_its_session_ended() {
     for (end, reason) in [(true, "requested"), (false, "x_held_by_program")] {
         let (world, token, id) = world();
-        let mut page = Socket::of(&world, &id, &token);
-        page.expect("ready");
-        page.say(&offer());
-        page.expect("answer");
+        let mut page = attached(&world, &id, &token, false);
+        expect_control(&mut page, true);
         if end {
             let path = format!("/api/sessions/{id}");
             world.request("DELETE", &path, Some(&token), None);
@@ -271,10 +392,8 @@ fn pages_of_others_and_requests_that_are_no_websocket_get_no_socket() {
 fn signing_out_dismisses_the_page_and_leaves_the_desktop() {
     let (world, token, id) = world();
     let other = world.login("ada");
-    let mut page = Socket::of(&world, &id, &token);
-    page.expect("ready");
-    page.say(&offer());
-    page.expect("answer");
+    let mut page = attached(&world, &id, &token, false);
+    expect_control(&mut page, true);
     let mut unconcerned = Socket::of(&world, &id, &other);
     unconcerned.expect("ready");
     world.request("POST", "/api/auth/logout", Some(&token), Some("{}"));

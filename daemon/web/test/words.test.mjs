@@ -5,7 +5,9 @@ import test from 'node:test';
 
 import { onceLink } from '../auth.js';
 import { signalUrl } from '../signal.js';
-import { blockedWords, candidateAddresses, endWords, problemWords } from '../words.js';
+import {
+  blockedWords, candidateAddresses, endWords, memoryWords, problemWords,
+} from '../words.js';
 
 const problem = (fields) =>
   problemWords({ code: 'x', status: 500, detail: '', retryAfter: 0, ...fields }, 'here:8080');
@@ -63,4 +65,15 @@ test('the socket is on the host of the page, whatever the server calls itself', 
   const check = (url, page, expected) => assert.equal(signalUrl(url, page), expected);
   check('ws://localhost:80/ws?session=a', 'http://[::1]:9000/', 'ws://[::1]:9000/ws?session=a');
   check('/ws?session=a', 'https://desk.example/', 'wss://desk.example/ws?session=a');
+});
+
+test('programs that were ended for memory are named as far as they are known', () => {
+  const words = (killed, programs) => memoryWords({ limit_mb: 512, killed, programs });
+  const start = 'The desktop ran out of memory (512 MB): ';
+  assert.equal(words(1, ['xterm']), `${start}xterm was ended.`);
+  assert.equal(words(2, ['xterm', 'sort']), `${start}xterm and sort were ended.`);
+  assert.equal(words(1, []), `${start}a program was ended.`);
+  assert.equal(words(3, []), `${start}3 programs were ended.`);
+  assert.equal(words(2, ['xterm']), `${start}xterm and one other program were ended.`);
+  assert.equal(words(5, ['xterm', 'sort']), `${start}xterm, sort and 3 other programs were ended.`);
 });

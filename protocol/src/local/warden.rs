@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use crate::{SessionId, Size, UserIndex};
 
 /// Version of this wire; the daemon speaks N and N−1.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the daemon to the warden.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -120,6 +120,25 @@ pub enum Event {
         /// Which, and why.
         why: String,
     },
+    /// The kernel ended programs of a session because their memory was used up; the desktop lives.
+    /// Since version 2.
+    OutOfMemory {
+        /// Which session.
+        session: SessionId,
+        /// How many programs, and which.
+        shortage: MemoryShortage,
+    },
+}
+
+/// Programs that were ended for memory.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct MemoryShortage {
+    /// What the session's programs may use together, in MiB.
+    pub limit_mb: u64,
+    /// How many were ended.
+    pub killed: u32,
+    /// Names of the largest of them, as far as they could be seen; a program chooses its own.
+    pub programs: Vec<String>,
 }
 
 /// Why the warden did not do what it was asked.

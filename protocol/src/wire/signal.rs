@@ -19,7 +19,12 @@ pub enum ToServer {
         width: u16,
         /// Pixels from top to bottom.
         height: u16,
+        /// The page does not want control, where another one has it.
+        #[serde(default)]
+        observe: bool,
     },
+    /// The page watches and wants control.
+    TakeControl,
     /// A fresh access token for the socket that stays open.
     Renew {
         /// Access token.
@@ -37,6 +42,9 @@ impl std::fmt::Debug for ToPage {
             Self::Answer { .. } => "Answer",
             Self::Token { .. } => "Token",
             Self::Error { code, .. } => code,
+            Self::Control { yours: true } => "Control",
+            Self::Control { yours: false } => "NoControl",
+            Self::OutOfMemory { .. } => "OutOfMemory",
             Self::TakenOver => "TakenOver",
             Self::Ended { reason } => reason,
         })
@@ -49,6 +57,7 @@ impl std::fmt::Debug for ToServer {
         f.write_str(match self {
             Self::Auth { .. } => "Auth",
             Self::Offer { .. } => "Offer",
+            Self::TakeControl => "TakeControl",
             Self::Renew { .. } => "Renew",
             Self::Bye => "Bye",
         })
@@ -90,7 +99,21 @@ pub enum ToPage {
         /// The socket closes.
         is_final: bool,
     },
-    /// Another page of this user took the session.
+    /// Who has the keyboard and the pointer, as often as it changes.
+    Control {
+        /// This page; otherwise it watches.
+        yours: bool,
+    },
+    /// The kernel ended programs of the desktop because their memory was used up.
+    OutOfMemory {
+        /// What the programs may use together, in MiB.
+        limit_mb: u64,
+        /// How many were ended.
+        killed: u32,
+        /// Their names, as far as they are known.
+        programs: Vec<String>,
+    },
+    /// More pages came than a session may have.
     TakenOver,
     /// The session is over.
     Ended {

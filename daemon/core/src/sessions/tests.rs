@@ -125,27 +125,45 @@ fn a_desktop_without_a_viewer_ends_at_its_timeout_and_not_before() {
     assert_eq!(sessions.poll_timeout(), None);
 }
 
+fn attached(sessions: &mut Sessions, wish: Wish) -> AttachId {
+    let attach = sessions.handle_attach_wish(id(1)).unwrap().attach;
+    sessions.handle_attached(id(1), attach, wish);
+    attach
+}
+
+fn control(attach: AttachId, turn: u64) -> Effect {
+    Effect::Control {
+        attach,
+        permit: Permit::control(id(1), turn),
+    }
+}
+
+fn observe(attach: AttachId) -> Effect {
+    Effect::Observe {
+        session: id(1),
+        attach,
+    }
+}
+
 #[test]
-fn only_the_viewer_that_has_the_session_goes_on_with_its_next_worker() {
+fn only_an_attached_viewer_goes_on_with_the_next_worker() {
     let now = start();
     let mut sessions = started(LIMITS, now);
-    let first = sessions.handle_attach_wish(id(1), now).unwrap();
-    assert!(!sessions.is_attached(id(1), first), "it is on its way");
-    sessions.handle_attached(id(1), first);
-    assert!(sessions.is_attached(id(1), first));
-    let second = sessions.handle_attach_wish(id(1), now).unwrap();
-    sessions.handle_attached(id(1), second);
-    assert!(!sessions.is_attached(id(1), first));
+    let first = sessions.handle_attach_wish(id(1)).unwrap();
+    assert!(first.is_first);
+    assert!(!sessions.is_attached(id(1), first.attach), "on its way");
+    sessions.handle_attached(id(1), first.attach, Wish::Control);
+    assert!(sessions.is_attached(id(1), first.attach));
+    assert!(!sessions.handle_attach_wish(id(1)).unwrap().is_first);
     sessions.handle_end_wish(id(1), Reason::Requested);
-    assert!(!sessions.is_attached(id(1), second));
+    assert!(!sessions.is_attached(id(1), first.attach));
 }
 
 #[test]
 fn an_attached_viewer_stops_the_clock_and_leaving_starts_it_anew() {
     let now = start();
     let mut sessions = started(LIMITS, now);
-    let attach = sessions.handle_attach_wish(id(1), now).unwrap();
-    sessions.handle_attached(id(1), attach);
+    let attach = attached(&mut sessions, Wish::Control);
     assert_eq!(sessions.poll_timeout(), None, "no deadline, no wake-up");
     let later = now + Duration::from_secs(100_000);
     sessions.handle_timeout(later);
@@ -159,31 +177,71 @@ fn an_attached_viewer_stops_the_clock_and_leaving_starts_it_anew() {
 }
 
 #[test]
-fn the_newest_viewer_wins_whatever_the_order_in_which_streams_are_made() {
+fn control_goes_with_the_newest_viewer_and_back_when_it_is_asked_for() {
     let now = start();
     let mut sessions = started(LIMITS, now);
-    let first = sessions.handle_attach_wish(id(1), now).unwrap();
-    let second = sessions.handle_attach_wish(id(1), now).unwrap();
-    let dismissed = Effect::Dismiss {
-        session: id(1),
-        attach: first,
-        why: Dismissal::TakenOver,
-    };
-    assert_eq!(drain(&mut sessions), std::slice::from_ref(&dismissed));
-    sessions.handle_attached(id(1), second);
-    assert_eq!(drain(&mut sessions), [Effect::Changed(id(1))]);
-    sessions.handle_attached(id(1), first);
-    assert_eq!(drain(&mut sessions), [dismissed]);
+    let first = attached(&mut sessions, Wish::Control);
+    assert_eq!(
+        drain(&mut sessions),
+        [Effect::Changed(id(1)), control(first, 1)]
+    );
+    let second = attached(&mut sessions, Wish::Control);
+    assert_eq!(drain(&mut sessions), [observe(first), control(second, 2)]);
+    sessions.handle_control_wish(id(1), first);
+    assert_eq!(drain(&mut sessions), [observe(second), control(first, 3)]);
     sessions.handle_left(id(1), first, now);
+    assert_eq!(drain(&mut sessions), [control(second, 4)]);
     assert_eq!(state(&sessions), (Lifecycle::Attached, None));
+    assert_eq!(sessions.poll_timeout(), None);
+    sessions.handle_left(id(1), second, now);
+    assert_eq!(drain(&mut sessions), [Effect::Changed(id(1))]);
+    assert_eq!(state(&sessions), (Lifecycle::Detached, None));
+}
+
+#[test]
+fn one_viewer_too_many_lets_the_oldest_observer_go() {
+    let mut sessions = started(LIMITS, start());
+    let first = attached(&mut sessions, Wish::Control);
+    for _ in 1..VIEWERS_MAX {
+        attached(&mut sessions, Wish::Observe);
+    }
+    drain(&mut sessions);
+    attached(&mut sessions, Wish::Control);
+    let effects = drain(&mut sessions);
+    let is_out = |it: &Effect| match it {
+        Effect::Dismiss { attach, why, .. } => *attach != first && *why == Dismissal::TakenOver,
+        Effect::Start(_)
+        | Effect::End(_)
+        | Effect::Control { .. }
+        | Effect::Observe { .. }
+        | Effect::Changed(_) => false,
+    };
+    assert_eq!(effects.iter().filter(|it| is_out(it)).count(), 1);
+    assert!(effects.contains(&observe(first)), "{effects:?}");
+}
+
+#[test]
+fn a_stream_that_is_made_while_its_session_ends_is_let_go() {
+    let mut sessions = started(LIMITS, start());
+    let attach = sessions.handle_attach_wish(id(1)).unwrap().attach;
+    sessions.handle_end_wish(id(1), Reason::Requested);
+    drain(&mut sessions);
+    sessions.handle_attached(id(1), attach, Wish::Control);
+    assert_eq!(
+        drain(&mut sessions),
+        [Effect::Dismiss {
+            session: id(1),
+            attach,
+            why: Dismissal::Ended(Reason::Requested),
+        }]
+    );
 }
 
 #[test]
 fn a_session_that_ends_dismisses_its_viewer_with_the_reason() {
     let now = start();
     let mut sessions = started(LIMITS, now);
-    let attach = sessions.handle_attach_wish(id(1), now).unwrap();
-    sessions.handle_attached(id(1), attach);
+    let attach = attached(&mut sessions, Wish::Control);
     drain(&mut sessions);
     sessions.handle_ended(id(1), EndReason::DisplayEnded);
     let reason = Reason::Warden(EndReason::DisplayEnded);
@@ -199,7 +257,7 @@ fn a_session_that_ends_dismisses_its_viewer_with_the_reason() {
         ]
     );
     assert_eq!(
-        sessions.handle_attach_wish(id(1), now),
+        sessions.handle_attach_wish(id(1)),
         Err(CannotAttach::Ended(reason))
     );
 }
@@ -210,7 +268,7 @@ fn a_start_that_takes_too_long_is_ended_and_a_late_start_changes_nothing() {
     let mut sessions = Sessions::new(LIMITS);
     sessions.handle_wish(plan(1, 1), now).unwrap();
     assert_eq!(
-        sessions.handle_attach_wish(id(1), now),
+        sessions.handle_attach_wish(id(1)),
         Err(CannotAttach::Starting)
     );
     drain(&mut sessions);
@@ -268,18 +326,22 @@ fn no_order_of_events_breaks_the_books() {
             now += Duration::from_secs(next(600));
             let session = id(u8::try_from(next(u64::from(fresh) + 1)).unwrap());
             let attach = attaches[usize::try_from(next(attaches.len() as u64)).unwrap()];
-            match next(8) {
+            match next(9) {
                 0 if fresh < u8::MAX => {
                     fresh += 1;
                     let wish = plan(fresh, u32::try_from(next(5)).unwrap());
                     let _outcome = sessions.handle_wish(wish, now);
                 }
                 1 => sessions.handle_started(session, SIZE, now),
-                2 => attaches.extend(sessions.handle_attach_wish(session, now)),
-                3 => sessions.handle_attached(session, attach),
+                2 => attaches.extend(sessions.handle_attach_wish(session).map(|it| it.attach)),
+                3 if attaches.len() % 3 == 0 => {
+                    sessions.handle_attached(session, attach, Wish::Observe);
+                }
+                3 => sessions.handle_attached(session, attach, Wish::Control),
                 4 => sessions.handle_left(session, attach, now),
                 5 => sessions.handle_end_wish(session, Reason::Requested),
                 6 => sessions.handle_ended(session, EndReason::WorkerEnded),
+                7 => sessions.handle_control_wish(session, attach),
                 _ => sessions.handle_timeout(now),
             }
             drain(&mut sessions);
@@ -308,9 +370,14 @@ fn hold(sessions: &Sessions, seed: u64) {
             !session.state.is_live(),
             "seed {seed}"
         );
-        if session.state == Lifecycle::Attached {
-            assert!(session.viewer.is_some(), "seed {seed}");
-        }
+        let is_attached = session.state == Lifecycle::Attached;
+        assert_eq!(!session.viewers.is_empty(), is_attached, "seed {seed}");
+        assert_eq!(
+            session.viewers.control().is_some(),
+            is_attached,
+            "seed {seed}"
+        );
+        assert!(session.viewers.count() <= VIEWERS_MAX, "seed {seed}");
         if session.state.is_live() {
             assert!(!owners.contains(&session.owner()), "seed {seed}");
             owners.push(session.owner());

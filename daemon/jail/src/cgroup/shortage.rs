@@ -1,4 +1,4 @@
-//! Notices that the kernel killed a session's program for memory.
+//! Notices that the kernel killed a session's programs for memory, and which.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 
+use super::census::Census;
 use super::layout::Version;
 use crate::limits::{MEMORY_KILL_LOOKS, MEMORY_KILL_PAUSE};
 
@@ -17,9 +18,22 @@ use crate::limits::{MEMORY_KILL_LOOKS, MEMORY_KILL_PAUSE};
 #[derive(Debug)]
 pub(crate) struct Shortage {
     notice: OwnedFd,
+    directory: PathBuf,
     file: PathBuf,
     counted: u64,
+    /// Killed and not told yet, because their names may still become known.
+    untold: u64,
+    /// Who was there when memory became short.
+    census: Census,
     look: Option<Look>,
+}
+
+/// Programs that the kernel killed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Killed {
+    pub(crate) count: u64,
+    /// The largest of them, as far as they are known.
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +67,11 @@ impl Shortage {
         };
         Ok(Self {
             notice,
+            directory: directory.to_owned(),
             counted: killed(&file),
             file,
+            untold: 0,
+            census: Census::default(),
             look: None,
         })
     }
@@ -69,11 +86,15 @@ impl Shortage {
         let mut drained = [0; 4096];
         // Whatever it says, it says that memory is short.
         let _said = rustix::io::read(&self.notice, &mut drained);
-        self.look.get_or_insert(Look {
-            at: now + MEMORY_KILL_PAUSE,
-            pause: MEMORY_KILL_PAUSE,
-            left: MEMORY_KILL_LOOKS,
-        });
+        if self.look.is_none() {
+            // Most often before the kernel kills, or while what it killed still leaves.
+            self.census = Census::take(&self.directory);
+            self.look = Some(Look {
+                at: now + MEMORY_KILL_PAUSE,
+                pause: MEMORY_KILL_PAUSE,
+                left: MEMORY_KILL_LOOKS,
+            });
+        }
     }
 
     /// When the count is to be read.
@@ -81,27 +102,48 @@ impl Shortage {
         self.look.map(|it| it.at)
     }
 
-    /// Reads the count when that is due; how many programs were killed since the last time.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> u64 {
+    /// Reads the count when that is due; what was killed since the last time.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Killed {
         let Some(look) = self.look.filter(|it| now >= it.at) else {
-            return 0;
+            return Killed::default();
         };
-        let more = self.count();
+        self.count();
+        let names = if self.untold > 0 {
+            self.census.missing(&self.directory)
+        } else {
+            Vec::new()
+        };
+        let is_known = self.untold > 0 && (!names.is_empty() || self.census.is_empty());
+        if is_known || look.left == 0 {
+            self.look = None;
+            return self.tell(names);
+        }
         let pause = look.pause * 2;
-        self.look = (more == 0 && look.left > 0).then(|| Look {
+        self.look = Some(Look {
             at: now + pause,
             pause,
             left: look.left - 1,
         });
-        more
+        Killed::default()
     }
 
-    /// How many programs were killed since the last time.
-    pub(crate) fn count(&mut self) -> u64 {
+    /// What was killed since the last time, for an end.
+    pub(crate) fn finish(mut self) -> Killed {
+        self.count();
+        self.tell(Vec::new())
+    }
+
+    fn count(&mut self) {
         let counted = killed(&self.file);
-        let more = counted.saturating_sub(self.counted);
+        self.untold += counted.saturating_sub(self.counted);
         self.counted = counted;
-        more
+    }
+
+    /// No more names than were killed.
+    fn tell(&mut self, mut names: Vec<String>) -> Killed {
+        let count = std::mem::take(&mut self.untold);
+        names.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        Killed { count, names }
     }
 }
 

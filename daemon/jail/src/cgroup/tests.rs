@@ -368,9 +368,17 @@ fn programs_killed_for_memory_are_counted_from_the_events_of_v2() {
     )];
     rustix::event::poll(&mut ready, None).unwrap();
     shortage.handle_notice(now);
-    assert_eq!(shortage.handle_timeout(now), 0, "too early to look");
+    assert_eq!(
+        shortage.handle_timeout(now),
+        Killed::default(),
+        "too early to look"
+    );
     let due = shortage.poll_timeout().unwrap();
-    assert_eq!(shortage.handle_timeout(due), 2);
+    let killed = Killed {
+        count: 2,
+        names: Vec::new(),
+    };
+    assert_eq!(shortage.handle_timeout(due), killed);
     assert_eq!(shortage.poll_timeout(), None);
 }
 
@@ -384,7 +392,7 @@ fn a_count_that_does_not_grow_is_looked_at_again_and_then_left() {
     shortage.handle_notice(crate::clock::now());
     let mut looks = 0;
     while let Some(due) = shortage.poll_timeout() {
-        assert_eq!(shortage.handle_timeout(due), 0);
+        assert_eq!(shortage.handle_timeout(due), Killed::default());
         looks += 1;
     }
     assert_eq!(looks, 6);

@@ -1,5 +1,7 @@
 //! One page and one session: token, offer, answer, and the end of either.
 
+mod attaching;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use async_channel::Receiver;
 use futures_lite::{FutureExt as _, future};
 use sandbox_core::lifecycle::Lifecycle;
 use sandbox_core::rate_limit::RateLimit;
-use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal};
+use sandbox_core::sessions::{AttachId, Wish};
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::wire::signal::{ToPage, ToServer};
 use sandbox_protocol::{SessionId, Size, ViewerId};
@@ -19,8 +21,8 @@ use super::super::problem::Problem;
 use super::farewell::Farewell;
 use super::{App, Incoming, Socket};
 use crate::clock;
-use crate::media::{AckPacket, Attach, AttachError, LeftReason, ViewerEvent};
-use crate::sessions::{Pair, RequestError, View};
+use crate::media::{AckPacket, LeftReason, ViewerEvent};
+use crate::sessions::{View, Word};
 
 /// How long the token may take.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,14 +36,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the reason of a worker's end may take to arrive after its sockets closed.
 const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Words of a viewer's life that may wait.
-const EVENTS_MAX: usize = 8;
-
 /// A stream that this socket stands for.
 struct Attachment {
     attach: AttachId,
     viewer: ViewerId,
-    dismissals: Receiver<Dismissal>,
+    words: Receiver<Word>,
     events: Receiver<ViewerEvent>,
     acks: Receiver<AckPacket>,
 }
@@ -56,7 +55,7 @@ struct Conversation {
 }
 
 enum Woken {
-    Dismissed(Dismissal),
+    Told(Option<Word>),
     Viewer(ViewerEvent),
     Acked(AckPacket),
     Incoming(Incoming),
@@ -170,7 +169,7 @@ impl Conversation {
         let mut renewal = self.renewal();
         loop {
             let outcome = match self.wait(changes, renewal).await {
-                Woken::Dismissed(why) => Err(Farewell::dismissed(why)),
+                Woken::Told(word) => self.handle_word(word).await,
                 Woken::Viewer(event) => self.handle_viewer(event).await,
                 Woken::Acked(ack) if self.socket.acknowledge(ack).await => Ok(()),
                 Woken::Acked(_) => Err(Farewell::silent()),
@@ -200,12 +199,9 @@ impl Conversation {
 
     async fn wait(&mut self, changes: &Receiver<()>, renewal: std::time::Instant) -> Woken {
         let attachment = self.attachment.as_ref();
-        let dismissed = async {
+        let told = async {
             match attachment {
-                Some(it) => match it.dismissals.recv().await {
-                    Ok(why) => Woken::Dismissed(why),
-                    Err(_) => future::pending().await,
-                },
+                Some(it) => Woken::Told(it.words.recv().await.ok()),
                 None => future::pending().await,
             }
         };
@@ -245,16 +241,33 @@ impl Conversation {
         let incoming = async { Woken::Incoming(socket.receive().await) };
         let traffic = future::or(acked, incoming);
         // In this order: the reason of an end before its consequences.
-        let ends = future::or(dismissed, viewer);
+        let ends = future::or(told, viewer);
         let timers = future::or(runs_out, silence);
         future::or(ends, future::or(changed, future::or(traffic, timers))).await
     }
 
     async fn handle_incoming(&mut self, incoming: Incoming) -> Result<(), Farewell> {
         match incoming {
-            Incoming::Message(ToServer::Offer { sdp, width, height }) => {
+            Incoming::Message(ToServer::Offer {
+                sdp,
+                width,
+                height,
+                observe,
+            }) => {
                 let size = Size { width, height }.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
-                self.handle_offer(sdp, size).await
+                let wish = if observe {
+                    Wish::Observe
+                } else {
+                    Wish::Control
+                };
+                self.handle_offer(sdp, size, wish).await
+            }
+            Incoming::Message(ToServer::TakeControl) => {
+                if let Some(it) = &self.attachment {
+                    let sessions = &self.app.sessions;
+                    sessions.take_control(self.session, it.attach).await;
+                }
+                Ok(())
             }
             Incoming::Message(ToServer::Renew { token }) => self.handle_renewal(&token).await,
             Incoming::Message(ToServer::Bye) => Err(Farewell::silent()),
@@ -272,87 +285,28 @@ impl Conversation {
         }
     }
 
-    async fn handle_offer(&mut self, sdp: String, size: Size) -> Result<(), Farewell> {
-        if let Err(wait) = self.offers.take(&(), clock::now()) {
-            let seconds = wait.seconds();
-            let words = format!("too many offers: wait {seconds} seconds");
-            return Err(Farewell::error("rate_limited", words));
-        }
-        let answer = match &self.attachment {
-            Some(it) => {
-                let viewer = it.viewer;
-                self.app.media.reoffer(viewer, sdp).await
+    /// What the sessions say; nothing where they have let this viewer go.
+    async fn handle_word(&mut self, word: Option<Word>) -> Result<(), Farewell> {
+        let message = match word {
+            Some(Word::Control(permit)) => {
+                if let Some(it) = &self.attachment {
+                    self.app.media.control(it.viewer, permit).await;
+                }
+                ToPage::Control { yours: true }
             }
-            None => return self.attach(sdp, size).await,
-        };
-        self.send_answer(answer).await
-    }
-
-    async fn attach(&mut self, sdp: String, size: Size) -> Result<(), Farewell> {
-        let pair = self.app.sessions.attach(self.session).await;
-        let Pair {
-            attach,
-            control,
-            media,
-        } = pair.map_err(|error| match error {
-            RequestError::Attach(CannotAttach::Ended(reason)) => Farewell::ended(reason),
-            other @ (RequestError::Attach(_)
-            | RequestError::Refused(_)
-            | RequestError::Stopping) => Farewell::problem(&other.into()),
-        })?;
-        let (events, received) = async_channel::bounded(EVENTS_MAX);
-        // Each one stands for all before it.
-        let (ack, acks) = async_channel::bounded(1);
-        let attached = self
-            .app
-            .media
-            .attach(Attach {
-                session: self.session,
-                sdp,
-                size,
-                control,
-                media,
-                events,
-                acks: ack,
-            })
-            .await;
-        let attached = match attached {
-            Ok(attached) => attached,
-            Err(error) => {
-                self.app.sessions.left(self.session, attach).await;
-                return self.send_answer(Err(error)).await;
+            Some(Word::Observe) => ToPage::Control { yours: false },
+            Some(Word::OutOfMemory(shortage)) => ToPage::OutOfMemory {
+                limit_mb: shortage.limit_mb,
+                killed: shortage.killed,
+                programs: shortage.programs,
+            },
+            Some(Word::Dismissed(why)) => return Err(Farewell::dismissed(why)),
+            None => {
+                let words = "this page has not followed for too long";
+                return Err(Farewell::error("not_following", words));
             }
         };
-        let (dismiss, dismissals) = async_channel::bounded(1);
-        self.attachment = Some(Attachment {
-            attach,
-            viewer: attached.viewer,
-            dismissals,
-            events: received,
-            acks,
-        });
-        self.app
-            .sessions
-            .attached(self.session, attach, dismiss)
-            .await;
-        self.send_answer(Ok(attached.answer)).await
-    }
-
-    async fn send_answer(&mut self, answer: Result<String, AttachError>) -> Result<(), Farewell> {
-        let sdp = match answer {
-            Ok(sdp) => sdp,
-            Err(error) => {
-                tracing::warn!(session = %self.session, %error, "an offer was refused");
-                let code = match error {
-                    AttachError::Sdp(_) => "malformed_sdp",
-                    AttachError::NoCodec(_) => "no_codec",
-                    AttachError::Unknown(_) => "viewer_gone",
-                    AttachError::Worker(_) | AttachError::Stopped => "internal",
-                };
-                return Err(Farewell::error(code, error.to_string()));
-            }
-        };
-        if self.socket.send(&ToPage::Answer { sdp }).await {
+        if self.socket.send(&message).await {
             Ok(())
         } else {
             Err(Farewell::silent())
@@ -376,36 +330,22 @@ impl Conversation {
                 "no way to the media port was found, or it was silent for too long",
             ),
             LeftReason::WorkerGone => self.after_worker().await,
+            LeftReason::Unread => {
+                Farewell::error("unread", "the page has not read its picture for too long")
+            }
             LeftReason::Flood => Farewell::error("flood", "too many input messages in one second"),
             LeftReason::Malformed(words) => Farewell::error("malformed", words),
-            LeftReason::Replaced => Farewell::saying(ToPage::TakenOver),
         })
     }
 
-    /// The next worker's sockets take the place of those that ended; the page keeps its
-    /// connection. A worker that ended with its session has no next one.
-    async fn rewire(&mut self) -> Result<(), Farewell> {
-        let Some(Attachment { attach, viewer, .. }) = self.attachment else {
-            return Ok(());
-        };
-        let Ok(pair) = self.app.sessions.reattach(self.session, attach).await else {
-            return Err(self.after_worker().await);
-        };
-        let media = &self.app.media;
-        match media.rewire(viewer, pair.control, pair.media).await {
-            Ok(()) => tracing::info!(session = %self.session, "a viewer has the next worker"),
-            // It has left, and says why.
-            Err(error) => tracing::debug!(session = %self.session, %error, "not rewired"),
-        }
-        Ok(())
-    }
-
     /// The worker's sockets close a moment before the warden says why.
-    async fn after_worker(&mut self) -> Farewell {
+    pub(super) async fn after_worker(&mut self) -> Farewell {
         let known = async {
-            match &self.attachment {
-                Some(it) => it.dismissals.recv().await.ok(),
-                None => None,
+            let words = &self.attachment.as_ref()?.words;
+            loop {
+                if let Word::Dismissed(why) = words.recv().await.ok()? {
+                    return Some(why);
+                }
             }
         };
         let late = async {

@@ -1,6 +1,6 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
-mod rewiring;
+mod audience;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -16,11 +16,12 @@ use smol::{LocalExecutor, Task, Timer};
 use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive, Transmit};
 
+use self::audience::Audience;
 use self::tasks::{keep_flushing, keep_receiving, keep_time, serve_connection};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
 use super::offer::Answerer;
 use super::socket::{MediaSocket, Merger};
-use super::tcp::Connection;
+use super::tcp::{Connection, Ended};
 use super::timeline::Timeline;
 use super::viewer::{Begin, Viewer};
 use super::worker_link::WorkerLink;
@@ -87,6 +88,7 @@ struct Hub {
     timeline: Timeline,
     demux: RefCell<Demux>,
     seats: RefCell<BTreeMap<ViewerId, Rc<Seat>>>,
+    audiences: RefCell<BTreeMap<SessionId, Rc<Audience>>>,
     connections: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
     last_viewer: Cell<u64>,
     alarm: Alarm,
@@ -96,12 +98,9 @@ struct Hub {
 struct Seat {
     id: ViewerId,
     viewer: RefCell<Viewer>,
-    /// None between two workers.
-    worker: RefCell<Option<Rc<WorkerLink>>>,
+    audience: Rc<Audience>,
     events: Sender<ViewerEvent>,
     acks: Sender<AckPacket>,
-    counting: RefCell<Vec<Sender<StreamCounters>>>,
-    tasks: RefCell<Vec<Task<()>>>,
     span: tracing::Span,
 }
 
@@ -136,6 +135,7 @@ impl Hub {
             timeline: Timeline::new(clock::now(), clock::micros()),
             demux: RefCell::default(),
             seats: RefCell::default(),
+            audiences: RefCell::default(),
             connections: RefCell::default(),
             last_viewer: Cell::new(0),
             alarm: Alarm {
@@ -162,6 +162,7 @@ impl Hub {
             } => {
                 let _unwanted = reply.try_send(self.rewire(viewer, control, media));
             }
+            Command::Control(viewer, permit) => self.control(viewer, permit),
             Command::Detach(viewer) => {
                 if let Some(seat) = self.seat(viewer) {
                     self.end(&seat, None);
@@ -179,15 +180,22 @@ impl Hub {
 
     fn attach(self: &Rc<Self>, attach: Attach) -> Result<Attached, AttachError> {
         let now = clock::now();
-        let worker = WorkerLink::new(attach.control, attach.media).map_err(AttachError::Worker)?;
+        let known = self.audiences.borrow().get(&attach.session).cloned();
+        let worker = match (attach.worker, &known) {
+            (Some([control, media]), _) => {
+                Some(WorkerLink::new(control, media).map_err(AttachError::Worker)?)
+            }
+            (None, Some(_)) => None,
+            (None, None) => return Err(AttachError::NoWorker),
+        };
         let answer = self.answerer.answer(&attach.sdp, now)?;
-        if let Some(seat) = self.seat_of(attach.session) {
-            self.end(&seat, Some(LeftReason::Replaced));
-        }
+        let audience = known.unwrap_or_else(|| Rc::new(Audience::new(attach.session)));
+        self.audiences
+            .borrow_mut()
+            .insert(attach.session, audience.clone());
         let id = ViewerId(self.last_viewer.get() + 1);
         self.last_viewer.set(id.0);
         let begin = Begin {
-            session: attach.session,
             rtc: answer.rtc,
             timeline: self.timeline,
             size: attach.size,
@@ -196,16 +204,18 @@ impl Hub {
         let seat = Rc::new(Seat {
             id,
             viewer: RefCell::new(Viewer::new(begin, now)),
-            worker: RefCell::default(),
+            audience: audience.clone(),
             events: attach.events,
             acks: attach.acks,
-            counting: RefCell::default(),
-            tasks: RefCell::default(),
             span: tracing::info_span!("viewer", session = %attach.session, viewer = id.0),
         });
         self.demux.borrow_mut().add_ufrag(id, answer.ufrag);
         self.seats.borrow_mut().insert(id, seat.clone());
-        self.wire(&seat, worker);
+        audience.add(seat.clone());
+        match worker {
+            Some(worker) => self.wire(&audience, worker),
+            None => self.greet(&seat),
+        }
         self.serve(&seat, |viewer| viewer.handle_timeout(now));
         Ok(Attached {
             viewer: id,
@@ -227,19 +237,16 @@ impl Hub {
     }
 
     fn count(self: &Rc<Self>, session: SessionId, reply: Sender<StreamCounters>) {
-        let Some(seat) = self.seat_of(session) else {
+        let Some(audience) = self.audiences.borrow().get(&session).cloned() else {
             return;
         };
-        let mut counting = seat.counting.borrow_mut();
+        let mut counting = audience.counting.borrow_mut();
         if counting.len() == COUNTING_MAX {
             counting.remove(0);
         }
         counting.push(reply.clone());
         drop(counting);
-        self.serve(&seat, |viewer| {
-            viewer.handle_count();
-            Ok(())
-        });
+        self.ask_counters(&audience);
         // The asker does not wait for ever for a worker that does not answer.
         self.executor
             .spawn(async move {
@@ -327,6 +334,23 @@ impl Hub {
         }
     }
 
+    /// A TCP connection is gone: what waited for it is gone too. A viewer that did not read is let
+    /// go; any other may have a better path.
+    fn handle_connection_end(&self, remote: Remote, ended: Result<(), &Ended>) {
+        let path = self.demux.borrow().path(remote);
+        self.demux.borrow_mut().forget_path(remote);
+        let Some(seat) = path.and_then(|it| self.seat(it.viewer)) else {
+            return;
+        };
+        self.serve(&seat, |viewer| {
+            viewer.set_unsent_bytes(0);
+            match ended {
+                Err(Ended::Unread) => Err(LeftReason::Unread),
+                Err(Ended::Failed(_)) | Ok(()) => Ok(()),
+            }
+        });
+    }
+
     /// Lets a viewer act, then does what it wants. A viewer that fails, or breaks, ends alone.
     fn serve(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Viewer) -> Result<(), LeftReason>) {
         let entered = seat.span.enter();
@@ -334,6 +358,8 @@ impl Hub {
         drop(entered);
         match acted {
             Ok(()) => self.alarm.set(seat.viewer.borrow().poll_timeout()),
+            // The others have the same worker.
+            Err(reason @ LeftReason::WorkerGone) => self.end_audience(&seat.audience, &reason),
             Err(reason) => self.end(seat, Some(reason)),
         }
     }
@@ -354,6 +380,7 @@ impl Hub {
         self.carry_out_once(seat)?;
         if seat.viewer.borrow().has_stamps() {
             self.guard(seat, |viewer| viewer.handle_left(clock::now()))?;
+            self.note_left(seat);
             self.carry_out_once(seat)?;
         }
         Ok(())
@@ -362,18 +389,6 @@ impl Hub {
     fn carry_out_once(&self, seat: &Seat) -> Result<(), LeftReason> {
         let outputs = std::mem::take(&mut seat.viewer.borrow_mut().outputs);
         self.transmit(seat, &outputs.transmits);
-        let worker = seat.worker.borrow().clone();
-        // Between two workers nobody hears: the page repeats what counts, and the next worker is
-        // told the rest when it is there.
-        for (worker, message) in worker.iter().flat_map(|it| {
-            let messages = outputs.to_worker.iter();
-            messages.map(move |message| (it, message))
-        }) {
-            worker.send(message).map_err(|error| {
-                tracing::error!(%error, "worker is stuck");
-                LeftReason::WorkerGone
-            })?;
-        }
         for event in outputs.events {
             tell(seat, event);
         }
@@ -381,16 +396,13 @@ impl Hub {
             // The socket may have gone first.
             let _unheard = seat.acks.force_send(ack);
         }
-        if let Some(worker) = outputs.counted {
-            let counters = StreamCounters {
-                worker,
-                ..seat.viewer.borrow().counters()
-            };
-            for reply in seat.counting.take() {
-                let _unwanted = reply.try_send(counters);
-            }
+        let asked = seat
+            .audience
+            .handle_wishes(seat, outputs.to_worker, outputs.wants_keyframe);
+        if let Some(at) = seat.audience.shared.borrow().poll_timeout() {
+            self.alarm.set(at);
         }
-        Ok(())
+        asked
     }
 
     fn transmit(&self, seat: &Seat, transmits: &[Transmit]) {
@@ -460,9 +472,7 @@ impl Hub {
             tell(seat, ViewerEvent::Left(reason));
         }
         seat.events.close();
-        seat.counting.take();
-        // One of them may be running right now: it ends at its next wait.
-        seat.tasks.take();
+        self.leave_audience(seat);
     }
 
     fn end_all(&self) {
@@ -475,9 +485,8 @@ impl Hub {
         self.seats.borrow().get(&viewer).cloned()
     }
 
-    fn seat_of(&self, session: SessionId) -> Option<Rc<Seat>> {
-        let is_of = |seat: &&Rc<Seat>| seat.viewer.borrow().session == session;
-        self.seats.borrow().values().find(is_of).cloned()
+    fn all_audiences(&self) -> Vec<Rc<Audience>> {
+        self.audiences.borrow().values().cloned().collect()
     }
 
     fn all_seats(&self) -> Vec<Rc<Seat>> {

@@ -8,7 +8,8 @@ use futures_lite::future;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 use smol::Timer;
 
-use super::{Hub, Seat};
+use super::Hub;
+use super::audience::Audience;
 use crate::clock;
 use crate::media::LeftReason;
 use crate::media::access_units::AccessUnits;
@@ -31,10 +32,17 @@ pub(super) async fn keep_time(hub: Rc<Hub>) {
                 hub.serve(&seat, |viewer| viewer.handle_timeout(now));
             }
         }
-        let next = hub
-            .all_seats()
+        for audience in hub.all_audiences() {
+            hub.handle_audience_timeout(&audience, now);
+        }
+        let audiences = hub.all_audiences();
+        let seats = hub.all_seats();
+        let of_viewers = seats.iter().map(|it| it.viewer.borrow().poll_timeout());
+        let of_audiences = audiences
             .iter()
-            .map(|seat| seat.viewer.borrow().poll_timeout())
+            .filter_map(|it| it.shared.borrow().poll_timeout());
+        let next = of_viewers
+            .chain(of_audiences)
             .min()
             .map(|at| at.max(now + SLEEP_MIN));
         hub.alarm.armed.set(next);
@@ -88,70 +96,78 @@ pub(super) async fn keep_flushing(hub: Rc<Hub>, index: usize) {
     }
 }
 
-pub(super) async fn keep_reading_control(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
+pub(super) async fn keep_reading_control(
+    hub: Rc<Hub>,
+    audience: Rc<Audience>,
+    link: Rc<WorkerLink>,
+) {
     let mut buffer = Box::new([0; LOCAL_MESSAGE_BYTES_MAX]);
     loop {
         match link.receive(&mut buffer).await {
-            Ok(Some(message)) => {
-                hub.serve(&seat, |viewer| viewer.handle_worker(clock::now(), message));
-            }
+            Ok(Some(message)) => hub.handle_worker(&audience, message),
             Ok(None) => break,
             Err(error @ LinkError::Io(_)) => {
-                seat.span
+                audience
+                    .span
                     .in_scope(|| tracing::warn!(%error, "worker's control socket"));
                 break;
             }
             Err(error @ (LinkError::TooLarge(_) | LinkError::Malformed(_))) => {
-                seat.span
+                audience
+                    .span
                     .in_scope(|| tracing::error!(%error, "worker's control socket"));
-                hub.end(&seat, Some(LeftReason::WorkerGone));
+                hub.end_audience(&audience, &LeftReason::WorkerGone);
                 return;
             }
         }
         future::yield_now().await;
     }
-    hub.lose_worker(&seat);
+    hub.lose_worker(&audience);
 }
 
-pub(super) async fn keep_reading_media(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
+pub(super) async fn keep_reading_media(hub: Rc<Hub>, audience: Rc<Audience>, link: Rc<WorkerLink>) {
     let mut units = AccessUnits::default();
     loop {
         match link.read_media(units.space()).await {
             Ok(0) => break,
             Ok(len) => units.handle_read(len),
             Err(error) => {
-                seat.span
+                audience
+                    .span
                     .in_scope(|| tracing::error!(%error, "worker's media socket"));
                 break;
             }
         }
         loop {
-            let now = clock::now();
             let served = units.poll(|header, payload| {
-                hub.serve(&seat, |viewer| {
-                    viewer.handle_access_unit(now, header, payload)
-                });
+                hub.handle_access_unit(&audience, header, payload);
             });
             match served {
                 Ok(Some(())) => future::yield_now().await,
                 Ok(None) => break,
                 Err(error) => {
-                    seat.span
+                    audience
+                        .span
                         .in_scope(|| tracing::error!(%error, "worker's media stream"));
-                    hub.end(&seat, Some(LeftReason::WorkerGone));
+                    hub.end_audience(&audience, &LeftReason::WorkerGone);
                     return;
                 }
             }
         }
     }
-    hub.lose_worker(&seat);
+    hub.lose_worker(&audience);
 }
 
-pub(super) async fn keep_writing_control(hub: Rc<Hub>, seat: Rc<Seat>, link: Rc<WorkerLink>) {
+pub(super) async fn keep_writing_control(
+    hub: Rc<Hub>,
+    audience: Rc<Audience>,
+    link: Rc<WorkerLink>,
+) {
     if let Err(error) = link.keep_sending().await {
-        seat.span
+        audience
+            .span
             .in_scope(|| tracing::warn!(%error, "worker's control socket"));
-        hub.end(&seat, Some(LeftReason::WorkerGone));
+        hub.end_audience(&audience, &LeftReason::WorkerGone);
     }
 }
 
@@ -182,9 +198,9 @@ pub(super) async fn serve_connection(
         Ok(())
     };
     let ended = future::or(future::or(reading, writing), judging).await;
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::debug!(%error, %address, "ICE-TCP connection ended");
     }
-    hub.demux.borrow_mut().forget_path(remote);
     hub.connections.borrow_mut().remove(&address);
+    hub.handle_connection_end(remote, ended.as_ref().copied());
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use sandbox_protocol::wire::ctl::{ToPage, ToServer};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelId, Reliability};
@@ -130,6 +131,14 @@ impl Page {
             Link::Tcp(TcpStream::connect(server).unwrap()),
             Rtc::builder().clear_codecs().enable_h264(true),
         )
+    }
+
+    /// Its kernel holds little of what the page has not read.
+    pub(super) fn narrow(self) -> Self {
+        if let Link::Tcp(stream) = &self.link {
+            set_socket_recv_buffer_size(stream, 4_096).unwrap();
+        }
+        self
     }
 
     fn with_link(link: Link, config: str0m::RtcConfig) -> Self {

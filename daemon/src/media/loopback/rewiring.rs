@@ -1,12 +1,13 @@
 //! A viewer whose worker ends and is followed by another.
 
 use sandbox_protocol::Size;
-use sandbox_protocol::local::worker::ToWorker;
+use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker};
 use sandbox_protocol::wire::ctl::ToServer;
+use sandbox_protocol::wire::input::{Event, Packet};
 
 use super::worker::{Worker, within_limit};
-use super::{connect, start};
-use crate::media::ViewerEvent;
+use super::{Attached, connect, start};
+use crate::media::{Media, ViewerEvent};
 
 #[test]
 fn a_viewer_goes_on_with_the_next_worker_on_the_same_connection() {
@@ -61,4 +62,64 @@ fn a_viewer_goes_on_with_the_next_worker_on_the_same_connection() {
         text: "whole".to_owned(),
         last: true,
     });
+}
+
+fn keys(first_seq: u32, count: usize) -> Packet {
+    Packet {
+        stream: 5,
+        first_seq,
+        events: vec![Event::ReleaseAll; count],
+        pointer: None,
+        held: None,
+    }
+}
+
+fn as_told(packet: Packet) -> ToWorker {
+    ToWorker::Input {
+        stream: packet.stream,
+        first_seq: packet.first_seq,
+        events: packet.events,
+        pointer: packet.pointer,
+        held: packet.held,
+    }
+}
+
+/// Ends the worker; the next one has been greeted.
+fn replace_worker(media: &Media, attached: &mut Attached) {
+    let (next, control, stream) = Worker::new();
+    drop(std::mem::replace(&mut attached.worker, next));
+    assert_eq!(attached.event(), ViewerEvent::WorkerLost);
+    within_limit(media.rewire(attached.viewer, control, stream)).unwrap();
+    assert!(matches!(attached.worker.receive(), ToWorker::Hello { .. }));
+}
+
+#[test]
+fn input_that_may_be_lost_with_its_worker_is_counted_and_other_input_comes_once() {
+    let media = start();
+    let mut attached = connect(&media);
+    let applied = |seq| FromWorker::Applied { stream: 5, seq };
+    let input = |packet| smol::block_on(media.input(attached.viewer, packet));
+    input(keys(1, 1));
+    attached.worker.skip_to(&as_told(keys(1, 1)));
+    attached.worker.send(&applied(1));
+    attached.page.run_until(|page| page.acks.len() == 1);
+    input(keys(2, 3));
+    attached.worker.skip_to(&as_told(keys(2, 3)));
+
+    replace_worker(&media, &mut attached);
+    // It is asked how far it is, before anything that the page repeats.
+    attached.worker.skip_to(&as_told(keys(1, 1)));
+    attached.worker.skip_to(&ToWorker::Count);
+    attached.worker.skip_to(&ToWorker::Keyframe);
+    smol::block_on(media.input(attached.viewer, keys(2, 3)));
+    attached.synchronize();
+    assert!(!attached.worker.has_message(), "it came before the answer");
+    attached.worker.send(&applied(3));
+    attached
+        .worker
+        .send(&FromWorker::Counters(Counters::default()));
+    attached.worker.skip_to(&as_told(keys(2, 3)));
+    attached.worker.send(&applied(4));
+    // Noted by the worker that ended, and not acknowledged: two and three.
+    assert_eq!(attached.counters(&media).inputs_in_doubt, 2);
 }

@@ -92,6 +92,25 @@ impl Worker {
         self.skip_to(wanted);
     }
 
+    /// The next message that is about no key frame and no link: observers want theirs at any time.
+    pub(super) fn receive_but_keyframes(&self) -> ToWorker {
+        loop {
+            match self.receive() {
+                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                other @ (ToWorker::Hello { .. }
+                | ToWorker::Input { .. }
+                | ToWorker::Resize(_)
+                | ToWorker::Paste { .. }
+                | ToWorker::Count) => return other,
+            }
+        }
+    }
+
+    /// Reads on to a message, over wishes of key frames too.
+    pub(super) fn skip_over_keyframes_to(&self, wanted: &ToWorker) {
+        assert_eq!(self.receive_but_keyframes(), *wanted);
+    }
+
     /// Reads on until a message comes; what the link's estimate says in between is skipped.
     pub(super) fn skip_to(&self, wanted: &ToWorker) {
         loop {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::Size;
 use sandbox_protocol::limits::{
     CTL_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
@@ -37,6 +38,8 @@ pub(super) struct Channels {
     paste_bytes: usize,
     /// Its first pieces went with a worker: the rest alone would be another text.
     is_paste_cut: bool,
+    /// Whose acknowledgements are for this page.
+    pub(super) input_stream: Option<u64>,
 }
 
 impl Channels {
@@ -143,7 +146,7 @@ impl Viewer {
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
         let packet = Packet::decode(bytes).map_err(malformed)?;
-        self.apply(packet);
+        self.take(packet);
         Ok(())
     }
 
@@ -158,19 +161,17 @@ impl Viewer {
             .input_flood
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
-        self.apply(packet);
+        self.take(packet);
         Ok(())
     }
 
-    /// The worker applies each event once, whichever copy of it comes first.
-    fn apply(&mut self, packet: Packet) {
-        self.outputs.to_worker.push(ToWorker::Input {
-            stream: packet.stream,
-            first_seq: packet.first_seq,
-            events: packet.events,
-            pointer: packet.pointer,
-            held: packet.held,
-        });
+    /// What an observer presses is not meant for the desktop.
+    fn take(&mut self, packet: Packet) {
+        if let Some(permit) = &self.control {
+            self.channels.input_stream = Some(packet.stream);
+            let input = input(permit, packet);
+            self.outputs.to_worker.push(input);
+        }
     }
 
     fn handle_ctl(&mut self, now: Instant, bytes: &[u8]) -> Result<(), LeftReason> {
@@ -192,7 +193,9 @@ impl Viewer {
             ToServer::Resize { width, height } => {
                 let size = Size { width, height }.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
                 self.size = size;
-                self.outputs.to_worker.push(ToWorker::Resize(size));
+                if let Some(permit) = &self.control {
+                    self.outputs.to_worker.push(resize(permit, size));
+                }
             }
             ToServer::Paste { text, last } => self.handle_paste(text, last)?,
         }
@@ -211,12 +214,30 @@ impl Viewer {
             self.channels.paste_bytes = 0;
             self.channels.is_paste_cut = false;
         }
-        if is_cut {
-            return Ok(());
+        if let (Some(permit), false) = (&self.control, is_cut) {
+            self.outputs.to_worker.push(paste(permit, text, last));
         }
-        self.outputs.to_worker.push(ToWorker::Paste { text, last });
         Ok(())
     }
+}
+
+/// The worker applies each event once, whichever copy of it comes first.
+fn input(_: &Permit<Control>, packet: Packet) -> ToWorker {
+    ToWorker::Input {
+        stream: packet.stream,
+        first_seq: packet.first_seq,
+        events: packet.events,
+        pointer: packet.pointer,
+        held: packet.held,
+    }
+}
+
+const fn paste(_: &Permit<Control>, text: String, last: bool) -> ToWorker {
+    ToWorker::Paste { text, last }
+}
+
+const fn resize(_: &Permit<Control>, size: Size) -> ToWorker {
+    ToWorker::Resize(size)
 }
 
 enum Message<'a> {

@@ -7,10 +7,11 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use sandbox_protocol::limits::CURSOR_SIDE_MAX;
-use sandbox_protocol::local::worker::{self, Counters, Cursor, FromWorker, ToWorker};
+use sandbox_core::permit::{Control, Permit};
+use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::worker::{FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
-use sandbox_protocol::{Bitrate, SessionId, Size};
+use sandbox_protocol::{Bitrate, Micros, Size};
 use str0m::net::{Receive, Transmit};
 use str0m::rtp::RawPacket;
 use str0m::rtp::rtcp::Rtcp;
@@ -18,8 +19,10 @@ use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
 use self::channels::Channels;
 use self::stream::Stream;
+use super::keyframe_gate::Rank;
 use super::pacer::Pacer;
 use super::reports::{RoundTrips, arrivals};
+use super::shared::Told;
 use super::timeline::Timeline;
 use super::{AckPacket, AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
 
@@ -39,18 +42,30 @@ const ENCODER_NAME_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
+    /// From the viewer in control alone.
     pub(super) to_worker: Vec<ToWorker>,
+    /// The next frame must be decodable alone.
+    pub(super) wants_keyframe: bool,
     pub(super) events: Vec<ViewerEvent>,
     /// Newest acknowledgement, for a page that sends copies of its input.
     pub(super) ack: Option<AckPacket>,
-    /// What the worker counted, where it was asked.
-    pub(super) counted: Option<Counters>,
+    /// The frame that has just left.
+    pub(super) left: Option<LeftFrame>,
+}
+
+/// A frame that has left this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftFrame {
+    pub(super) header: AccessUnitHeader,
+    pub(super) bytes: usize,
+    pub(super) sent: Micros,
 }
 
 /// One attached browser.
 pub(super) struct Viewer {
-    pub(super) session: SessionId,
     pub(super) outputs: Outputs,
+    /// An observer has none.
+    control: Option<Permit<Control>>,
     rtc: Rtc,
     timeline: Timeline,
     phase: Phase,
@@ -71,7 +86,6 @@ pub(super) struct Viewer {
 
 /// What a viewer begins with.
 pub(super) struct Begin {
-    pub(super) session: SessionId,
     pub(super) rtc: Rtc,
     pub(super) timeline: Timeline,
     pub(super) size: Size,
@@ -93,11 +107,8 @@ impl Viewer {
         });
         let told_target = rate.target();
         Self {
-            session: begin.session,
-            outputs: Outputs {
-                to_worker: vec![hello(told_target, begin.size)],
-                ..Outputs::default()
-            },
+            outputs: Outputs::default(),
+            control: None,
             rtc: begin.rtc,
             timeline: begin.timeline,
             phase: Phase::Connecting {
@@ -145,7 +156,7 @@ impl Viewer {
         Ok(answer)
     }
 
-    /// A message of the worker.
+    /// A message of the worker that is meant for this viewer.
     pub(super) fn handle_worker(
         &mut self,
         now: Instant,
@@ -153,14 +164,8 @@ impl Viewer {
     ) -> Result<(), LeftReason> {
         match message {
             FromWorker::Hello {
-                version,
-                size,
-                encoder_name,
+                size, encoder_name, ..
             } => {
-                if version != worker::VERSION {
-                    tracing::error!(version, ours = worker::VERSION, "worker of another version");
-                    return Err(LeftReason::WorkerGone);
-                }
                 let encoder = encoder_name.chars().take(ENCODER_NAME_MAX).collect();
                 self.channels.outbox.set_hello(size, encoder);
                 self.write_ctl_outbox(now)?;
@@ -171,14 +176,9 @@ impl Viewer {
                 self.write_ctl_outbox(now)?;
             }
             FromWorker::Cursor(cursor) => {
-                if !is_picture(&cursor) {
-                    tracing::error!(size = %cursor.size, bytes = cursor.rgba.len(), "no cursor");
-                    return Err(LeftReason::WorkerGone);
-                }
                 self.channels.outbox.set_cursor(&cursor);
                 self.write_ctl_outbox(now)?;
             }
-            FromWorker::Counters(counters) => self.outputs.counted = Some(counters),
             FromWorker::Copied(piece) => {
                 if self.channels.outbox.push_copied(piece).is_err() {
                     tracing::error!("worker sent a copied text that is too long");
@@ -186,20 +186,57 @@ impl Viewer {
                 }
                 self.write_ctl_outbox(now)?;
             }
+            FromWorker::Counters(_) => {}
         }
         self.settle(now)
     }
 
     /// Another worker goes on: it knows nothing of this viewer.
     pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
-        let hello = hello(self.told_target, self.size);
-        self.outputs.to_worker.push(hello);
         self.channels.handle_rewired();
         self.stream.handle_rewired();
         if self.phase == Phase::Connected {
             self.start_stream(now);
         }
         self.settle(now)
+    }
+
+    /// This viewer has control from here on: the worker follows its link and its size.
+    pub(super) fn handle_control(&mut self, permit: Permit<Control>) {
+        self.control = Some(permit);
+        let told = self.wanted();
+        self.outputs.to_worker.extend([
+            ToWorker::Resize(told.size),
+            ToWorker::Target(told.bitrate),
+            ToWorker::Flow(told.is_open),
+        ]);
+        self.resume_stream();
+    }
+
+    /// Another viewer has control from here on.
+    pub(super) fn handle_control_lost(&mut self) {
+        self.control = None;
+    }
+
+    /// What a worker that follows this viewer goes by.
+    pub(super) fn wanted(&self) -> Told {
+        Told {
+            bitrate: self.told_target,
+            size: self.size,
+            is_open: self.stream.is_open(),
+        }
+    }
+
+    pub(super) fn rank(&self) -> Rank {
+        match self.control {
+            Some(_) => Rank::Control,
+            None => Rank::Observer,
+        }
+    }
+
+    /// The input stream that this viewer last used while it had control.
+    pub(super) const fn input_stream(&self) -> Option<u64> {
+        self.channels.input_stream
     }
 
     /// Lets time pass.
@@ -232,11 +269,6 @@ impl Viewer {
     pub(super) fn set_unsent_bytes(&mut self, bytes: usize) {
         self.unsent_bytes = bytes;
         self.follow_link();
-    }
-
-    /// Asks the worker what it counted; the answer comes in [`Outputs::counted`].
-    pub(super) fn handle_count(&mut self) {
-        self.outputs.to_worker.push(ToWorker::Count);
     }
 
     /// What this viewer counted, without the worker's.
@@ -343,22 +375,6 @@ impl Viewer {
             self.start_stream(now);
         }
     }
-}
-
-const fn hello(bitrate: Bitrate, size: Size) -> ToWorker {
-    ToWorker::Hello {
-        version: worker::VERSION,
-        bitrate,
-        size,
-    }
-}
-
-/// Whether a cursor holds the pixels that it says, or none, and is not too large for the page.
-fn is_picture(cursor: &Cursor) -> bool {
-    let Size { width, height } = cursor.size;
-    let pixels = usize::from(width) * usize::from(height);
-    let is_whole = cursor.rgba.is_empty() || cursor.rgba.len() == pixels * 4;
-    is_whole && width.max(height) <= CURSOR_SIDE_MAX
 }
 
 /// str0m gave the connection up: what the page sent cannot be handled.

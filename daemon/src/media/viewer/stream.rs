@@ -1,4 +1,7 @@
 //! A viewer's frames: from the worker's access units to RTP, key frames, target and flow.
+//!
+//! The worker follows the link of the viewer in control. An observer whose link is full gets no
+//! frame until half of it has drained, and then goes on with a key frame.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +12,7 @@ use sandbox_protocol::wire::ctl::ToPage;
 use str0m::Input;
 use str0m::media::{MediaTime, Mid, Pt};
 
-use super::{Phase, Viewer, broken};
+use super::{LeftFrame, Phase, Viewer, broken};
 use crate::media::flow::{Flow, Link};
 use crate::media::keyframes::{Keyframes, SentFrame};
 use crate::media::timeline::RtpClock;
@@ -55,6 +58,11 @@ impl Default for Stream {
 }
 
 impl Stream {
+    /// Whether the link takes more.
+    pub(super) const fn is_open(&self) -> bool {
+        self.flow.is_open()
+    }
+
     /// The next frame that can be decoded is a key frame of another worker.
     pub(super) const fn handle_rewired(&mut self) {
         self.is_decodable = false;
@@ -70,7 +78,9 @@ impl Viewer {
         header: AccessUnitHeader,
         payload: &[u8],
     ) -> Result<(), LeftReason> {
-        let is_wanted = self.stream.is_decodable || header.is_keyframe;
+        let is_behind = self.control.is_none() && !self.stream.flow.is_open();
+        self.stream.is_decodable &= !is_behind;
+        let is_wanted = !is_behind && (self.stream.is_decodable || header.is_keyframe);
         let (Phase::Connected, Some((mid, pt)), true) = (self.phase, self.stream.video, is_wanted)
         else {
             self.counters.frames_dropped += 1;
@@ -97,7 +107,7 @@ impl Viewer {
                 target: self.rate.target(),
             },
         );
-        self.stream.stamps = self.channels.is_overlay_open.then_some(Stamps {
+        self.stream.stamps = Some(Stamps {
             header,
             rtp,
             bytes: payload.len(),
@@ -108,22 +118,32 @@ impl Viewer {
         self.settle(now)
     }
 
-    /// What was sent has left the machine: time for the overlay's stamps.
+    /// What was sent has left the machine: time for the last stamp.
     pub(in crate::media) fn handle_left(&mut self, now: Instant) -> Result<(), LeftReason> {
         let Some(stamps) = self.stream.stamps.take() else {
             return Ok(());
         };
-        let header = stamps.header;
+        let Stamps { header, rtp, bytes } = stamps;
+        let sent = self.timeline.micros(now);
+        self.outputs.left = Some(LeftFrame {
+            header,
+            bytes,
+            sent,
+        });
+        if !self.channels.is_overlay_open {
+            return Ok(());
+        }
         let frame = ToPage::Frame {
-            rtp: stamps.rtp,
-            input_seq: header.input_seq,
+            rtp,
+            // An observer's page would take another page's numbers for its own.
+            input_seq: self.control.as_ref().map_or(0, |_| header.input_seq),
             injected: header.injected.0,
             damaged: header.damaged.0,
             captured: header.captured.0,
             encoded: header.encoded.0,
-            sent: self.timeline.micros(now).0,
+            sent: sent.0,
             qp: header.qp,
-            bytes: u32::try_from(stamps.bytes).unwrap_or(u32::MAX),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             target_kbps: u32::try_from(self.told_target.as_kbps()).unwrap_or(u32::MAX),
         };
         self.write_ctl(now, &frame)?;
@@ -144,7 +164,14 @@ impl Viewer {
     /// The connection stands: frames begin, with a key frame.
     pub(super) fn start_stream(&mut self, now: Instant) {
         self.stream.keyframes.handle_connected(now);
-        self.outputs.to_worker.push(ToWorker::Keyframe);
+        self.outputs.wants_keyframe = true;
+    }
+
+    /// Frames that were left out may come again, where they can be decoded.
+    pub(super) fn resume_stream(&mut self) {
+        if self.phase == Phase::Connected && !self.stream.is_decodable {
+            self.outputs.wants_keyframe = true;
+        }
     }
 
     pub(super) fn handle_keyframe_request(&mut self, now: Instant) {
@@ -184,21 +211,25 @@ impl Viewer {
         let target = self.rate.target();
         if is_step(self.told_target, target) {
             self.told_target = target;
-            self.outputs.to_worker.push(ToWorker::Target(target));
+            if self.control.is_some() {
+                self.outputs.to_worker.push(ToWorker::Target(target));
+            }
         }
         let link = Link {
             outstanding_bytes: self.rate.in_flight_bytes() + self.unsent_bytes,
             target,
             round_trip: self.rate.round_trip().unwrap_or(ROUND_TRIP_UNKNOWN),
         };
-        if let Some(is_open) = self.stream.flow.handle_link(link) {
-            self.outputs.to_worker.push(ToWorker::Flow(is_open));
+        match (self.stream.flow.handle_link(link), &self.control) {
+            (Some(is_open), Some(_)) => self.outputs.to_worker.push(ToWorker::Flow(is_open)),
+            (Some(true), None) => self.resume_stream(),
+            (Some(false), None) | (None, _) => {}
         }
     }
 
     fn answer_keyframe_request(&mut self) {
         self.counters.plis_answered += 1;
-        self.outputs.to_worker.push(ToWorker::Keyframe);
+        self.outputs.wants_keyframe = true;
     }
 }
 

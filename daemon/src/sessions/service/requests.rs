@@ -3,12 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use async_channel::Sender;
-use sandbox_core::sessions::AttachId;
+use sandbox_core::sessions::{Admission, AttachId};
 use sandbox_protocol::SessionId;
 use sandbox_protocol::local::warden::{Refusal, Request};
 
 use super::super::pending::{PENDING_MAX, Pending};
-use super::super::{Pair, RequestError};
+use super::super::{Need, RequestError, Ticket};
 use super::{Service, answer};
 use crate::clock;
 use crate::warden::WardenLinkError;
@@ -17,10 +17,16 @@ impl Service {
     pub(super) async fn attach(
         &mut self,
         session: SessionId,
-        reply: Sender<Result<Pair, RequestError>>,
+        need: Need,
+        reply: Sender<Result<Ticket, RequestError>>,
     ) -> Result<(), WardenLinkError> {
-        match self.machine.handle_attach_wish(session, clock::now()) {
-            Ok(attach) => {
+        match self.machine.handle_attach_wish(session) {
+            Ok(Admission { attach, is_first }) if !is_first && need == Need::Shared => {
+                let worker = None;
+                answer(&reply, Ok(Ticket { attach, worker }));
+                Ok(())
+            }
+            Ok(Admission { attach, .. }) => {
                 let pending = Pending::Attach(attach, reply);
                 self.request(session, pending, Request::Attach { session })
                     .await
@@ -37,7 +43,7 @@ impl Service {
         &mut self,
         session: SessionId,
         attach: AttachId,
-        reply: Sender<Result<Pair, RequestError>>,
+        reply: Sender<Result<Ticket, RequestError>>,
     ) -> Result<(), WardenLinkError> {
         if !self.machine.is_attached(session, attach) {
             answer(&reply, Err(RequestError::Refused(Refusal::Unknown)));
@@ -69,13 +75,9 @@ impl Service {
     pub(super) fn handle_pair(&mut self, session: SessionId, descriptors: Vec<OwnedFd>) {
         let pair: Result<[OwnedFd; 2], _> = descriptors.try_into();
         match (self.pending.answered(session), pair) {
-            (Some(Pending::Attach(attach, reply)), Ok([control, media])) => {
-                let pair = Pair {
-                    attach,
-                    control,
-                    media,
-                };
-                if reply.try_send(Ok(pair)).is_err() {
+            (Some(Pending::Attach(attach, reply)), Ok(pair)) => {
+                let worker = Some(pair);
+                if reply.try_send(Ok(Ticket { attach, worker })).is_err() {
                     // Its page left before the answer; the worker sees the closed sockets.
                     self.machine.handle_left(session, attach, clock::now());
                 }

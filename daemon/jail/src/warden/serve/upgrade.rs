@@ -60,7 +60,8 @@ impl Upgrade {
                 | Event::Usage { .. }
                 | Event::Refused { .. }
                 | Event::Certificate
-                | Event::NoCertificate { .. } => None,
+                | Event::NoCertificate { .. }
+                | Event::OutOfMemory { .. } => None,
             }));
     }
 }

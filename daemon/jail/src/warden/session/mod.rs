@@ -418,7 +418,7 @@ impl Session {
                 false
             }
             Phase::Running => {
-                self.look_at_memory(turn.now);
+                self.look_at_memory(turn);
                 self.handle_worker_timeout(turn.now);
                 false
             }

@@ -1,0 +1,217 @@
+//! What the viewers of one session share: what their worker was told, and what it has told.
+
+use std::time::Instant;
+
+use sandbox_core::permit::{Control, Permit};
+use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::worker::{Cursor, FromWorker, ToWorker, VERSION};
+use sandbox_protocol::wire::input::Event;
+use sandbox_protocol::{Bitrate, Micros, Size};
+
+use super::figures::{Figures, Recent};
+use super::input_ledger::InputLedger;
+use super::keyframe_gate::{KeyframeGate, Rank};
+
+/// The state beside the viewers themselves.
+#[derive(Debug)]
+pub(super) struct Shared {
+    told: Option<Told>,
+    /// The desktop, for viewers that come later: greeting and pointer.
+    hello: Option<FromWorker>,
+    cursor: Option<FromWorker>,
+    /// The newest permit that control was taken with.
+    turn: u64,
+    /// Our own input stream, by which what is held goes up when control passes.
+    releases: Releases,
+    gate: KeyframeGate,
+    ledger: InputLedger,
+    figures: Figures,
+    inputs_in_doubt: u64,
+}
+
+/// What the worker goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) bitrate: Bitrate,
+    pub(super) size: Size,
+    pub(super) is_open: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Releases {
+    stream: u64,
+    count: u32,
+    /// Input of a viewer has come since the last one.
+    is_due: bool,
+}
+
+impl Shared {
+    /// `stream` is a random number: the name of our own input stream.
+    pub(super) fn new(stream: u64) -> Self {
+        Self {
+            told: None,
+            hello: None,
+            cursor: None,
+            turn: 0,
+            releases: Releases {
+                stream,
+                count: 0,
+                is_due: false,
+            },
+            gate: KeyframeGate::default(),
+            ledger: InputLedger::default(),
+            figures: Figures::default(),
+            inputs_in_doubt: 0,
+        }
+    }
+
+    /// A worker is there that knows nothing yet: what it is told first.
+    pub(super) fn handle_wired(&mut self, told: Told) -> impl Iterator<Item = ToWorker> + use<> {
+        self.told = Some(Told {
+            is_open: true,
+            ..told
+        });
+        let hello = ToWorker::Hello {
+            version: VERSION,
+            bitrate: told.bitrate,
+            size: told.size,
+        };
+        let question = self.ledger.handle_rewired();
+        std::iter::once(hello).chain(question.into_iter().flatten())
+    }
+
+    /// Control passes. Says whether the permit is newer than the one before, and with it what lets
+    /// go of whatever is held.
+    pub(super) fn handle_control(
+        &mut self,
+        permit: &Permit<Control>,
+    ) -> Result<Option<ToWorker>, Outdated> {
+        if permit.turn() <= self.turn {
+            return Err(Outdated);
+        }
+        self.turn = permit.turn();
+        if !std::mem::take(&mut self.releases.is_due) {
+            return Ok(None);
+        }
+        // A stream that takes the desktop makes everything go up that another one holds down.
+        self.releases.count += 1;
+        Ok(Some(ToWorker::Input {
+            stream: self.releases.stream,
+            first_seq: self.releases.count,
+            events: vec![Event::ReleaseAll],
+            pointer: None,
+            held: None,
+        }))
+    }
+
+    /// A viewer has a message for the worker; gives back what is to be sent of it now.
+    pub(super) fn handle_message(&mut self, message: ToWorker) -> Option<ToWorker> {
+        let is_news = match &message {
+            ToWorker::Input { .. } => {
+                self.releases.is_due = true;
+                return self.ledger.handle_input(message);
+            }
+            ToWorker::Target(bitrate) => self.is_news(|it| &mut it.bitrate, *bitrate),
+            ToWorker::Resize(size) => self.is_news(|it| &mut it.size, *size),
+            ToWorker::Flow(is_open) => self.is_news(|it| &mut it.is_open, *is_open),
+            ToWorker::Hello { .. }
+            | ToWorker::Keyframe
+            | ToWorker::Paste { .. }
+            | ToWorker::Count => true,
+        };
+        is_news.then_some(message)
+    }
+
+    /// A viewer needs a key frame; says whether the worker is asked for one at once.
+    pub(super) fn handle_keyframe_wish(&mut self, now: Instant, rank: Rank) -> bool {
+        self.gate.handle_wish(now, rank)
+    }
+
+    /// Keeps what viewers that come later must know.
+    pub(super) fn handle_worker(&mut self, message: &FromWorker) {
+        match message {
+            FromWorker::Hello { .. } => self.hello = Some(message.clone()),
+            FromWorker::Cursor(_) => self.cursor = Some(message.clone()),
+            FromWorker::Resized(resized) => {
+                if let Some(FromWorker::Hello { size, .. }) = &mut self.hello {
+                    *size = *resized;
+                }
+            }
+            FromWorker::Applied { stream, seq } => self.ledger.handle_applied(*stream, *seq),
+            FromWorker::Counters(_) | FromWorker::Copied(_) => {}
+        }
+    }
+
+    /// The worker has told what it counted: which input is in doubt, and what waited to be sent.
+    pub(super) fn handle_counted(&mut self) -> super::input_ledger::Answered {
+        let answered = self.ledger.handle_counted();
+        if let Some(in_doubt) = &answered.in_doubt {
+            self.inputs_in_doubt += u64::from(in_doubt.end() - in_doubt.start() + 1);
+        }
+        answered
+    }
+
+    /// What a viewer that has just come must know.
+    pub(super) fn greeting(&self) -> [Option<FromWorker>; 2] {
+        [self.hello.clone(), self.cursor.clone()]
+    }
+
+    /// An access unit has come for everybody.
+    pub(super) fn handle_access_unit(&mut self, header: &AccessUnitHeader, bytes: usize) {
+        if let (true, Some(told)) = (header.is_keyframe, self.told) {
+            self.gate.handle_keyframe(bytes, told.bitrate);
+        }
+    }
+
+    /// A frame has left for the viewer in control.
+    pub(super) fn handle_sent(
+        &mut self,
+        now: Instant,
+        header: &AccessUnitHeader,
+        bytes: usize,
+        sent: Micros,
+    ) {
+        self.figures.handle_sent(now, header, bytes, sent);
+    }
+
+    pub(super) fn recent(&self, now: Instant) -> Recent {
+        self.figures.recent(now)
+    }
+
+    /// Events that may have been lost with a worker.
+    pub(super) const fn inputs_in_doubt(&self) -> u64 {
+        self.inputs_in_doubt
+    }
+
+    /// Lets time pass; says whether the worker is to be asked for a key frame.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        self.gate.handle_timeout(now)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.gate.poll_timeout()
+    }
+
+    /// Takes over a value that the worker goes by; says whether it is another one.
+    fn is_news<T: PartialEq>(&mut self, field: impl Fn(&mut Told) -> &mut T, value: T) -> bool {
+        self.told.as_mut().is_some_and(|told| {
+            let known = field(told);
+            let is_news = *known != value;
+            *known = value;
+            is_news
+        })
+    }
+}
+
+/// The permit was given before one that is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outdated;
+
+/// Whether a cursor holds the pixels that it says, or none, and is not too large for the page.
+pub(super) fn is_picture(cursor: &Cursor) -> bool {
+    let Size { width, height } = cursor.size;
+    let pixels = usize::from(width) * usize::from(height);
+    let is_whole = cursor.rgba.is_empty() || cursor.rgba.len() == pixels * 4;
+    is_whole && width.max(height) <= sandbox_protocol::limits::CURSOR_SIDE_MAX
+}
