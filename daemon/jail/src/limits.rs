@@ -33,6 +33,10 @@ pub(crate) const WORKER_ENDS_MAX: usize = 5;
 /// Period in which a worker's ends are counted.
 pub(crate) const WORKER_ENDS_PERIOD: Duration = Duration::from_secs(60);
 
+/// For a worker to take its viewer's sockets; then it hangs and is replaced. Longer than the 5 s
+/// after which it gives X up by itself, so that it can say what held it.
+pub(crate) const ATTACH_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Requests about one session that wait for its next worker; the daemon has no more unanswered.
 pub(crate) const OWED_MAX: usize = 64;
 

@@ -187,6 +187,8 @@ pub(crate) fn desktop() {
         let hello = codec::encode(&hello).unwrap();
         send_message(descriptors[0].as_fd(), &hello, &[]).unwrap();
         send_message(descriptors[1].as_fd(), b"media", &[]).unwrap();
+        let attached_word = codec::encode(&ToWarden::Attached).unwrap();
+        send_message(warden.as_fd(), &attached_word, &[]).unwrap();
         attached = descriptors;
     }
     drop(attached);

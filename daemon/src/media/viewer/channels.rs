@@ -143,7 +143,7 @@ impl Viewer {
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
         let packet = Packet::decode(bytes).map_err(malformed)?;
-        self.apply(packet);
+        self.apply(now, packet);
         Ok(())
     }
 
@@ -158,12 +158,12 @@ impl Viewer {
             .input_flood
             .handle_message(now)
             .map_err(|Flooded| LeftReason::Flood)?;
-        self.apply(packet);
+        self.apply(now, packet);
         Ok(())
     }
 
     /// The worker applies each event once, whichever copy of it comes first.
-    fn apply(&mut self, packet: Packet) {
+    fn apply(&mut self, now: Instant, packet: Packet) {
         self.outputs.to_worker.push(ToWorker::Input {
             stream: packet.stream,
             first_seq: packet.first_seq,
@@ -171,6 +171,9 @@ impl Viewer {
             pointer: packet.pointer,
             held: packet.held,
         });
+        if self.pulse.handle_input(now) {
+            self.outputs.to_worker.push(ToWorker::Count);
+        }
     }
 
     fn handle_ctl(&mut self, now: Instant, bytes: &[u8]) -> Result<(), LeftReason> {

@@ -7,6 +7,7 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use sandbox_core::pulse::Pulse;
 use sandbox_protocol::limits::CURSOR_SIDE_MAX;
 use sandbox_protocol::local::worker::{self, Counters, Cursor, FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
@@ -58,6 +59,7 @@ pub(super) struct Viewer {
     pacer: Pacer,
     stream: Stream,
     channels: Channels,
+    pulse: Pulse,
     round_trips: RoundTrips,
     inbox: VecDeque<Event>,
     rtc_timeout: Instant,
@@ -107,6 +109,7 @@ impl Viewer {
             pacer: Pacer::default(),
             stream: Stream::default(),
             channels: Channels::default(),
+            pulse: Pulse::default(),
             round_trips: RoundTrips::default(),
             inbox: VecDeque::new(),
             rtc_timeout: now,
@@ -151,6 +154,7 @@ impl Viewer {
         now: Instant,
         message: FromWorker,
     ) -> Result<(), LeftReason> {
+        self.pulse.handle_word(now);
         match message {
             FromWorker::Hello {
                 version,
@@ -194,6 +198,7 @@ impl Viewer {
     pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
         let hello = hello(self.told_target, self.size);
         self.outputs.to_worker.push(hello);
+        self.pulse = Pulse::default();
         self.channels.handle_rewired();
         self.stream.handle_rewired();
         if self.phase == Phase::Connected {
@@ -211,6 +216,10 @@ impl Viewer {
         }
         self.pacer.handle_timeout(now, &mut self.outputs.transmits);
         self.rate.handle_timeout(now);
+        if self.pulse.handle_timeout(now) {
+            tracing::warn!("the worker does not answer");
+            self.outputs.events.push(ViewerEvent::WorkerLost);
+        }
         self.handle_stream_timeout(now);
         self.rtc.handle_input(Input::Timeout(now)).map_err(broken)?;
         self.settle(now)
@@ -222,7 +231,9 @@ impl Viewer {
             Phase::Connecting { until } => Some(until),
             Phase::Connected => None,
         };
-        [connecting, self.stream_timeout(), self.pacer.poll_timeout()]
+        let pulse = self.pulse.poll_timeout().map(|it| it.at);
+        let pacer = self.pacer.poll_timeout();
+        [connecting, self.stream_timeout(), pacer, pulse]
             .into_iter()
             .flatten()
             .fold(self.rtc_timeout, Instant::min)
