@@ -113,6 +113,7 @@ export class Server {
     alive.add(this);
     this.variables = variables;
     this.log = '';
+    this.program = installed('sandbox-server');
     this.before = { shm: tree('/dev/shm') };
   }
 
@@ -133,9 +134,8 @@ export class Server {
 
   /** Starts the program and waits until it can take sessions. */
   async launch() {
-    const program = installed('sandbox-server');
     const options = { env: environment(this.variables), stdio: ['ignore', 'pipe', 'pipe'] };
-    this.child = spawn(program, ['serve'], options);
+    this.child = spawn(this.program, ['serve'], options);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (bytes) => {
         this.log = (this.log + bytes).slice(-200_000);

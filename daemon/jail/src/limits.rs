@@ -61,6 +61,10 @@ pub(crate) const DAEMON_EVENTS_MAX: usize = 256;
 /// Requests answered in one turn, so that a flood leaves room for everything else.
 pub(crate) const REQUESTS_PER_TURN: usize = 16;
 
+/// Descriptors that must be free for a session to start: it holds up to thirty while it is built,
+/// and as many again must be left for the next daemon and the workers of those that run.
+pub(crate) const SESSION_DESCRIPTORS: usize = 64;
+
 /// Bytes of a jail's log that are kept to explain its end.
 pub(crate) const LOG_TAIL_BYTES: usize = 2 << 10;
 
