@@ -356,3 +356,5 @@ export class Server {
 
 /** The tests' X program, as it was built. */
 export const BARCODE = path.join(BUILT, 'sandbox-barcode');
+/** The one that misbehaves. */
+export const BULLY = path.join(BUILT, 'sandbox-bully');
