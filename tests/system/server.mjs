@@ -114,6 +114,8 @@ export class Server {
     this.variables = variables;
     this.log = '';
     this.program = installed('sandbox-server');
+    /** What starts the program, where it is not started directly. */
+    this.launcher = [];
     this.before = { shm: tree('/dev/shm') };
   }
 
@@ -135,7 +137,8 @@ export class Server {
   /** Starts the program and waits until it can take sessions. */
   async launch() {
     const options = { env: environment(this.variables), stdio: ['ignore', 'pipe', 'pipe'] };
-    this.child = spawn(this.program, ['serve'], options);
+    const [program, ...args] = [...this.launcher, this.program, 'serve'];
+    this.child = spawn(program, args, options);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (bytes) => {
         this.log = (this.log + bytes).slice(-200_000);
