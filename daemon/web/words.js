@@ -21,7 +21,7 @@ const ENDS = {
   programs_ended: 'Its window manager closed.',
   worker_ended: 'The part that sends the picture stopped working.',
   start_failed: 'It could not be started.',
-  x_held_by_program: 'A program inside it kept the display to itself.',
+  x_held_by_program: 'Its display stopped answering: a program inside it held it, or it hangs.',
   shutdown: 'The server is being stopped or restarted.',
   user_disabled: 'The account was disabled.',
   gone: 'It no longer exists on this server.',

@@ -20,6 +20,10 @@ pub enum Wakeup {
     SessionTimeout,
     /// A step of a start, attach or end took too long.
     StepTimeout,
+    /// A session's state could not be written down.
+    UnwrittenRecord,
+    /// A worker has not spoken since it was asked.
+    SilentWorker,
     /// The rate estimator wants to look at the link.
     Rate,
 }

@@ -208,7 +208,9 @@ test('an occupied port is named with its holder and its variable', async () => {
 async function refusal(changes, args = ['serve']) {
   const variables = await ownVariables(changes);
   const { status, stderr } = runToEnd(args, variables);
-  fs.rmSync(path.dirname(variables.STATE_DIR), { recursive: true, force: true });
+  if (!('STATE_DIR' in changes)) {
+    fs.rmSync(path.dirname(variables.STATE_DIR), { recursive: true, force: true });
+  }
   return { status, error: stderr };
 }
 
@@ -244,18 +246,21 @@ test('a configuration out of range is refused by name, value and range', async (
   assert.match(unknown.error, /dance/);
 });
 
-test('a second server on the same directory is refused', async () => {
-  const ports = await ownVariables();
+test('a second server on the same directory or uid range is refused by its name', async () => {
   const { STATE_DIR, RUNTIME_DIR, SANDBOX_UID_BASE } = server.variables;
-  const { status, stderr } = runToEnd(['serve'], {
-    ...ports,
-    STATE_DIR,
-    RUNTIME_DIR,
-    SANDBOX_UID_BASE,
-  });
-  fs.rmSync(path.dirname(ports.STATE_DIR), { recursive: true, force: true });
-  assert.equal(status, 1, stderr);
-  assert.ok(stderr.includes(STATE_DIR) || stderr.includes(SANDBOX_UID_BASE), stderr);
+  const overlapping = String(Number(SANDBOX_UID_BASE) + 16);
+  for (const [name, value] of Object.entries({ STATE_DIR, RUNTIME_DIR, SANDBOX_UID_BASE })) {
+    const { error, status } = await refusal({ [name]: value });
+    assert.equal(status, 1, `${name}: ${error}`);
+    assert.ok(error.includes(name) && error.includes(value), `${name}: ${error}`);
+  }
+  const overlap = await refusal({ SANDBOX_UID_BASE: overlapping });
+  assert.equal(overlap.status, 1, overlap.error);
+  assert.match(overlap.error, /SANDBOX_UID_BASE/);
+  // The first one has not lost anything that its session stands on.
+  const { pids } = await server.stats(token, session);
+  assert.ok(pids > 0);
+  assert.ok(fs.readdirSync(RUNTIME_DIR).some((it) => it.startsWith('session-')));
 });
 
 test('through all of this the server and its session lived', async () => {

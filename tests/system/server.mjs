@@ -113,6 +113,9 @@ export class Server {
     alive.add(this);
     this.variables = variables;
     this.log = '';
+    this.program = installed('sandbox-server');
+    /** What starts the program, where it is not started directly. */
+    this.launcher = [];
     this.before = { shm: tree('/dev/shm') };
   }
 
@@ -133,9 +136,9 @@ export class Server {
 
   /** Starts the program and waits until it can take sessions. */
   async launch() {
-    const program = installed('sandbox-server');
     const options = { env: environment(this.variables), stdio: ['ignore', 'pipe', 'pipe'] };
-    this.child = spawn(program, ['serve'], options);
+    const [program, ...args] = [...this.launcher, this.program, 'serve'];
+    this.child = spawn(program, args, options);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (bytes) => {
         this.log = (this.log + bytes).slice(-200_000);
@@ -356,3 +359,5 @@ export class Server {
 
 /** The tests' X program, as it was built. */
 export const BARCODE = path.join(BUILT, 'sandbox-barcode');
+/** The one that misbehaves. */
+export const BULLY = path.join(BUILT, 'sandbox-bully');

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod frame_clock;
 pub mod lifecycle;
 pub mod permit;
+pub mod pulse;
 pub mod rate_limit;
 pub mod refinement;
 pub mod sessions;

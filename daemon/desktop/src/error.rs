@@ -77,7 +77,10 @@ impl WorkerError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self.report() {
             ToWarden::Failed { layer, .. } if !layer.is_empty() => EXIT_MISSING,
-            ToWarden::Failed { .. } | ToWarden::XHeld | ToWarden::Ready { .. } => EXIT_FAILED,
+            ToWarden::Failed { .. }
+            | ToWarden::XHeld
+            | ToWarden::Ready { .. }
+            | ToWarden::Attached => EXIT_FAILED,
         }
     }
 }

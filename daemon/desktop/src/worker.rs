@@ -251,6 +251,7 @@ impl Worker {
                     return Err(WorkerError::Plan("an attach without two sockets".into()));
                 };
                 self.attach(control, media)?;
+                self.announce(&ToWarden::Attached)?;
                 Ok(true)
             }
             Received::Message(FromWarden::Start(_)) => {

@@ -33,6 +33,10 @@ pub(crate) const WORKER_ENDS_MAX: usize = 5;
 /// Period in which a worker's ends are counted.
 pub(crate) const WORKER_ENDS_PERIOD: Duration = Duration::from_secs(60);
 
+/// For a worker to take its viewer's sockets; then it hangs and is replaced. Longer than the 5 s
+/// after which it gives X up by itself, so that it can say what held it.
+pub(crate) const ATTACH_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// Requests about one session that wait for its next worker; the daemon has no more unanswered.
 pub(crate) const OWED_MAX: usize = 64;
 
@@ -56,6 +60,10 @@ pub(crate) const DAEMON_EVENTS_MAX: usize = 256;
 
 /// Requests answered in one turn, so that a flood leaves room for everything else.
 pub(crate) const REQUESTS_PER_TURN: usize = 16;
+
+/// Descriptors that must be free for a session to start: it holds up to thirty while it is built,
+/// and as many again must be left for the next daemon and the workers of those that run.
+pub(crate) const SESSION_DESCRIPTORS: usize = 64;
 
 /// Bytes of a jail's log that are kept to explain its end.
 pub(crate) const LOG_TAIL_BYTES: usize = 2 << 10;

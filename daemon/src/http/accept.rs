@@ -45,11 +45,18 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\n\
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) -> io::Result<()> {
     let listener = Async::new(listener)?;
     let router = super::router(&app);
+    let mut is_short = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&app, &router, stream, peer),
+            Ok((stream, peer)) => {
+                is_short = false;
+                admit(&app, &router, stream, peer);
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // Once for each time that something runs short.
+                if !std::mem::replace(&mut is_short, true) {
+                    tracing::warn!(%error, "cannot accept connections for the time being");
+                }
                 Timer::after(ACCEPT_PAUSE).await;
             }
         }

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::sessions::{RequestError, StartError};
-use crate::state::StateError;
+use crate::state::{StateError, Trouble};
 use sandbox_core::rate_limit::RetryAfter;
 use sandbox_core::sessions::{CannotAttach, NoRoom};
 use sandbox_protocol::local::warden::Refusal;
@@ -101,7 +101,20 @@ impl IntoResponse for Problem {
 impl From<StateError> for Problem {
     fn from(error: StateError) -> Self {
         tracing::error!(%error, "the database failed");
-        Self::internal()
+        match error.trouble() {
+            Some(Trouble::Full) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage_full",
+                "the disk of this server is full, so nothing new can be written down; whoever \
+                 runs it has to make room below STATE_DIR",
+            ),
+            Some(Trouble::Held) => Self::unavailable(
+                "database_held",
+                "another program holds this server's database; try again in a moment",
+            )
+            .retry_after(5),
+            None => Self::internal(),
+        }
     }
 }
 

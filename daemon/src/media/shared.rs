@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use sandbox_core::permit::{Control, Permit};
+use sandbox_core::pulse::Pulse;
 use sandbox_protocol::local::access_unit::AccessUnitHeader;
 use sandbox_protocol::local::worker::{Cursor, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::wire::input::Event;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     releases: Releases,
     gate: KeyframeGate,
     ledger: InputLedger,
+    pulse: Pulse,
     figures: Figures,
     inputs_in_doubt: u64,
 }
@@ -60,6 +62,7 @@ impl Shared {
             },
             gate: KeyframeGate::default(),
             ledger: InputLedger::default(),
+            pulse: Pulse::default(),
             figures: Figures::default(),
             inputs_in_doubt: 0,
         }
@@ -76,6 +79,7 @@ impl Shared {
             bitrate: told.bitrate,
             size: told.size,
         };
+        self.pulse = Pulse::default();
         let question = self.ledger.handle_rewired();
         std::iter::once(hello).chain(question.into_iter().flatten())
     }
@@ -122,13 +126,20 @@ impl Shared {
         is_news.then_some(message)
     }
 
+    /// Input goes to the worker; says whether a question goes along, so that a worker that hangs
+    /// is noticed.
+    pub(super) fn handle_input_passed(&mut self, now: Instant) -> bool {
+        self.pulse.handle_input(now)
+    }
+
     /// A viewer needs a key frame; says whether the worker is asked for one at once.
     pub(super) fn handle_keyframe_wish(&mut self, now: Instant, rank: Rank) -> bool {
         self.gate.handle_wish(now, rank)
     }
 
     /// Keeps what viewers that come later must know.
-    pub(super) fn handle_worker(&mut self, message: &FromWorker) {
+    pub(super) fn handle_worker(&mut self, now: Instant, message: &FromWorker) {
+        self.pulse.handle_word(now);
         match message {
             FromWorker::Hello { .. } => self.hello = Some(message.clone()),
             FromWorker::Cursor(_) => self.cursor = Some(message.clone()),
@@ -188,9 +199,16 @@ impl Shared {
         self.gate.handle_timeout(now)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Lets time pass; says whether the worker hangs.
+    pub(super) fn handle_silence(&mut self, now: Instant) -> bool {
+        self.pulse.handle_timeout(now)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) and
+    /// [`handle_silence`](Self::handle_silence).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.gate.poll_timeout()
+        let pulse = self.pulse.poll_timeout().map(|it| it.at);
+        [self.gate.poll_timeout(), pulse].into_iter().flatten().min()
     }
 
     /// Takes over a value that the worker goes by; says whether it is another one.

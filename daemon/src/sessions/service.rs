@@ -1,5 +1,6 @@
 //! The task behind [`super::Sessions`]: one input at a time, then all effects, then sleep.
 
+mod records;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -7,16 +8,19 @@ use std::collections::BTreeMap;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use sandbox_core::lifecycle::Lifecycle;
-use sandbox_core::sessions::{Admitted, AttachId, Effect, Limits, Reason, Sessions as Machine};
-use sandbox_protocol::SessionId;
+use sandbox_core::sessions::{
+    Admitted, AttachId, Effect, Limits, Reason, Session, Sessions as Machine,
+};
 use sandbox_protocol::local::warden::{Event, MemoryShortage, Refusal, Request, StartSession};
+use sandbox_protocol::{Deadline, SessionId};
 use smol::Timer;
 
+use self::records::Records;
 use super::pending::{Pending, Queues};
 use super::{Command, Commands, Outcome, StartError, Usage, View, Word, words};
 use crate::clock;
 use crate::state::Store;
-use crate::state::sessions::{Record, write};
+use crate::state::sessions::Record;
 use crate::tasks::Tasks;
 use crate::warden::{Received, WardenLink, WardenLinkError};
 
@@ -54,13 +58,15 @@ enum Woken {
     Command(Command),
     Warden(Result<Received, WardenLinkError>),
     Deadline,
+    /// A session's record could not be written.
+    Unwritten(SessionId),
     Stopped,
 }
 
 struct Service {
     machine: Machine,
     link: WardenLink,
-    store: Store,
+    records: Records,
     waiting: BTreeMap<SessionId, Vec<Waiting>>,
     pending: Queues,
     viewers: BTreeMap<(SessionId, AttachId), Sender<Word>>,
@@ -84,7 +90,7 @@ pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
     let mut service = Service {
         machine: Machine::new(setup.limits),
         link: setup.link,
-        store: setup.store,
+        records: Records::new(setup.store),
         waiting: BTreeMap::new(),
         pending: Queues::default(),
         viewers: BTreeMap::new(),
@@ -95,10 +101,11 @@ pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
     };
     service.take_over(setup.recorded, setup.surviving).await?;
     loop {
-        match wait(&service.machine, &commands, &events).await {
+        match wait(&service, &commands, &events).await {
             Woken::Command(command) => service.handle_command(command).await?,
             Woken::Warden(received) => service.handle_event(received?),
-            Woken::Deadline => service.machine.handle_timeout(clock::now()),
+            Woken::Deadline => service.handle_timeout(),
+            Woken::Unwritten(session) => service.records.handle_failure(session, clock::now()),
             Woken::Stopped => return Ok(()),
         }
         service.run_effects().await?;
@@ -106,13 +113,15 @@ pub async fn run(setup: Setup, tasks: &Tasks) -> Result<(), WardenLinkError> {
 }
 
 async fn wait(
-    machine: &Machine,
+    service: &Service,
     commands: &Receiver<Command>,
     events: &Receiver<Result<Received, WardenLinkError>>,
 ) -> Woken {
-    let timer = machine
-        .poll_timeout()
-        .map_or_else(Timer::never, |it| Timer::at(it.at));
+    let deadline = Deadline::soonest(
+        service.machine.poll_timeout(),
+        service.records.poll_timeout(),
+    );
+    let timer = deadline.map_or_else(Timer::never, |it| Timer::at(it.at));
     let warden = async {
         match events.recv().await {
             Ok(received) => Woken::Warden(received),
@@ -124,7 +133,8 @@ async fn wait(
         timer.await;
         Woken::Deadline
     };
-    future::or(warden, future::or(command, deadline)).await
+    let unwritten = async { Woken::Unwritten(service.records.failure().await) };
+    future::or(warden, future::or(command, future::or(deadline, unwritten))).await
 }
 
 /// Reads the warden's messages in a task of their own, up to the first error.
@@ -161,7 +171,7 @@ impl Service {
             if surviving.contains(&plan.session) {
                 self.machine.handle_survivor(plan, now);
             } else {
-                self.record(Record {
+                self.records.write(Record {
                     plan,
                     state: Lifecycle::Ended.code(),
                     reason: Some(Reason::Lost.code()),
@@ -282,6 +292,17 @@ impl Service {
         self.last_missing.clone().map_or(Ok(()), Err)
     }
 
+    fn handle_timeout(&mut self) {
+        let now = clock::now();
+        self.machine.handle_timeout(now);
+        for session in self.records.due(now) {
+            // As it is by now: what was to be written may be the past.
+            if let Some(it) = self.machine.session(session) {
+                self.records.write(record(it));
+            }
+        }
+    }
+
     fn handle_event(&mut self, received: Received) {
         let now = clock::now();
         match received.event {
@@ -394,13 +415,9 @@ impl Service {
         let Some(it) = self.machine.session(session) else {
             return;
         };
-        let record = Record {
-            plan: it.plan.clone(),
-            state: it.state.code(),
-            reason: it.reason.map(Reason::code),
-        };
+        let record = record(it);
         tracing::info!(%session, state = record.state, reason = record.reason, "session changed");
-        self.record(record);
+        self.records.write(record);
         self.answer_waiting(session);
         if !self.is_live(session) {
             self.weaker.remove(&session);
@@ -438,17 +455,6 @@ impl Service {
         }
     }
 
-    fn record(&self, record: Record) {
-        let now = clock::unix_seconds();
-        let session = record.plan.session;
-        let is_posted = self
-            .store
-            .post(move |connection| write(connection, &record, now));
-        if !is_posted {
-            tracing::warn!(%session, "the database is too slow: a session's state is not recorded");
-        }
-    }
-
     fn is_live(&self, session: SessionId) -> bool {
         self.machine
             .session(session)
@@ -464,6 +470,14 @@ impl Service {
             weaker: self.weaker.get(&session).cloned().unwrap_or_default(),
             out_of_memory: self.shortages.get(&session).map(|it| it.what.clone()),
         })
+    }
+}
+
+fn record(session: &Session) -> Record {
+    Record {
+        plan: session.plan.clone(),
+        state: session.state.code(),
+        reason: session.reason.map(Reason::code),
     }
 }
 

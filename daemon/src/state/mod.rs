@@ -5,15 +5,17 @@ pub mod sign_ins;
 pub mod users;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::clock;
 
 /// Jobs that may wait for the thread; who comes later waits with its request.
 const JOBS_MAX: usize = 256;
 
-/// How long a writer of another program (`user add`) may hold the file.
+/// How long a job waits for its turn and for another program (`user add`) that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
@@ -53,6 +55,32 @@ pub enum StateError {
     /// The thread is gone, which it is only at the end of the process.
     #[error("the database thread has ended")]
     Closed,
+}
+
+/// What an operator can do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The disk is full.
+    Full,
+    /// Another program holds the file.
+    Held,
+}
+
+impl StateError {
+    /// The trouble that this comes from, where it is none of our making.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let (Self::Open { source, .. } | Self::Sqlite(source)) = self else {
+            return None;
+        };
+        let error = source.sqlite_error()?;
+        match error.code {
+            ErrorCode::DiskFull => Some(Trouble::Full),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Trouble::Held),
+            // The index beside the log grows by itself, and does not say why it cannot.
+            _ if error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Some(Trouble::Full),
+            _ => None,
+        }
+    }
 }
 
 /// Opens the file, sets it up for crash safety and brings its schema up to date.
@@ -98,7 +126,28 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+struct Job {
+    /// From here on it waits for nobody: who asked has waited long enough.
+    patient_until: Instant,
+    work: Box<dyn FnOnce(&mut Connection) + Send>,
+}
+
+impl Job {
+    fn new(work: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
+        Self {
+            patient_until: clock::now() + BUSY_TIMEOUT,
+            work: Box::new(work),
+        }
+    }
+
+    fn run(self, connection: &mut Connection) {
+        let patience = self.patient_until.saturating_duration_since(clock::now());
+        if let Err(error) = connection.busy_timeout(patience) {
+            tracing::error!(%error, "the database waits as long as it did before");
+        }
+        (self.work)(connection);
+    }
+}
 
 /// Hands jobs to the database thread; clones share it.
 #[derive(Clone)]
@@ -138,7 +187,7 @@ impl Store {
         job: impl FnOnce(&mut Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let (answer, answered) = async_channel::bounded(1);
-        let job: Job = Box::new(move |connection| {
+        let job = Job::new(move |connection| {
             // Nobody waits any more where the request was given up.
             let _given_up = answer.try_send(job(connection));
         });
@@ -146,18 +195,11 @@ impl Store {
         answered.recv().await.map_err(|_| StateError::Closed)?
     }
 
-    /// Runs `job` later, in the order of the calls; its failure is logged. `false`: too many wait,
-    /// and it will not run.
-    pub fn post(
-        &self,
-        job: impl FnOnce(&mut Connection) -> Result<(), StateError> + Send + 'static,
-    ) -> bool {
-        let job: Job = Box::new(move |connection| {
-            if let Err(error) = job(connection) {
-                tracing::error!(%error, "a record could not be written");
-            }
-        });
-        self.jobs.try_send(job).is_ok()
+    /// Runs `job` later, in the order of the calls, where no answer is waited for. `false`: too
+    /// many wait, and it will not run.
+    #[must_use]
+    pub fn post(&self, job: impl FnOnce(&mut Connection) + Send + 'static) -> bool {
+        self.jobs.try_send(Job::new(job)).is_ok()
     }
 }
 
@@ -165,7 +207,7 @@ fn work(mut connection: Connection, jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv_blocking() {
         // A job that panics loses its own transaction and its own answer, not the thread.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            job(&mut connection);
+            job.run(&mut connection);
         }));
         if outcome.is_err() {
             tracing::error!("a database job panicked");

@@ -81,6 +81,8 @@ pub enum ToWarden {
     },
     /// X has not answered for five seconds.
     XHeld,
+    /// Answer to [`FromWarden::Attach`]: the new pair is in use.
+    Attached,
 }
 
 /// From the daemon to the worker.

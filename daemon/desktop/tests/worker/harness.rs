@@ -151,6 +151,7 @@ impl Desktop {
             &FromWarden::Attach,
             &[&of_worker, &media_of_worker],
         );
+        assert_eq!(self.word_of_worker(), ToWarden::Attached);
         Viewer {
             control,
             media,

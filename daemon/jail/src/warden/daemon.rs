@@ -84,7 +84,11 @@ impl Daemon {
             since: now,
             is_ready: false,
         };
-        daemon.greet(birth)?;
+        if let Err(error) = daemon.greet(birth) {
+            daemon.kill();
+            daemon.process.wait();
+            return Err(error);
+        }
         Ok(daemon)
     }
 

@@ -1,6 +1,7 @@
 //! What all sessions of one warden share.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::error::WardenError;
 use super::store::Store;
 use crate::cgroup::{Ceilings, Own, Unlimited};
 use crate::layer::{LayerError, Sys};
-use crate::limits::{DISPLAY_MEMORY_MB, WORKER_MEMORY_MB};
+use crate::limits::{DISPLAY_MEMORY_MB, SESSION_DESCRIPTORS, WORKER_MEMORY_MB};
 use crate::seccomp::Filters;
 
 /// Shared, and the same for the warden's whole life.
@@ -102,6 +103,16 @@ impl<'a> Ground<'a> {
             encoder_threads: u8::try_from(threads).unwrap_or(1),
             log_filter: config.log_filter.clone(),
         })
+    }
+
+    /// Whether this process may open as many files as a session needs, and some more for those
+    /// that run: a session must not stop half-way.
+    pub(crate) fn check_descriptors(&self) -> io::Result<()> {
+        let mut opened = Vec::with_capacity(SESSION_DESCRIPTORS);
+        for _ in 0..SESSION_DESCRIPTORS {
+            opened.push(self.null.try_clone()?);
+        }
+        Ok(())
     }
 
     /// Names the first part of the host that a desktop lacks.

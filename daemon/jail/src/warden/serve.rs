@@ -268,8 +268,17 @@ impl<'a> Warden<'a> {
     fn start_daemon(&mut self, now: Instant) -> Result<(), WardenError> {
         self.out.clear();
         let birth = self.birth(self.upgraded.as_ref());
-        let daemon = Daemon::start(&birth, now).map_err(WardenError::io("start the daemon"))?;
-        self.daemon = DaemonState::Running(daemon);
+        match Daemon::start(&birth, now) {
+            Ok(daemon) => self.daemon = DaemonState::Running(daemon),
+            // Sessions that run have time: what is missing now may be there in a moment.
+            Err(error) if self.was_ready => {
+                let pause = next_pause(self.pause);
+                tracing::error!(%error, pause_ms = pause.as_millis(), "no daemon could be started");
+                self.pause = Some(pause);
+                self.daemon = DaemonState::Due(now + pause);
+            }
+            Err(error) => return Err(WardenError::io("start the daemon")(error)),
+        }
         Ok(())
     }
 
@@ -412,6 +421,10 @@ impl<'a> Warden<'a> {
                 detail: format!("{most} sessions run; SANDBOX_SESSIONS_MAX allows no more"),
             });
         }
+        self.ground.check_descriptors().map_err(|error| {
+            let detail = format!("the server may open no more files (LimitNOFILE): {error}");
+            Refusal::Full { detail }
+        })?;
         Wanted::read(start, self.ground.uid_base)
     }
 

@@ -42,9 +42,11 @@ impl Store {
         let uid_lock = lock_uids(config.uid_base)?;
         let homes = root_directory(&config.homes, 0o711)?;
         let runtime_path = root_directory(&config.runtime_dir, 0o700)?;
+        let runtime = open_directory(&runtime_path)?;
+        lock_runtime(&runtime, &runtime_path)?;
         daemon_directory(&state.join("daemon"), daemon)?;
         Ok(Self {
-            runtime: open_directory(&runtime_path)?,
+            runtime,
             homes: open_directory(&homes)?,
             node: node(&state.join("node"))?,
             runtime_path,
@@ -218,6 +220,16 @@ fn holder(path: &Path) -> String {
     } else {
         format!("process {pid}")
     }
+}
+
+/// A second server would sweep away what the sessions of the first one stand on. The lock ends
+/// with the descriptor; no file says whose it is, since nothing shall be left in the directory.
+fn lock_runtime(directory: &OwnedFd, path: &Path) -> Result<(), WardenError> {
+    flock(directory, FlockOperation::NonBlockingLockExclusive).map_err(|_| WardenError::Locked {
+        what: format!("RUNTIME_DIR {}", path.display()),
+        holder: "process unknown".to_owned(),
+        variable: "RUNTIME_DIR",
+    })
 }
 
 /// One server per range: a lock for this base, and none held on a base whose range overlaps.

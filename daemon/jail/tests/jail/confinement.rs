@@ -351,6 +351,7 @@ fn a_missing_layer_refuses_the_session_by_its_name() {
         "id_map",
         "root",
         "pivot_root",
+        "resource_limits",
         "capabilities",
         "no_new_privs",
         "seccomp",

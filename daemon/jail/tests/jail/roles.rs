@@ -185,8 +185,11 @@ pub(crate) fn desktop() {
             encoder_name: "none".to_owned(),
         };
         let hello = codec::encode(&hello).unwrap();
-        send_message(descriptors[0].as_fd(), &hello, &[]).unwrap();
-        send_message(descriptors[1].as_fd(), b"media", &[]).unwrap();
+        // The daemon may have left again.
+        let _greeted = send_message(descriptors[0].as_fd(), &hello, &[])
+            .and_then(|()| send_message(descriptors[1].as_fd(), b"media", &[]));
+        let answer = codec::encode(&ToWarden::Attached).unwrap();
+        send_message(warden.as_fd(), &answer, &[]).unwrap();
         attached = descriptors;
     }
     drop(attached);

@@ -122,10 +122,13 @@ impl Audience {
         let passed: Vec<_> = messages
             .filter_map(|it| shared.handle_message(it))
             .collect();
-        let rank = seat.viewer.borrow().rank();
-        let is_asked = wants_keyframe && shared.handle_keyframe_wish(clock::now(), rank);
+        let (now, rank) = (clock::now(), seat.viewer.borrow().rank());
+        let is_asked = wants_keyframe && shared.handle_keyframe_wish(now, rank);
+        let has_input = passed.iter().any(|it| matches!(it, ToWorker::Input { .. }));
+        let is_pulse_due = has_input && shared.handle_input_passed(now);
         drop(shared);
         self.send(passed)?;
+        self.send(is_pulse_due.then_some(ToWorker::Count))?;
         self.send(is_asked.then_some(ToWorker::Keyframe))
     }
 }
@@ -234,7 +237,10 @@ impl Hub {
                 .in_scope(|| tracing::error!(reason, "the worker is not understood"));
             return self.end_audience(audience, &LeftReason::WorkerGone);
         }
-        audience.shared.borrow_mut().handle_worker(&message);
+        audience
+            .shared
+            .borrow_mut()
+            .handle_worker(clock::now(), &message);
         match message {
             FromWorker::Hello { .. } | FromWorker::Resized(_) | FromWorker::Cursor(_) => {
                 audience.each(|seat| self.forward(seat, message.clone()));
@@ -325,8 +331,19 @@ impl Hub {
         }
     }
 
-    /// Asks for the key frame that observers have waited for.
-    pub(super) fn handle_audience_timeout(&self, audience: &Rc<Audience>, now: Instant) {
+    /// Asks for the key frame that observers have waited for; gives up a worker that hangs.
+    pub(super) fn handle_audience_timeout(
+        self: &Rc<Self>,
+        audience: &Rc<Audience>,
+        now: Instant,
+    ) {
+        let is_silent = audience.shared.borrow_mut().handle_silence(now);
+        if is_silent {
+            audience
+                .span
+                .in_scope(|| tracing::warn!("the worker does not answer"));
+            return self.lose_worker(audience);
+        }
         let is_due = audience.shared.borrow_mut().handle_timeout(now);
         self.send(audience, is_due.then_some(ToWorker::Keyframe));
     }

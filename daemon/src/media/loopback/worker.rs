@@ -111,15 +111,19 @@ impl Worker {
         assert_eq!(self.receive_but_keyframes(), *wanted);
     }
 
-    /// Reads on until a message comes; what the link's estimate says in between is skipped.
+    /// Reads on until a message comes; what the daemon says of its own accord in between is
+    /// skipped.
     pub(super) fn skip_to(&self, wanted: &ToWorker) {
         loop {
             let message = self.receive();
             if message == *wanted {
                 return;
             }
-            let is_about_link = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
-            assert!(is_about_link, "{message:?} instead of {wanted:?}");
+            let is_our_own = matches!(
+                message,
+                ToWorker::Target(_) | ToWorker::Flow(_) | ToWorker::Count
+            );
+            assert!(is_our_own, "{message:?} instead of {wanted:?}");
         }
     }
 

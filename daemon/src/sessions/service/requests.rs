@@ -82,6 +82,11 @@ impl Service {
                     self.machine.handle_left(session, attach, clock::now());
                 }
             }
+            (Some(pending @ Pending::Attach(..)), Err(_)) => {
+                let detail = "the server may open no more files (LimitNOFILE)".to_owned();
+                tracing::warn!(%session, "no descriptor is left for a worker's sockets");
+                self.refuse(session, pending, &Refusal::Full { detail });
+            }
             (other, _) => self.out_of_order(session, other),
         }
     }

@@ -228,6 +228,7 @@ impl Session {
                 };
                 self.refuse(&LayerError::new(shortened(layer), shortened(detail)), turn);
             }
+            Ok(ToWarden::Attached) => self.succession.handle_attached(),
             Ok(ToWarden::XHeld) => self.end(EndReason::XHeldByProgram, turn),
             Err(error) => {
                 tracing::warn!(session = %self.id(), %error, "the worker sent no message");

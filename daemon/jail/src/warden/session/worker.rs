@@ -14,7 +14,8 @@ use sandbox_protocol::local::worker::{Begin, FromWarden};
 use super::{Outgoing, Phase, Session, Turn};
 use crate::layer::LayerError;
 use crate::limits::{
-    ATTACH_BUFFER_BYTES, OWED_MAX, START_TIMEOUT, WORKER_ENDS_MAX, WORKER_ENDS_PERIOD,
+    ATTACH_BUFFER_BYTES, ATTACH_TIMEOUT, OWED_MAX, START_TIMEOUT, WORKER_ENDS_MAX,
+    WORKER_ENDS_PERIOD,
 };
 use crate::plan::JailKind;
 use crate::sys::process::Exit;
@@ -29,6 +30,8 @@ pub(super) struct Succession {
     pub(super) next_spare: Option<OwnedFd>,
     /// When the next worker must be ready.
     due: Option<Instant>,
+    /// Attaches that the worker has not answered, oldest first: when each must be.
+    attaches: VecDeque<Instant>,
     ends: VecDeque<Instant>,
     owed: VecDeque<Owed>,
 }
@@ -56,13 +59,32 @@ impl Succession {
         self.spare = self.next_spare.take();
     }
 
+    /// The worker has taken its viewer's sockets.
+    pub(super) fn handle_attached(&mut self) {
+        self.attaches.pop_front();
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.due
+        let attach = self.attaches.front().copied();
+        [self.due, attach].into_iter().flatten().min()
+    }
+
+    /// What a worker did not do in time, if anything.
+    fn handle_timeout(&mut self, now: Instant) -> Option<&'static str> {
+        if self.due.take_if(|at| now >= *at).is_some() {
+            return Some("the next worker is not ready in time");
+        }
+        let is_hanging = self.attaches.front().is_some_and(|at| now >= *at);
+        is_hanging.then(|| {
+            self.attaches.clear();
+            "the worker does not answer"
+        })
     }
 
     /// Notes an end; whether another worker may follow.
     fn handle_end(&mut self, now: Instant) -> bool {
         self.due = None;
+        self.attaches.clear();
         self.next_spare = None;
         self.ends
             .retain(|it| now.duration_since(*it) < WORKER_ENDS_PERIOD);
@@ -94,11 +116,10 @@ impl Session {
         }
     }
 
-    /// A worker that is not ready in time counts as one that ended.
+    /// A worker that is late counts as one that ended.
     pub(super) fn handle_worker_timeout(&mut self, now: Instant) {
-        if self.succession.due.is_some_and(|at| now >= at) {
-            self.succession.due = None;
-            tracing::error!(session = %self.id(), "the next worker is not ready in time");
+        if let Some(why) = self.succession.handle_timeout(now) {
+            tracing::error!(session = %self.id(), why, "the worker is replaced");
             self.kill_worker();
         }
     }
@@ -124,10 +145,15 @@ impl Session {
         }
         let session = self.id();
         let outgoing = match self.fresh_pair() {
-            Ok(descriptors) => Outgoing {
-                event: Event::Attached { session },
-                descriptors,
-            },
+            Ok(descriptors) => {
+                self.succession
+                    .attaches
+                    .push_back(turn.now + ATTACH_TIMEOUT);
+                Outgoing {
+                    event: Event::Attached { session },
+                    descriptors,
+                }
+            }
             Err(error) if self.is_between_workers(&error) => {
                 self.succession.owed.push_back(Owed::Attach);
                 return;
