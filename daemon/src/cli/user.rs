@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
-use sandbox_jail::warden::prepare_state;
+use sandbox_jail::warden::become_daemon;
 
 use super::prompt::{Password, PasswordSource};
 use super::serve::DAEMON_USER;
@@ -114,16 +114,10 @@ fn set_name(parsed: &mut Arguments, name: String) -> Result<(), Failure> {
 /// Takes on the daemon's user and opens its database.
 fn open(flags: &[String]) -> Result<(Config, Connection), Failure> {
     let config = super::config(flags)?;
-    if super::is_root() {
-        prepare_state(&config.state_dir, config.uid_base, DAEMON_USER).map_err(|error| {
-            Failure {
-                words: chain(&error),
-                code: error.exit_code(),
-            }
-        })?;
-        sandbox_jail::become_daemon_user(config.uid_base, DAEMON_USER)
-            .map_err(|error| Failure::run_time(&error))?;
-    }
+    become_daemon(&config.state_dir, config.uid_base, DAEMON_USER).map_err(|error| Failure {
+        words: chain(&error),
+        code: error.exit_code(),
+    })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let connection = state::open(&config.daemon.dir.join("state.db"))?;
     Ok((config, connection))

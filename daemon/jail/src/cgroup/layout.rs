@@ -83,10 +83,15 @@ impl Own {
         let mountinfo = read("proc/self/mountinfo")?;
         let cgroup = read("proc/self/cgroup")?;
         let mut own = Self::default();
+        let mut closed = Vec::new();
         for name in wanted {
             let Some(directory) = place(root, &mountinfo, &cgroup, Some(name)) else {
                 continue;
             };
+            if access(&directory, Access::WRITE_OK).is_err() {
+                closed.push((*name, directory));
+                continue;
+            }
             match own.trees.iter_mut().find(|it| it.directory == directory) {
                 Some(tree) => tree.controllers.push((*name).to_owned()),
                 None => own.trees.push(Tree {
@@ -97,11 +102,13 @@ impl Own {
                 }),
             }
         }
+        own.obstacle = not_writable(&closed);
         if let Some((_, mount_point)) = mount_of(&mountinfo, None)
             && let Some(directory) = place(root, &mountinfo, &cgroup, None)
         {
             let top = below(root, mount_point);
-            let wanted: Vec<&str> = wanted.iter().copied().filter(|it| !own.has(it)).collect();
+            let is_left = |it: &str| !own.has(it) && !closed.iter().any(|(name, _)| *name == it);
+            let wanted: Vec<&str> = wanted.iter().copied().filter(|it| is_left(it)).collect();
             own.join_unified(&top, &directory, pid, &wanted);
         }
         Ok(own)
@@ -132,13 +139,16 @@ impl Own {
             }
             self.obstacle = Some(format!(
                 "cgroup v2 has {}, but gives nothing to this process ({}); start the server as a \
-                 systemd service or by `systemd-run --scope -p Delegate=yes`",
+                 systemd service or by `{}`",
                 available.join(", "),
-                refusals.join("; ")
+                refusals.join("; "),
+                delegation_command()
             ));
         }
         // Still good for entering a group at birth and for ending all of it at once.
-        self.trees.push(tree);
+        if may_move_into(own) {
+            self.trees.push(tree);
+        }
     }
 
     /// Makes the node's groups ready for sessions; what fails is an obstacle, not an error.
@@ -297,6 +307,35 @@ impl Hierarchy for Own {
     fn v2(&self) -> bool {
         self.layout() == Layout::V2
     }
+}
+
+/// How a group is had in which this user may make further ones.
+fn delegation_command() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "systemd-run --scope -p Delegate=yes"
+    } else {
+        "systemd-run --user --scope -p Delegate=yes"
+    }
+}
+
+/// Why v1 groups that this process is in are of no use.
+fn not_writable(closed: &[(&str, PathBuf)]) -> Option<String> {
+    let (_, first) = closed.first()?;
+    let names: Vec<&str> = closed.iter().map(|(name, _)| *name).collect();
+    Some(format!(
+        "this process may make no cgroups for {} (in {}); root can make one for each controller, \
+         give it to this user by chown, and move the shell that starts the server there",
+        names.join(", "),
+        first.display()
+    ))
+}
+
+/// Whether groups can be made below `directory`, and processes move from it into them.
+fn may_move_into(directory: &Path) -> bool {
+    let processes = directory.join("cgroup.procs");
+    [directory, &processes]
+        .iter()
+        .all(|it| access(*it, Access::WRITE_OK).is_ok())
 }
 
 /// Whether the warden must leave `directory` before groups below it have limits; or why they

@@ -3,17 +3,57 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, statfs};
 
 use super::config::WardenConfig;
 use super::error::WardenError;
+use super::trust::Trust;
+use crate::cover::Cover;
+use crate::ids::Ids;
 use crate::limits::IDS_PER_SERVER;
+use crate::standing::Standing;
 
-/// Locks of all servers of this host stand side by side here.
+/// Locks of all of root's servers on this host stand side by side here.
 const LOCKS: &str = "/run/sandbox-server-uids";
+
+/// The server's directories, made and checked, and its locks. All of it is done before a user
+/// namespace hides who owns what.
+#[derive(Debug)]
+pub(crate) struct Places {
+    state: PathBuf,
+    homes: PathBuf,
+    runtime: PathBuf,
+    locks: Vec<File>,
+}
+
+impl Places {
+    /// Makes what is missing and checks the rest.
+    pub(crate) fn prepare(config: &WardenConfig, standing: &Standing) -> Result<Self, WardenError> {
+        let trust = Trust::of(standing);
+        trust.check(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
+        let state = state_directory(&config.state_dir, standing)?;
+        let mut locks = vec![lock(
+            &state.join("lock"),
+            &format!("STATE_DIR {}", state.display()),
+            "STATE_DIR",
+        )?];
+        locks.extend(lock_uids(config.uid_base, standing)?);
+        Ok(Self {
+            homes: own_directory(&config.homes, passable(standing), trust)?,
+            runtime: own_directory(&config.runtime_dir, 0o700, trust)?,
+            state,
+            locks,
+        })
+    }
+
+    /// What is hidden from the daemon.
+    pub(crate) fn cover(&self, standing: &Standing) -> Option<Cover> {
+        cover(&self.state, standing)
+    }
+}
 
 /// What the server stands on.
 #[derive(Debug)]
@@ -25,30 +65,19 @@ pub(crate) struct Store {
     pub(crate) homes: OwnedFd,
     /// In the names of this server's cgroups.
     pub(crate) node: String,
-    _locks: [File; 2],
+    _locks: Vec<File>,
 }
 
 impl Store {
-    /// Makes what is missing and checks the rest.
-    pub(crate) fn open(config: &WardenConfig, daemon: (u32, u32)) -> Result<Self, WardenError> {
-        trusted(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
-        let state = root_directory(&config.state_dir, 0o711)?;
-        refuse_nfs(&state)?;
-        let state_lock = lock(
-            &state.join("lock"),
-            &format!("STATE_DIR {}", state.display()),
-            "STATE_DIR",
-        )?;
-        let uid_lock = lock_uids(config.uid_base)?;
-        let homes = root_directory(&config.homes, 0o711)?;
-        let runtime_path = root_directory(&config.runtime_dir, 0o700)?;
-        daemon_directory(&state.join("daemon"), daemon)?;
+    /// Opens the places where their mounts are this process's own.
+    pub(crate) fn open(places: Places, daemon: (u32, u32)) -> Result<Self, WardenError> {
+        daemon_directory(&places.state.join("daemon"), daemon)?;
         Ok(Self {
-            runtime: open_directory(&runtime_path)?,
-            homes: open_directory(&homes)?,
-            node: node(&state.join("node"))?,
-            runtime_path,
-            _locks: [state_lock, uid_lock],
+            runtime: open_directory(&places.runtime)?,
+            homes: open_directory(&places.homes)?,
+            node: node(&places.state.join("node"))?,
+            runtime_path: places.runtime,
+            _locks: places.locks,
         })
     }
 
@@ -58,64 +87,82 @@ impl Store {
     }
 }
 
-/// Makes `STATE_DIR` and the daemon's directory in it as a start would, for commands that an
-/// operator gives before the first start.
+/// Becomes the daemon's user for good, in `STATE_DIR/daemon` as a start would have made it: for
+/// commands that an operator gives. The caller must have one thread.
 ///
 /// # Errors
 ///
-/// Returns [`WardenError`] when a path cannot be made or trusted.
-pub fn prepare_state(
+/// Returns [`WardenError`] when a path cannot be made or trusted, or the user cannot be had.
+pub fn become_daemon(
     state_dir: &Path,
     uid_base: u32,
     daemon_user: &str,
 ) -> Result<(), WardenError> {
-    let ids = crate::account::daemon_ids(uid_base, daemon_user)?;
-    let state = root_directory(state_dir, 0o711)?;
-    refuse_nfs(&state)?;
-    daemon_directory(&state.join("daemon"), ids)
+    let daemon = state_dir.join("daemon");
+    let own = rustix::process::geteuid().as_raw();
+    if own != 0 && daemon.symlink_metadata().is_ok_and(|it| it.uid() == own) {
+        // Who else could read what lies there.
+        return Ok(());
+    }
+    let standing = Standing::find(uid_base).map_err(WardenError::standing)?;
+    let ids = standing.daemon_ids(uid_base, daemon_user)?;
+    let state = state_directory(state_dir, &standing)?;
+    let cover = cover(&state, &standing);
+    standing
+        .enter()
+        .map_err(WardenError::io("enter a user namespace"))?;
+    daemon_directory(&state.join("daemon"), ids)?;
+    if let Some(cover) = cover {
+        cover
+            .lay()
+            .map_err(WardenError::io(format!("cover {}", state.display())))?;
+    }
+    crate::account::become_daemon(ids).map_err(WardenError::from)
 }
 
-/// Makes a directory of root's and checks every component above it. The real path.
-fn root_directory(path: &Path, mode: u32) -> Result<PathBuf, WardenError> {
-    std::fs::create_dir_all(path).map_err(WardenError::io(format!("make {}", path.display())))?;
-    let path = trusted(path)?;
+/// What is hidden from the daemon; nothing where root made everything that it may see.
+fn cover(state: &Path, standing: &Standing) -> Option<Cover> {
+    match standing {
+        Standing::Root => None,
+        Standing::User(user) => Some(Cover::find(&state.join("daemon"), &user.caller)),
+    }
+}
+
+/// Root's lets the daemon pass; an ordinary user's nobody, for the daemon has its part by a mount.
+fn passable(standing: &Standing) -> u32 {
+    match standing {
+        Standing::Root => 0o711,
+        Standing::User(_) => 0o700,
+    }
+}
+
+fn state_directory(path: &Path, standing: &Standing) -> Result<PathBuf, WardenError> {
+    let state = own_directory(path, passable(standing), Trust::of(standing))?;
+    refuse_nfs(&state)?;
+    Ok(state)
+}
+
+/// Makes a directory of one's own and checks every component above it. The real path.
+fn own_directory(path: &Path, mode: u32, trust: Trust) -> Result<PathBuf, WardenError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(WardenError::io(format!("make {}", path.display())))?;
+    let path = trust.check(path)?;
+    let metadata = path
+        .symlink_metadata()
+        .map_err(WardenError::io(format!("look at {}", path.display())))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(WardenError::Foreign {
+            path,
+            uid: metadata.uid(),
+        });
+    }
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(
         WardenError::io(format!("set the mode of {}", path.display())),
     )?;
     Ok(path)
-}
-
-/// The real path, if root alone can change what it leads to.
-pub(super) fn trusted(path: &Path) -> Result<PathBuf, WardenError> {
-    let real = path
-        .canonicalize()
-        .map_err(WardenError::io(format!("resolve {}", path.display())))?;
-    for component in real.ancestors() {
-        let metadata = component
-            .symlink_metadata()
-            .map_err(WardenError::io(format!("look at {}", component.display())))?;
-        let is_last = component == real;
-        if let Some(why) = distrust(metadata.uid(), metadata.mode(), is_last) {
-            return Err(WardenError::Untrusted {
-                path: component.to_owned(),
-                why,
-            });
-        }
-    }
-    Ok(real)
-}
-
-/// A sticky directory above is fine: nobody but root can move or remove root's entry in it.
-fn distrust(uid: u32, mode: u32, is_last: bool) -> Option<String> {
-    const STICKY: u32 = 0o1000;
-    let is_guarded = mode & STICKY != 0 && !is_last;
-    if uid != 0 {
-        Some(format!("it belongs to uid {uid}"))
-    } else if mode & 0o022 != 0 && !is_guarded {
-        Some(format!("its mode {:o} lets others write", mode & 0o7777))
-    } else {
-        None
-    }
 }
 
 fn refuse_nfs(state: &Path) -> Result<(), WardenError> {
@@ -146,6 +193,7 @@ fn daemon_directory(path: &Path, (uid, gid): (u32, u32)) -> Result<(), WardenErr
         return Err(WardenError::Untrusted {
             path: path.to_owned(),
             why: "it is no directory".to_owned(),
+            whose: "the daemon's",
         });
     }
     if metadata.uid() != uid && metadata.uid() != 0 {
@@ -155,6 +203,7 @@ fn daemon_directory(path: &Path, (uid, gid): (u32, u32)) -> Result<(), WardenErr
                 "it belongs to uid {}, not to the daemon's {uid}",
                 metadata.uid()
             ),
+            whose: "the daemon's",
         });
     }
     chown(path, Some(uid), Some(gid)).map_err(wrap())?;
@@ -221,8 +270,16 @@ fn holder(path: &Path) -> String {
 }
 
 /// One server per range: a lock for this base, and none held on a base whose range overlaps.
-fn lock_uids(base: u32) -> Result<File, WardenError> {
-    let directory = root_directory(Path::new(LOCKS), 0o700)?;
+fn lock_uids(configured: u32, standing: &Standing) -> Result<Option<File>, WardenError> {
+    let Ids::Many { base, .. } = standing.session_ids(configured) else {
+        return Ok(None);
+    };
+    let directory = match standing {
+        Standing::Root => PathBuf::from(LOCKS),
+        // Every host has this folder, and nothing there outlives a restart of the host.
+        Standing::User(user) => format!("/dev/shm/sandbox-server-uids-{}", user.caller.uid).into(),
+    };
+    let directory = own_directory(&directory, 0o700, Trust::of(standing))?;
     let what = format!("the uids from {base} on");
     let own = lock(&directory.join(base.to_string()), &what, "SANDBOX_UID_BASE")?;
     let entries = std::fs::read_dir(&directory)
@@ -236,19 +293,5 @@ fn lock_uids(base: u32) -> Result<File, WardenError> {
             let _free = lock(&entry.path(), &what, "SANDBOX_UID_BASE")?;
         }
     }
-    Ok(own)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_root_alone_can_change_is_trusted() {
-        assert_eq!(distrust(0, 0o755, true), None);
-        assert_eq!(distrust(0, 0o1777, false), None);
-        assert!(distrust(0, 0o1777, true).is_some());
-        assert!(distrust(0, 0o775, false).is_some());
-        assert!(distrust(1000, 0o700, false).is_some());
-    }
+    Ok(Some(own))
 }

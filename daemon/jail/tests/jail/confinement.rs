@@ -8,8 +8,8 @@ use sandbox_protocol::local::warden::{Event, Refusal, Request};
 
 use crate::Test;
 use crate::server::{
-    Server, cgroups, children, command_line, framebuffer_of, ids_of, node, session_id, start,
-    status_field, uid_base, uid_of, wait_for,
+    Server, cgroups, children, command_line, framebuffer_of, fresh_directory, ids_of, node,
+    session_id, start, status_field, uid_base, uid_of, wait_for,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -162,8 +162,10 @@ fn the_daemon_has_no_right_and_no_picture() {
 }
 
 fn a_subcommand_becomes_the_daemons_user_for_good() {
+    let directory = fresh_directory();
     let output = std::process::Command::new("/proc/self/exe")
         .arg("become")
+        .arg(&directory)
         .output()
         .unwrap();
     let ids = [(u32::MAX / 2).to_string().as_str(); 4].join(" ");
@@ -174,6 +176,7 @@ fn a_subcommand_becomes_the_daemons_user_for_good() {
             "Uid: {ids}\nGid: {ids}\nGroups:\nCapEff: {none}\nCapPrm: {none}\nCapBnd: {none}\n"
         )
     );
+    fs::remove_dir_all(directory).unwrap();
 }
 
 fn limits_are_read_back_from_the_kernel() {

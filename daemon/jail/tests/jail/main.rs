@@ -31,7 +31,7 @@ fn main() {
         Some("serve") => roles::serve(&arguments[1..]),
         Some("daemon") => roles::daemon(),
         Some("desktop") => roles::desktop(),
-        Some("become") => roles::become_daemon_user(),
+        Some("become") => roles::become_daemon(&arguments[1..]),
         Some("show") => server::show(&arguments[1..]),
         _ => run_tests(&arguments),
     }

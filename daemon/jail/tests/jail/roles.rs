@@ -84,9 +84,10 @@ pub(crate) fn serve(arguments: &[String]) {
     }
 }
 
-/// A subcommand started as root: prints whom it became and what it may still do.
-pub(crate) fn become_daemon_user() {
-    sandbox_jail::become_daemon_user(u32::MAX / 2 + 1, "no-such-account").unwrap();
+/// `become DIRECTORY`: a subcommand that prints whom it became and what it may still do.
+pub(crate) fn become_daemon(arguments: &[String]) {
+    let state = PathBuf::from(&arguments[0]);
+    warden::become_daemon(&state, u32::MAX / 2 + 1, "no-such-account").unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for field in ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapBnd:"] {
         let line = status.lines().find(|it| it.starts_with(field)).unwrap();
