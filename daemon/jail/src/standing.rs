@@ -78,6 +78,19 @@ impl Standing {
         }
     }
 
+    /// To whom everything belonged while the host delegated nothing to this user.
+    pub(crate) fn former_owner(&self) -> Option<u32> {
+        match self {
+            Self::Root
+            | Self::User(User {
+                delegated: Err(_), ..
+            }) => None,
+            Self::User(User {
+                delegated: Ok(_), ..
+            }) => Some(0),
+        }
+    }
+
     /// Enters the namespace; root stays where it is. One thread only.
     pub(crate) fn enter(&self) -> io::Result<()> {
         match self {
@@ -121,14 +134,22 @@ impl User {
     }
 
     fn weaker(&self) -> Vec<String> {
-        let Err(why) = &self.delegated else {
-            return Vec::new();
-        };
-        vec![format!(
-            "every desktop and the server itself run under one uid, that of {} ({why}): a program \
+        // A setting of each jail that the kernel takes from root alone.
+        let mut weaker = vec![
+            "memfd_noexec: without root nothing keeps X server and worker from running programs \
+             that lie in memory"
+                .to_owned(),
+        ];
+        weaker.extend(self.delegated.as_ref().err().map(|why| self.shared(why)));
+        weaker
+    }
+
+    fn shared(&self, why: &str) -> String {
+        format!(
+            "uids: every desktop and the server itself run under one uid, that of {} ({why}): a program \
              that leaves its jail meets no further wall between users",
             self.caller.name
-        )]
+        )
     }
 }
 

@@ -17,6 +17,7 @@ use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
 use cgroups_rs::{Cgroup, Hierarchy, Subsystem};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 /// What limits or counts, where this host has it; `cpuacct` is part of `cpu` on v2.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
@@ -88,7 +89,7 @@ impl Own {
             let Some(directory) = place(root, &mountinfo, &cgroup, Some(name)) else {
                 continue;
             };
-            if access(&directory, Access::WRITE_OK).is_err() {
+            if is_closed(&directory) {
                 closed.push((*name, directory));
                 continue;
             }
@@ -330,12 +331,17 @@ fn not_writable(closed: &[(&str, PathBuf)]) -> Option<String> {
     ))
 }
 
+/// Whether this process may change nothing at `path`.
+fn is_closed(path: &Path) -> bool {
+    matches!(
+        access(path, Access::WRITE_OK),
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)
+    )
+}
+
 /// Whether groups can be made below `directory`, and processes move from it into them.
 fn may_move_into(directory: &Path) -> bool {
-    let processes = directory.join("cgroup.procs");
-    [directory, &processes]
-        .iter()
-        .all(|it| access(*it, Access::WRITE_OK).is_ok())
+    !is_closed(directory) && !is_closed(&directory.join("cgroup.procs"))
 }
 
 /// Whether the warden must leave `directory` before groups below it have limits; or why they

@@ -26,6 +26,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) unlimited: Unlimited,
     pub(crate) ids: Ids,
     pub(crate) trust: Trust,
+    /// Whose homes were made when there was one uid for everybody.
+    pub(crate) former_owner: Option<u32>,
     /// What no session of this warden has, one sentence each.
     pub(crate) weaker: Vec<String>,
     pub(crate) sessions_max: usize,
@@ -102,6 +104,7 @@ impl<'a> Ground<'a> {
             },
             ids: standing.session_ids(config.uid_base),
             trust,
+            former_owner: standing.former_owner(),
             weaker: standing.weaker(),
             sessions_max: config.sessions_max.map_or_else(
                 || sessions_by_memory(config.memory_limit_mb),

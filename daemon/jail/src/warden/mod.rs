@@ -8,6 +8,7 @@ pub(crate) mod ground;
 mod home;
 pub(crate) mod listen;
 mod log;
+mod ownership;
 mod request;
 mod serve;
 mod session;

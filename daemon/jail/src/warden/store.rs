@@ -2,14 +2,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, statfs};
 
 use super::config::WardenConfig;
 use super::error::WardenError;
+use super::ownership::Change;
 use super::trust::Trust;
 use crate::cover::Cover;
 use crate::ids::Ids;
@@ -71,7 +72,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the places where their mounts are this process's own.
     pub(crate) fn open(places: Places, daemon: (u32, u32)) -> Result<Self, WardenError> {
-        daemon_directory(&places.state.join("daemon"), daemon)?;
+        daemon_directory(&places.state, daemon)?;
         Ok(Self {
             runtime: open_directory(&places.runtime)?,
             homes: open_directory(&places.homes)?,
@@ -111,7 +112,7 @@ pub fn become_daemon(
     standing
         .enter()
         .map_err(WardenError::io("enter a user namespace"))?;
-    daemon_directory(&state.join("daemon"), ids)?;
+    daemon_directory(&state, ids)?;
     if let Some(cover) = cover {
         cover
             .lay()
@@ -180,34 +181,42 @@ fn refuse_nfs(state: &Path) -> Result<(), WardenError> {
     Ok(())
 }
 
-/// Belongs to the daemon; the warden never opens anything in it.
-fn daemon_directory(path: &Path, (uid, gid): (u32, u32)) -> Result<(), WardenError> {
+/// Belongs to the daemon; the warden never opens a file in it.
+fn daemon_directory(state: &Path, to: (u32, u32)) -> Result<(), WardenError> {
+    let path = state.join("daemon");
     let wrap = || WardenError::io(format!("make {}", path.display()));
-    match std::fs::create_dir(path) {
+    match std::fs::create_dir(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(wrap()(error)),
         _ => {}
     }
-    // Its parent is root's alone, so this is the directory and not a link to another.
+    // Its parent is nobody else's, so this is the directory and not a link to another.
     let metadata = path.symlink_metadata().map_err(wrap())?;
+    let distrust = |why: String| WardenError::Untrusted {
+        path: path.clone(),
+        why,
+        whose: "the daemon's",
+    };
+    let (uid, _) = to;
+    let owner = metadata.uid();
     if !metadata.is_dir() {
-        return Err(WardenError::Untrusted {
-            path: path.to_owned(),
-            why: "it is no directory".to_owned(),
-            whose: "the daemon's",
-        });
+        return Err(distrust("it is no directory".to_owned()));
     }
-    if metadata.uid() != uid && metadata.uid() != 0 {
-        return Err(WardenError::Untrusted {
-            path: path.to_owned(),
-            why: format!(
-                "it belongs to uid {}, not to the daemon's {uid}",
-                metadata.uid()
-            ),
-            whose: "the daemon's",
-        });
+    if owner == 0 && uid != 0 {
+        // Made before there was an account, or before there was a uid, for the daemon.
+        let parent = open_directory(state)?;
+        let change = Change { from: 0, to };
+        change.apply(parent.as_fd(), c"daemon").map_err(wrap())?;
+    } else if owner != uid {
+        let hint = if uid == 0 {
+            "; it was made when /etc/subuid and /etc/subgid gave a range, which they must give again"
+        } else {
+            ""
+        };
+        return Err(distrust(format!(
+            "it belongs to uid {owner}, not to the daemon's {uid}{hint}"
+        )));
     }
-    chown(path, Some(uid), Some(gid)).map_err(wrap())?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(wrap())
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).map_err(wrap())
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, WardenError> {

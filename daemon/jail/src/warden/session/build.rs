@@ -16,7 +16,7 @@ use crate::layer::LayerError;
 use crate::limits::START_TIMEOUT;
 use crate::plan::{self, JailKind, Plan, Programs};
 use crate::warden::ground::Ground;
-use crate::warden::home::Opening;
+use crate::warden::home::{Opening, Owner};
 use crate::warden::log::JailLog;
 use crate::warden::request::Wanted;
 use crate::warden::stage::{Geometry, Stage};
@@ -78,7 +78,10 @@ impl Session {
             ground.store.homes.as_fd(),
             ground.null.as_fd(),
             &self.wanted.user_name,
-            self.wanted.ids.of(JailKind::Programs),
+            Owner {
+                uid: self.wanted.ids.of(JailKind::Programs),
+                former: ground.former_owner,
+            },
             turn.now,
         );
         self.home = Some(home.map_err(|error| LayerError::new("home", error))?);
