@@ -63,7 +63,7 @@ pub(crate) fn serve(arguments: &[String]) {
         cpu_percent: u32::try_from(number("cpu", 80)).unwrap(),
         pid_limit: number("pids", 60),
         session_timeout: Duration::from_millis(number("timeout_ms", 60_000)),
-        allow_unlimited: false,
+        allow_unlimited: option("unlimited").is_some(),
         http: loopback("http"),
         media: loopback("media"),
         metrics: loopback("metrics"),
@@ -186,8 +186,9 @@ pub(crate) fn desktop() {
             encoder_name: "none".to_owned(),
         };
         let hello = codec::encode(&hello).unwrap();
-        send_message(descriptors[0].as_fd(), &hello, &[]).unwrap();
-        send_message(descriptors[1].as_fd(), b"media", &[]).unwrap();
+        // Whoever attached may have left already.
+        let _gone = send_message(descriptors[0].as_fd(), &hello, &[])
+            .and_then(|()| send_message(descriptors[1].as_fd(), b"media", &[]));
         attached = descriptors;
     }
     drop(attached);
