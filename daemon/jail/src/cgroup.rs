@@ -271,7 +271,7 @@ pub(crate) fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, La
         }
         let why = own.obstacle.clone().unwrap_or_else(|| {
             format!(
-                "this host has no cgroup controller `{controller}` (cgroups: {})",
+                "no cgroup controller `{controller}` is given to this server (cgroups: {})",
                 own.layout()
             )
         });

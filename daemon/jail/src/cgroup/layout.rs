@@ -124,13 +124,21 @@ impl Own {
             controllers: Vec::new(),
             must_leave: false,
         };
-        if !available.is_empty() {
-            let mut refusals = Vec::new();
-            for directory in own.ancestors().take_while(|it| it.starts_with(top)) {
-                match standing(directory, &available, pid) {
+        let mut refusals = Vec::new();
+        let groups = || own.ancestors().take_while(|it| it.starts_with(top));
+        // systemd before 252 gives an ordinary user no cpu controller, which is only reported.
+        let needed: Vec<String> = available
+            .iter()
+            .filter(|it| *it != "cpu")
+            .cloned()
+            .collect();
+        for controllers in [&available, &needed] {
+            refusals.clear();
+            for directory in groups().filter(|_| !controllers.is_empty()) {
+                match standing(directory, controllers, pid) {
                     Ok(must_leave) => {
                         tree.directory = directory.to_owned();
-                        tree.controllers = available;
+                        tree.controllers.clone_from(controllers);
                         tree.must_leave = must_leave;
                         self.trees.push(tree);
                         return;
@@ -138,6 +146,8 @@ impl Own {
                     Err(why) => refusals.push(format!("{}: {why}", directory.display())),
                 }
             }
+        }
+        if !available.is_empty() {
             self.obstacle = Some(format!(
                 "cgroup v2 has {}, but gives nothing to this process ({}); start the server as a \
                  systemd service or by `{}`",
