@@ -39,8 +39,10 @@ export const STARTED_AS = Symbol('started as');
 const USUAL = process.env.SANDBOX_TEST_AS ?? 'root';
 const AS_ORDINARY_USER = path.join(ROOT, 'tests/ordinary-user.sh');
 
-/** Why a test that needs root's server cannot run, if it cannot. */
-export const NEEDS_ROOT = USUAL === 'root' ? false : 'only root can do this';
+/** How the server names a process of the tests: /proc shows root's to root alone. */
+export function seenAs(pid) {
+  return USUAL === 'root' ? `process ${pid}` : 'a process that /proc does not show';
+}
 
 /** Copies a program where only root can write; the copy is made once per build. */
 export function installed(name) {

@@ -120,6 +120,26 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         .find(|it| it.exists())
 }
 
+/// Where the next range could begin, after those of everybody.
+pub(crate) fn first_free() -> u32 {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    after_all(&[&read("/etc/subuid"), &read("/etc/subgid")])
+}
+
+fn after_all(files: &[&str]) -> u32 {
+    // What useradd begins with.
+    const FIRST: u32 = 100_000;
+    let ends = files
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| {
+            let mut numbers = line.trim().split(':').skip(1);
+            let start: u32 = numbers.next()?.parse().ok()?;
+            start.checked_add(numbers.next()?.parse().ok()?)
+        });
+    ends.fold(FIRST, u32::max)
+}
+
 fn choose(caller: &Caller, subuid: &str, subgid: &str, uid_base: u32) -> Result<Found, Outside> {
     let (uids, gids) = (ranges(caller, subuid), ranges(caller, subgid));
     let first = uid_base.saturating_sub(1);
@@ -281,6 +301,12 @@ mod tests {
         }
         // Where nothing is delegated, nothing lies outside of it.
         assert!(choose(&ada(), "", "", 5).unwrap().is_err());
+    }
+
+    #[test]
+    fn the_next_range_begins_after_everybodys() {
+        assert_eq!(after_all(&["", "junk\n"]), 100_000);
+        assert_eq!(after_all(&["a:100000:65536\n", "b:165536:10\n"]), 165_546);
     }
 
     #[test]

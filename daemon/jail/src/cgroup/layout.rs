@@ -48,6 +48,8 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
     pub(crate) trees: Vec<Tree>,
+    /// Hierarchies in which this process may make nothing.
+    closed: Vec<Version>,
     /// Why controllers that the host has cannot be used.
     pub(crate) obstacle: Option<String>,
 }
@@ -103,6 +105,7 @@ impl Own {
                 }),
             }
         }
+        own.closed.extend(closed.first().map(|_| Version::V1));
         own.obstacle = not_writable(&closed);
         if let Some((_, mount_point)) = mount_of(&mountinfo, None)
             && let Some(directory) = place(root, &mountinfo, &cgroup, None)
@@ -159,6 +162,8 @@ impl Own {
         // Still good for entering a group at birth and for ending all of it at once.
         if may_move_into(own) {
             self.trees.push(tree);
+        } else {
+            self.closed.push(Version::V2);
         }
     }
 
@@ -212,7 +217,9 @@ impl Own {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        let has = |version| self.trees.iter().any(|it| it.version == version);
+        let usable = self.trees.iter().map(|it| it.version);
+        let versions: Vec<Version> = usable.chain(self.closed.iter().copied()).collect();
+        let has = |version| versions.contains(&version);
         match (has(Version::V1), has(Version::V2)) {
             (false, false) => Layout::Nothing,
             (true, false) => Layout::V1,
