@@ -27,6 +27,14 @@ pub enum WardenError {
         /// Who may change it.
         whose: &'static str,
     },
+    /// An executable that the uids of daemon and worker cannot run.
+    #[error(
+        "{path} can be run by its owner alone, and the daemon has another uid: chmod o+rx {path}"
+    )]
+    Unreadable {
+        /// The executable.
+        path: PathBuf,
+    },
     /// A directory of another user's server.
     #[error(
         "{path} belongs to uid {uid}: run this as root, or set STATE_DIR to a directory of yours"
@@ -118,7 +126,7 @@ impl WardenError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config { .. } => 2,
-            Self::Untrusted { .. } | Self::Foreign { .. } => 3,
+            Self::Untrusted { .. } | Self::Foreign { .. } | Self::Unreadable { .. } => 3,
             Self::Account(AccountError::IsRoot(_)) => 2,
             Self::Filter(_) | Self::NoNamespace(_) => 4,
             Self::Daemon { code, .. } => *code,

@@ -15,7 +15,7 @@ use super::trust::Trust;
 use crate::cover::Cover;
 use crate::ids::Ids;
 use crate::limits::IDS_PER_SERVER;
-use crate::standing::Standing;
+use crate::standing::{Standing, User};
 
 /// Locks of all of root's servers on this host stand side by side here.
 const LOCKS: &str = "/run/sandbox-server-uids";
@@ -34,7 +34,9 @@ impl Places {
     /// Makes what is missing and checks the rest.
     pub(crate) fn prepare(config: &WardenConfig, standing: &Standing) -> Result<Self, WardenError> {
         let trust = Trust::of(standing);
-        trust.check(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
+        let executable = trust
+            .check(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
+        check_executable(&executable, standing)?;
         let state = state_directory(&config.state_dir, standing)?;
         let mut locks = vec![lock(
             &state.join("lock"),
@@ -126,6 +128,23 @@ fn cover(state: &Path, standing: &Standing) -> Option<Cover> {
     match standing {
         Standing::Root => None,
         Standing::User(user) => Some(Cover::find(&state.join("daemon"), &user.caller)),
+    }
+}
+
+/// With uids of their own daemon and workers are others to whoever built or installed the server.
+fn check_executable(path: &Path, standing: &Standing) -> Result<(), WardenError> {
+    const OTHERS_RUN: u32 = 0o005;
+    let mode = path
+        .symlink_metadata()
+        .map_err(WardenError::io(format!("look at {}", path.display())))?
+        .mode();
+    match standing {
+        Standing::User(User {
+            delegated: Ok(_), ..
+        }) if mode & OTHERS_RUN != OTHERS_RUN => Err(WardenError::Unreadable {
+            path: path.to_owned(),
+        }),
+        Standing::Root | Standing::User(_) => Ok(()),
     }
 }
 
