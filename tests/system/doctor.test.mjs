@@ -7,7 +7,16 @@ import net from 'node:net';
 import os from 'node:os';
 import { after, test } from 'node:test';
 
-import { discardAll, freePort, installed, ownVariables, runToEnd, Server } from './server.mjs';
+import {
+  discardAll,
+  freePort,
+  installed,
+  ownVariables,
+  runToEnd,
+  seenAs,
+  Server,
+  STARTED_AS,
+} from './server.mjs';
 
 after(discardAll);
 
@@ -25,7 +34,8 @@ test('doctor says what this host is', async () => {
   const { code, of } = doctor(variables);
   assert.equal(code, 0, 'the other tests start desktops here');
   assert.equal(of('kernel').found, `Linux ${os.release()}`);
-  assert.deepEqual([of('rights').found, of('namespaces').verdict], ['root', 'ok']);
+  const who = variables[STARTED_AS] === 'root' ? 'root' : 'ordinary, an ordinary user';
+  assert.deepEqual([of('rights').found, of('namespaces').verdict], [who, 'ok']);
   const mounts = fs.readFileSync('/proc/self/mountinfo', 'utf8');
   const layout = [' - cgroup ', ' - cgroup2 '].map((it) => mounts.includes(it));
   assert.deepEqual(
@@ -55,8 +65,18 @@ test('doctor names the holder of a port, and knows its own server', async () => 
   holder.close();
   assert.equal(code, 4);
   assert.ok(said.includes(`TCP 127.0.0.1:${port}`), said);
-  assert.ok(of(`TCP 127.0.0.1:${port}`).found.includes(`process ${process.pid}`));
+  assert.ok(of(`TCP 127.0.0.1:${port}`).found.includes(seenAs(process.pid)));
   assert.match(of(`TCP 127.0.0.1:${port}`).fix, /PORT/);
+});
+
+test('doctor says what an ordinary user has, and what root would have to give', async () => {
+  const ranged = doctor(await ownVariables({ [STARTED_AS]: 'range' }));
+  assert.equal(ranged.code, 0);
+  assert.match(ranged.of('uids').found, /^a range of their own for 4096 people/);
+  assert.equal(ranged.of('cgroups').verdict, 'ok', ranged.of('cgroups').found);
+  const one = doctor(await ownVariables({ [STARTED_AS]: 'one' }));
+  assert.equal(one.of('uids').verdict, 'weaker');
+  assert.match(one.of('uids').fix, /usermod --add-subuids \d+-\d+ .* ordinary$/);
 });
 
 test('a part that is taken away is named with its package', async () => {

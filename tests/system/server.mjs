@@ -8,7 +8,16 @@ import net from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { cgroups, descendants, environmentOf, mounts, processes, readOr, tree } from './host.mjs';
+import {
+  cgroups,
+  descendants,
+  environmentOf,
+  mounts,
+  namespacesOf,
+  processes,
+  readOr,
+  tree,
+} from './host.mjs';
 import { until } from './wait.mjs';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -20,6 +29,20 @@ const BASE = '/var/lib/sandbox-server-tests';
 /** What one server claims, from SANDBOX_UID_BASE on: 65,536 users of 16. */
 const UIDS_PER_SERVER = 1 << 20;
 let servers = 0;
+
+/**
+ * Among the variables: as whom the server is started. `root`; `range`: an ordinary user with a
+ * range of uids; `one`: one without. An ordinary user has a cgroup of its own.
+ */
+export const STARTED_AS = Symbol('started as');
+/** As whom servers are started unless told otherwise: the whole suite runs as each. */
+const USUAL = process.env.SANDBOX_TEST_AS ?? 'root';
+const AS_ORDINARY_USER = path.join(ROOT, 'tests/ordinary-user.sh');
+
+/** How the server names a process of the tests: /proc shows root's to root alone. */
+export function seenAs(pid) {
+  return USUAL === 'root' ? `process ${pid}` : 'a process that /proc does not show';
+}
 
 /** Copies a program where only root can write; the copy is made once per build. */
 export function installed(name) {
@@ -59,6 +82,16 @@ function schemeOf({ TLS_SELF_SIGNED }) {
   return TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
 }
 
+/** The ordinary user of a server: a uid above those of its sessions. */
+function userOf({ SANDBOX_UID_BASE }) {
+  return Number(SANDBOX_UID_BASE) + UIDS_PER_SERVER + 1;
+}
+
+/** The cgroup that is made for a server's ordinary user. */
+function groupOf({ SANDBOX_UID_BASE }) {
+  return `sandbox-tests-${SANDBOX_UID_BASE}`;
+}
+
 /** The variables of a server of its own: nothing of it meets another server's. */
 export async function ownVariables(changes = {}) {
   fs.mkdirSync(BASE, { recursive: true, mode: 0o755 });
@@ -68,7 +101,8 @@ export async function ownVariables(changes = {}) {
   // Several runs may share a machine: each server of each takes another range.
   servers += 1;
   const slot = (process.pid * 7 + servers) % 1_500;
-  return {
+  const variables = {
+    [STARTED_AS]: USUAL,
     STATE_DIR: path.join(home, 'state'),
     RUNTIME_DIR: path.join(home, 'run'),
     HOST: '127.0.0.1',
@@ -83,6 +117,39 @@ export async function ownVariables(changes = {}) {
     LOG_FORMAT: 'text',
     ...changes,
   };
+  if (variables[STARTED_AS] !== 'root') fs.chownSync(home, userOf(variables), userOf(variables));
+  return variables;
+}
+
+/**
+ * The program with its arguments, as whoever starts it, and by what.
+ *
+ * @returns {[string, string[]]}
+ */
+function commandOf(args, variables, launcher = []) {
+  const [program, ...rest] = [...launcher, installed('sandbox-server'), ...args];
+  const as = variables[STARTED_AS] ?? 'root';
+  if (as === 'root') return [program, rest];
+  const first = Number(variables.SANDBOX_UID_BASE) - 1;
+  const home = path.dirname(variables.STATE_DIR);
+  const range = as === 'range' ? [first, 65_537] : [0, 0];
+  const told = [userOf(variables), home, ...range, groupOf(variables)].map(String);
+  return [AS_ORDINARY_USER, [...told, program, ...rest]];
+}
+
+/** Removes the cgroup of a server's ordinary user; whether nothing of it is left. */
+function leaveGroup(variables) {
+  const isOurs = (it) => it.endsWith(`/${groupOf(variables)}`);
+  if (variables[STARTED_AS] === 'root') return true;
+  for (const group of [...cgroups()].filter(isOurs)) {
+    try {
+      fs.rmdirSync(group);
+    } catch (error) {
+      // Its last process is still leaving.
+      if (error.code !== 'EBUSY') throw error;
+    }
+  }
+  return ![...cgroups()].some(isOurs);
 }
 
 function environment(variables) {
@@ -91,9 +158,14 @@ function environment(variables) {
 
 /** Runs the server's program to its end. */
 export function runToEnd(args, variables, input = '') {
-  const program = installed('sandbox-server');
   const env = environment(variables);
-  return spawnSync(program, args, { env, input, encoding: 'utf8', timeout: 30_000 });
+  const [program, all] = commandOf(args, variables);
+  const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
+  // A running server of these variables stands in the same group and removes it at its end.
+  if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {
+    leaveGroup(variables);
+  }
+  return ended;
 }
 
 /** Servers of this run that may still live; none survives it. */
@@ -137,7 +209,7 @@ export class Server {
   /** Starts the program and waits until it can take sessions. */
   async launch() {
     const options = { env: environment(this.variables), stdio: ['ignore', 'pipe', 'pipe'] };
-    const [program, ...args] = [...this.launcher, this.program, 'serve'];
+    const [program, args] = commandOf(['serve'], this.variables, this.launcher);
     this.child = spawn(program, args, options);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (bytes) => {
@@ -240,8 +312,13 @@ export class Server {
     return answer.body;
   }
 
-  /** Processes that run under the uids of this server's sessions. */
+  /** Processes of this server's sessions: by their uids, or where one serves all, by their walls. */
   jailed() {
+    if (this.variables[STARTED_AS] === 'one') {
+      const { pid: outside } = namespacesOf('self');
+      const own = processes().filter((it) => it.uid === userOf(this.variables));
+      return own.filter((it) => namespacesOf(it.pid).pid !== outside);
+    }
     const [first, last] = [this.uidBase, this.uidBase + UIDS_PER_SERVER];
     return processes().filter((it) => it.uid >= first && it.uid < last);
   }
@@ -304,6 +381,7 @@ export class Server {
       await this.exited;
     }
     alive.delete(this);
+    await until('the cgroup to be empty', () => leaveGroup(this.variables));
     fs.rmSync(path.dirname(this.variables.STATE_DIR), { recursive: true, force: true });
   }
 

@@ -32,12 +32,8 @@ pub enum AccountError {
     },
 }
 
-/// uid and gid of the daemon: those of the account `name`, else the id below `uid_base`.
-///
-/// # Errors
-///
-/// Returns [`AccountError`] when the account list cannot be read or the account is root's.
-pub fn daemon_ids(uid_base: u32, name: &str) -> Result<(u32, u32), AccountError> {
+/// uid and gid of root's daemon: those of the account `name`, else the id below `uid_base`.
+pub(crate) fn daemon_ids(uid_base: u32, name: &str) -> Result<(u32, u32), AccountError> {
     const PATH: &str = "/etc/passwd";
     let passwd = std::fs::read_to_string(PATH)
         .map_err(|source| AccountError::Read { path: PATH, source })?;
@@ -48,17 +44,8 @@ pub fn daemon_ids(uid_base: u32, name: &str) -> Result<(u32, u32), AccountError>
     }
 }
 
-/// Becomes the daemon's user for good, before its files are opened. For a process with one
-/// thread; one that runs as this user already is left as it is.
-///
-/// # Errors
-///
-/// Returns [`AccountError`] when the kernel refuses.
-pub fn become_daemon_user(uid_base: u32, name: &str) -> Result<(), AccountError> {
-    let (uid, gid) = daemon_ids(uid_base, name)?;
-    if rustix::process::geteuid().as_raw() == uid {
-        return Ok(());
-    }
+/// Becomes the daemon's user for good, before its files are opened. One thread only.
+pub(crate) fn become_daemon((uid, gid): (u32, u32)) -> Result<(), AccountError> {
     become_powerless(uid, gid).map_err(|source| AccountError::Become { uid, source })
 }
 

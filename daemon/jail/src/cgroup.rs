@@ -261,7 +261,7 @@ impl SessionGroups {
 
 /// What the host cannot limit: an error where that must be, else a sentence each.
 pub(crate) fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, LayerError> {
-    let mut weaker = Vec::new();
+    let mut absent = Vec::new();
     for (controller, layer) in [
         ("memory", Layer::MemoryLimit),
         ("pids", Layer::PidsLimit),
@@ -272,7 +272,7 @@ pub(crate) fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, La
         }
         let why = own.obstacle.clone().unwrap_or_else(|| {
             format!(
-                "this host has no cgroup controller `{controller}` (cgroups: {})",
+                "no cgroup controller `{controller}` is given to this server (cgroups: {})",
                 own.layout()
             )
         });
@@ -282,9 +282,16 @@ pub(crate) fn missing(own: &Own, unlimited: Unlimited) -> Result<Vec<String>, La
                 format_args!("{why}; SANDBOX_ALLOW_UNLIMITED=true goes without"),
             ));
         }
-        weaker.push(LayerError::new(layer, why).to_string());
+        match absent.last_mut() {
+            // One obstacle for all of them is told once.
+            Some((names, reason)) if *reason == why => *names = format!("{names}, {layer}"),
+            Some(_) | None => absent.push((layer.to_string(), why)),
+        }
     }
-    Ok(weaker)
+    let sentences = absent.into_iter();
+    Ok(sentences
+        .map(|(names, why)| format!("{names}: {why}"))
+        .collect())
 }
 
 fn cannot(what: &str, directory: &Path, error: &io::Error) -> LayerError {

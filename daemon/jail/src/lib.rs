@@ -9,17 +9,22 @@
 mod account;
 mod cgroup;
 mod clock;
+mod cover;
+mod delegation;
+mod ids;
 mod jail;
 mod layer;
 mod limits;
+mod obstacle;
 mod plan;
 pub mod probe;
 pub mod seal;
 mod seccomp;
+mod standing;
 mod sys;
 pub mod warden;
 
-pub use account::{AccountError, become_daemon_user, daemon_ids};
+pub use account::AccountError;
 #[doc(hidden)]
 pub use layer::{Host, Layer, Sys};
 pub use sys::memory::return_large_blocks;

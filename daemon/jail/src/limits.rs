@@ -11,6 +11,9 @@ pub(crate) const USER_INDEX_MAX: u32 = 65_535;
 /// Host uids of one server, from `SANDBOX_UID_BASE` on.
 pub(crate) const IDS_PER_SERVER: u32 = (USER_INDEX_MAX + 1) * IDS_PER_USER;
 
+/// `SANDBOX_UID_BASE` where it is not set.
+pub(crate) const UID_BASE_DEFAULT: u32 = 1_900_000_000;
+
 /// uid and gid of everybody inside a jail.
 pub(crate) const INSIDE_ID: u32 = 1000;
 

@@ -6,7 +6,10 @@ use std::path::Path;
 
 use crate::account;
 use crate::cgroup::{Own, Unlimited, missing};
+use crate::delegation::{self, Caller};
+use crate::ids::Ids as SessionIds;
 use crate::jail;
+use crate::standing::{Standing, StandingError};
 use crate::sys::{clock_state, rights};
 use crate::warden::ground::{EXTRAS, PARTS};
 use crate::warden::listen;
@@ -20,6 +23,33 @@ pub struct Groups {
     pub missing: Vec<String>,
     /// What is only reported.
     pub weaker: Vec<String>,
+}
+
+/// What sessions run under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    /// Uids that root's server takes.
+    Taken {
+        /// Who else uses some of them.
+        overlap: Option<String>,
+    },
+    /// Uids that the host gives an ordinary user.
+    Delegated {
+        /// How many people they serve.
+        users: u32,
+    },
+    /// The ordinary user's own alone.
+    One {
+        /// Why there are no more.
+        why: String,
+        /// The first uid from which on a range could be given.
+        free: u32,
+    },
+    /// `SANDBOX_UID_BASE` is none that the user may have.
+    Outside {
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// A program or file of the distribution that desktops are made of.
@@ -108,9 +138,33 @@ pub fn udp_refusal(address: SocketAddr) -> Option<String> {
     listen::udp_refusal(address)
 }
 
-/// Who else uses uids of the users' range.
-pub fn uid_overlap(uid_base: u32, daemon_user: &str) -> Option<String> {
-    account::overlap(uid_base, daemon_user)
+/// The name of the ordinary user that this process runs as; `None`: it is root.
+pub fn ordinary_user() -> Option<String> {
+    let is_root = rustix::process::geteuid().is_root();
+    (!is_root).then(|| Caller::find().name)
+}
+
+/// What sessions of a server that this process started would run under; tried, where it is an
+/// ordinary user. The caller must have one thread.
+pub fn ids(uid_base: u32, daemon_user: &str) -> Ids {
+    let standing = match Standing::find(uid_base) {
+        Ok(standing) => standing,
+        Err(StandingError::Outside { why, .. }) => return Ids::Outside { why },
+        Err(StandingError::NoNamespace(why)) => {
+            let free = delegation::first_free();
+            return Ids::One { why, free };
+        }
+    };
+    match (&standing, standing.session_ids(uid_base)) {
+        (Standing::Root, _) => Ids::Taken {
+            overlap: account::overlap(uid_base, daemon_user),
+        },
+        (Standing::User(_), SessionIds::Many { users, .. }) => Ids::Delegated { users },
+        (Standing::User(user), SessionIds::One) => Ids::One {
+            why: user.delegated.clone().err().unwrap_or_default(),
+            free: delegation::first_free(),
+        },
+    }
 }
 
 /// Whether something keeps the clock right; `None` where the kernel does not say.

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
-use sandbox_core::doctor::{Cgroups, Facts, Finding, Part, Port, Verdict, can_start, judge};
+use sandbox_core::doctor::{
+    Cgroups, Facts, Finding, Ids, Part, Port, Verdict, Who, can_start, judge,
+};
 use sandbox_jail::probe;
 use serde_json::{Value, json};
 
@@ -41,13 +43,12 @@ pub(super) fn run(arguments: &[String]) -> Result<(), Failure> {
 
 /// Looks and tries. This process has one thread: a child is split off it.
 fn facts(config: &Config) -> Facts {
-    let is_root = super::is_root();
     Facts {
         kernel: rustix::system::uname()
             .release()
             .to_string_lossy()
             .into_owned(),
-        is_root,
+        who: who(),
         landlock: probe::landlock(),
         namespaces: probe::namespaces(),
         apparmor_restricts: apparmor_restricts(),
@@ -56,10 +57,26 @@ fn facts(config: &Config) -> Facts {
         encoders: encoders(),
         gpus: gpus(),
         ports: ports(config),
-        uid_overlap: probe::uid_overlap(config.uid_base, DAEMON_USER),
+        ids: ids(config),
         clock_synchronised: probe::clock_synchronised(),
         disk: disk(&config.state_dir),
         descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+    }
+}
+
+fn who() -> Who {
+    match probe::ordinary_user() {
+        None => Who::Root,
+        Some(name) => Who::Ordinary(name),
+    }
+}
+
+fn ids(config: &Config) -> Ids {
+    match probe::ids(config.uid_base, DAEMON_USER) {
+        probe::Ids::Taken { overlap } => Ids::Taken { overlap },
+        probe::Ids::Delegated { users } => Ids::Delegated { users },
+        probe::Ids::One { why, free } => Ids::One { why, free },
+        probe::Ids::Outside { why } => Ids::Outside { why },
     }
 }
 

@@ -25,7 +25,7 @@ Usage: sandbox-server [serve] [FLAGS]
        sandbox-server encoders [--json]
        sandbox-server version
 
-serve    starts the server (needs root; the daemon in it drops every right)
+serve    starts the server; as root, or as an ordinary user by user namespaces
 user     accounts; link makes a sign-in link for one use within ten minutes
 doctor   says what this host lacks for desktops, what follows, and what mends it
 encoders which encoders this machine has, and which is used and why

@@ -1,12 +1,12 @@
 //! `user …`: accounts, by whoever administers this host.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-use sandbox_jail::warden::prepare_state;
+use sandbox_jail::warden::become_daemon;
 
 use super::prompt::{Password, PasswordSource};
 use super::serve::DAEMON_USER;
@@ -114,16 +114,10 @@ fn set_name(parsed: &mut Arguments, name: String) -> Result<(), Failure> {
 /// Takes on the daemon's user and opens its database.
 fn open(flags: &[String]) -> Result<(Config, Connection), Failure> {
     let config = super::config(flags)?;
-    if super::is_root() {
-        prepare_state(&config.state_dir, config.uid_base, DAEMON_USER).map_err(|error| {
-            Failure {
-                words: chain(&error),
-                code: error.exit_code(),
-            }
-        })?;
-        sandbox_jail::become_daemon_user(config.uid_base, DAEMON_USER)
-            .map_err(|error| Failure::run_time(&error))?;
-    }
+    become_daemon(&config.state_dir, config.uid_base, DAEMON_USER).map_err(|error| Failure {
+        words: chain(&error),
+        code: error.exit_code(),
+    })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let connection = state::open(&config.daemon.dir.join("state.db"))?;
     Ok((config, connection))
@@ -231,6 +225,12 @@ fn set_password(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn link(arguments: &Arguments) -> Result<(), Failure> {
+    let is_shown = io::stdout().is_terminal();
+    let early = if is_shown || super::is_root() {
+        None
+    } else {
+        early_link_file(arguments)?
+    };
     let (config, mut connection) = open(&arguments.flags)?;
     let user = find(&connection, arguments)?;
     if user.is_disabled {
@@ -245,19 +245,35 @@ fn link(arguments: &Arguments) -> Result<(), Failure> {
     add_code(&mut connection, &hash, user.index, now, now + LINK_SECONDS)?;
     let origin = &config.daemon.public_url;
     let url = format!("{origin}/#once={code}&user={}", user.name);
-    if io::stdout().is_terminal() {
+    if is_shown {
         return Ok(writeln!(io::stdout(), "{url}")?);
     }
-    // A pipe may lead into a log or another process's arguments: only its owner reads this file.
-    let path = config.daemon.dir.join(format!("link-{}", user.name));
+    let (path, mut file) = match early {
+        Some(opened) => opened,
+        None => link_file(&config.daemon.dir, &user.name)?,
+    };
+    writeln!(file, "{url}")?;
+    Ok(writeln!(io::stdout(), "{}", path.display())?)
+}
+
+/// An ordinary user's server has another uid than the user, who is to read the file. `None`
+/// where `STATE_DIR` is not this user's, who then is the daemon's.
+fn early_link_file(arguments: &Arguments) -> Result<Option<(PathBuf, File)>, Failure> {
+    let config = super::config(&arguments.flags)?;
+    let name = arguments.name.as_deref().unwrap_or_default();
+    Ok(link_file(&config.state_dir, name).ok())
+}
+
+/// A pipe may lead into a log or another process's arguments: only its owner reads this file.
+fn link_file(directory: &Path, name: &str) -> io::Result<(PathBuf, File)> {
+    let path = directory.join(format!("link-{name}"));
     let _absent = std::fs::remove_file(&path);
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path)?;
-    writeln!(file, "{url}")?;
-    Ok(writeln!(io::stdout(), "{}", path.display())?)
+    Ok((path, file))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn port(address: &str, refused: Option<&str>, is_optional: bool) -> Port {
 fn good() -> Facts {
     Facts {
         kernel: "6.12.9+deb12-amd64".to_owned(),
-        is_root: true,
+        who: Who::Root,
         landlock: Ok(6),
         namespaces: Ok(()),
         apparmor_restricts: None,
@@ -41,7 +41,7 @@ fn good() -> Facts {
             port("TCP 127.0.0.1:8080", None, false),
             port("TCP 127.0.0.1:9090", None, true),
         ],
-        uid_overlap: None,
+        ids: Ids::Taken { overlap: None },
         clock_synchronised: Some(true),
         disk: Ok(("/var/lib/sandbox-server".to_owned(), 40_000)),
         descriptors: 1 << 20,
@@ -84,7 +84,6 @@ fn check(change: impl FnOnce(&mut Facts), subject: &str, verdict: Verdict, word:
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_fault_is_named_with_its_weight_and_its_way_out() {
     use Verdict::{Missing, Weaker};
-    check(|it| it.is_root = false, "rights", Weaker, "sudo");
     check(
         |it| it.kernel = "5.10.0-28".into(),
         "kernel",
@@ -184,7 +183,11 @@ fn every_fault_is_named_with_its_weight_and_its_way_out() {
         "without metrics",
     );
     check(
-        |it| it.uid_overlap = Some("lxd".into()),
+        |it| {
+            it.ids = Ids::Taken {
+                overlap: Some("lxd".into()),
+            };
+        },
         "uids",
         Missing,
         "SANDBOX_UID_BASE",
@@ -245,17 +248,95 @@ fn what_is_no_fault_of_the_host_is_said_and_not_held_against_it() {
     assert!(of("gpu").found.contains("/dev/nvidia0"));
 }
 
+/// The good host, asked by an ordinary user who has what the way without root needs.
+fn without_root() -> Facts {
+    Facts {
+        who: Who::Ordinary("ada".to_owned()),
+        ids: Ids::Delegated { users: 4095 },
+        ..good()
+    }
+}
+
+/// The finding about `subject` on a host that `change` made different.
+fn found(change: impl FnOnce(&mut Facts), subject: &str) -> Finding {
+    let mut facts = without_root();
+    change(&mut facts);
+    let mut findings = judge(&facts);
+    findings.retain(|it| it.subject == subject);
+    findings.remove(0)
+}
+
 #[test]
-fn apparmor_keeps_ordinary_users_from_starting() {
-    let mut facts = good();
-    facts.is_root = false;
-    facts.apparmor_restricts = Some(true);
-    let findings = judge(&facts);
-    let finding = findings.iter().find(|it| it.subject == "apparmor").unwrap();
-    assert_eq!(finding.verdict, Verdict::Weaker);
+fn without_root_a_good_host_is_weaker_in_that_alone() {
+    let findings = judge(&without_root());
+    let weaker: Vec<&str> = findings
+        .iter()
+        .filter(|it| it.verdict != Verdict::Ok)
+        .map(|it| it.subject.as_str())
+        .collect();
+    assert_eq!(weaker, ["rights"]);
+    assert!(can_start(&findings));
+}
+
+#[test]
+fn without_root_each_lack_comes_with_the_command_that_root_gives() {
+    let is = |finding: Finding, verdict, words: &str| {
+        assert_eq!(finding.verdict, verdict, "{finding:?}");
+        assert!(finding.fix.contains(words), "{finding:?}");
+    };
+    let one = |it: &mut Facts| {
+        it.ids = Ids::One {
+            why: "no range".to_owned(),
+            free: 165_536,
+        };
+    };
+    let words = "usermod --add-subuids 165536-231071 --add-subgids 165536-231071 ada";
+    is(found(one, "uids"), Verdict::Weaker, words);
+    let outside = |it: &mut Facts| {
+        it.ids = Ids::Outside {
+            why: "lies outside".to_owned(),
+        };
+    };
+    is(found(outside, "uids"), Verdict::Missing, "SANDBOX_UID_BASE");
+    let closed = |layout: &'static str| {
+        move |it: &mut Facts| {
+            it.cgroups.layout = layout.to_owned();
+            it.cgroups.missing = vec!["memory_limit: not writable".to_owned()];
+        }
+    };
+    let finding = found(closed("v2"), "cgroups");
+    is(
+        finding,
+        Verdict::Missing,
+        "systemd-run --user --scope -p Delegate=yes",
+    );
+    is(
+        found(closed("v1"), "cgroups"),
+        Verdict::Missing,
+        "chown ada",
+    );
+    let refused = |it: &mut Facts| it.namespaces = Err("EPERM".to_owned());
+    let finding = found(refused, "namespaces");
+    is(
+        finding,
+        Verdict::Missing,
+        "kernel.unprivileged_userns_clone=1",
+    );
+}
+
+#[test]
+fn apparmor_counts_where_it_keeps_this_user_from_starting() {
+    let limits = |it: &mut Facts| it.apparmor_restricts = Some(true);
+    assert_eq!(found(limits, "apparmor").verdict, Verdict::Ok);
+    let refuses = |it: &mut Facts| {
+        limits(it);
+        it.namespaces = Err("EACCES".to_owned());
+    };
+    let finding = found(refuses, "apparmor");
+    assert_eq!(finding.verdict, Verdict::Missing);
+    let fix = finding.fix;
     assert!(
-        finding
-            .fix
-            .contains("apparmor_restrict_unprivileged_userns")
+        fix.contains("apparmor_restrict_unprivileged_userns"),
+        "{fix}"
     );
 }

@@ -17,6 +17,7 @@ use cgroups_rs::memory::MemController;
 use cgroups_rs::pid::PidController;
 use cgroups_rs::{Cgroup, Hierarchy, Subsystem};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 /// What limits or counts, where this host has it; `cpuacct` is part of `cpu` on v2.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
@@ -47,6 +48,8 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
     pub(crate) trees: Vec<Tree>,
+    /// Hierarchies in which this process may make nothing.
+    closed: Vec<Version>,
     /// Why controllers that the host has cannot be used.
     pub(crate) obstacle: Option<String>,
 }
@@ -83,10 +86,15 @@ impl Own {
         let mountinfo = read("proc/self/mountinfo")?;
         let cgroup = read("proc/self/cgroup")?;
         let mut own = Self::default();
+        let mut closed = Vec::new();
         for name in wanted {
             let Some(directory) = place(root, &mountinfo, &cgroup, Some(name)) else {
                 continue;
             };
+            if is_closed(&directory) {
+                closed.push((*name, directory));
+                continue;
+            }
             match own.trees.iter_mut().find(|it| it.directory == directory) {
                 Some(tree) => tree.controllers.push((*name).to_owned()),
                 None => own.trees.push(Tree {
@@ -97,11 +105,14 @@ impl Own {
                 }),
             }
         }
+        own.closed.extend(closed.first().map(|_| Version::V1));
+        own.obstacle = not_writable(&closed);
         if let Some((_, mount_point)) = mount_of(&mountinfo, None)
             && let Some(directory) = place(root, &mountinfo, &cgroup, None)
         {
             let top = below(root, mount_point);
-            let wanted: Vec<&str> = wanted.iter().copied().filter(|it| !own.has(it)).collect();
+            let is_left = |it: &str| !own.has(it) && !closed.iter().any(|(name, _)| *name == it);
+            let wanted: Vec<&str> = wanted.iter().copied().filter(|it| is_left(it)).collect();
             own.join_unified(&top, &directory, pid, &wanted);
         }
         Ok(own)
@@ -116,13 +127,21 @@ impl Own {
             controllers: Vec::new(),
             must_leave: false,
         };
-        if !available.is_empty() {
-            let mut refusals = Vec::new();
-            for directory in own.ancestors().take_while(|it| it.starts_with(top)) {
-                match standing(directory, &available, pid) {
+        let mut refusals = Vec::new();
+        let groups = || own.ancestors().take_while(|it| it.starts_with(top));
+        // systemd before 252 gives an ordinary user no cpu controller, which is only reported.
+        let needed: Vec<String> = available
+            .iter()
+            .filter(|it| *it != "cpu")
+            .cloned()
+            .collect();
+        for controllers in [&available, &needed] {
+            refusals.clear();
+            for directory in groups().filter(|_| !controllers.is_empty()) {
+                match standing(directory, controllers, pid) {
                     Ok(must_leave) => {
                         tree.directory = directory.to_owned();
-                        tree.controllers = available;
+                        tree.controllers.clone_from(controllers);
                         tree.must_leave = must_leave;
                         self.trees.push(tree);
                         return;
@@ -130,15 +149,22 @@ impl Own {
                     Err(why) => refusals.push(format!("{}: {why}", directory.display())),
                 }
             }
+        }
+        if !available.is_empty() {
             self.obstacle = Some(format!(
                 "cgroup v2 has {}, but gives nothing to this process ({}); start the server as a \
-                 systemd service or by `systemd-run --scope -p Delegate=yes`",
+                 systemd service or by `{}`",
                 available.join(", "),
-                refusals.join("; ")
+                refusals.join("; "),
+                delegation_command()
             ));
         }
         // Still good for entering a group at birth and for ending all of it at once.
-        self.trees.push(tree);
+        if may_move_into(own) {
+            self.trees.push(tree);
+        } else {
+            self.closed.push(Version::V2);
+        }
     }
 
     /// Makes the node's groups ready for sessions; what fails is an obstacle, not an error.
@@ -191,7 +217,9 @@ impl Own {
     }
 
     pub(crate) fn layout(&self) -> Layout {
-        let has = |version| self.trees.iter().any(|it| it.version == version);
+        let usable = self.trees.iter().map(|it| it.version);
+        let versions: Vec<Version> = usable.chain(self.closed.iter().copied()).collect();
+        let has = |version| versions.contains(&version);
         match (has(Version::V1), has(Version::V2)) {
             (false, false) => Layout::Nothing,
             (true, false) => Layout::V1,
@@ -297,6 +325,40 @@ impl Hierarchy for Own {
     fn v2(&self) -> bool {
         self.layout() == Layout::V2
     }
+}
+
+/// How a group is had in which this user may make further ones.
+fn delegation_command() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "systemd-run --scope -p Delegate=yes"
+    } else {
+        "systemd-run --user --scope -p Delegate=yes"
+    }
+}
+
+/// Why v1 groups that this process is in are of no use.
+fn not_writable(closed: &[(&str, PathBuf)]) -> Option<String> {
+    let (_, first) = closed.first()?;
+    let names: Vec<&str> = closed.iter().map(|(name, _)| *name).collect();
+    Some(format!(
+        "this process may make no cgroups for {} (in {}); root can make one for each controller, \
+         give it to this user by chown, and move the shell that starts the server there",
+        names.join(", "),
+        first.display()
+    ))
+}
+
+/// Whether this process may change nothing at `path`.
+fn is_closed(path: &Path) -> bool {
+    matches!(
+        access(path, Access::WRITE_OK),
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)
+    )
+}
+
+/// Whether groups can be made below `directory`, and processes move from it into them.
+fn may_move_into(directory: &Path) -> bool {
+    !is_closed(directory) && !is_closed(&directory.join("cgroup.procs"))
 }
 
 /// Whether the warden must leave `directory` before groups below it have limits; or why they

@@ -170,6 +170,31 @@ fn groups_are_made_below_our_own_in_every_layout() {
 }
 
 #[test]
+fn a_user_manager_that_gives_no_cpu_controller_gives_the_others() {
+    const SCOPE: &str = "sys/fs/cgroup/user.slice/user@1000.service/app.slice/run-7.scope";
+    let host = v2_host("/user.slice/user@1000.service/app.slice/run-7.scope");
+    host.group(SCOPE, "domain\n", "4242\n");
+    host.write(&format!("{SCOPE}/cgroup.controllers"), "memory pids\n");
+    for path in [
+        "sys/fs/cgroup/user.slice/user@1000.service/app.slice",
+        "sys/fs/cgroup/user.slice/user@1000.service",
+        "sys/fs/cgroup/user.slice",
+    ] {
+        host.group(path, "domain\n", "");
+        host.write(&format!("{path}/cgroup.controllers"), "memory pids\n");
+    }
+    // The kernel's root group is not an ordinary user's to write.
+    host.group(TOP, "domain\n", "1\n");
+    check_places(&host, Layout::V2, &[(SCOPE, "memory pids")]);
+    let weaker = missing(&host.own(), Unlimited::Refuse).unwrap();
+    assert_eq!(weaker.len(), 1);
+    assert!(
+        weaker.iter().all(|it| it.starts_with("cpu_limit")),
+        "{weaker:?}"
+    );
+}
+
+#[test]
 fn controllers_split_between_both_versions_come_from_where_they_are() {
     let host = Recorded::new(&[
         (

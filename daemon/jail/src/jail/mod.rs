@@ -5,7 +5,7 @@ mod child;
 mod report;
 mod root;
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use report::{GO, REPORT_BYTES_MAX};
 
 use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::INSIDE_ID;
+use crate::obstacle;
 use crate::plan::Plan;
 use crate::sys::process::{Exit, Forked, Process, exit_now, split};
 use crate::sys::rights;
@@ -41,8 +42,8 @@ pub(crate) struct Jail {
 /// Everything a jail is started with.
 pub(crate) struct Order<'a> {
     pub(crate) plan: &'a Plan,
-    /// Host uid and gid behind the one inside.
-    pub(crate) host_id: u32,
+    /// The warden's uid and gid for the one inside.
+    pub(crate) outer_id: u32,
     pub(crate) seats: Seats<'a>,
     pub(crate) filter: &'a BpfProgram,
     /// The v2 control group that the jail is born into.
@@ -60,7 +61,7 @@ impl Jail {
         let forked = enter(order.sys, Layer::Namespaces, || {
             split(NAMESPACES, order.group)
         });
-        let process = match forked.map_err(explain_namespaces)? {
+        let process = match forked.map_err(explained)? {
             Forked::Child => {
                 drop(ours);
                 child::run(
@@ -93,7 +94,7 @@ impl Jail {
     fn admit(&self, order: &Order<'_>) -> Result<(), LayerError> {
         let pid = self.process.pid.as_raw_nonzero();
         enter(order.sys, Layer::IdMap, || {
-            let map = format!("{INSIDE_ID} {} 1\n", order.host_id);
+            let map = format!("{INSIDE_ID} {} 1\n", order.outer_id);
             std::fs::write(format!("/proc/{pid}/uid_map"), &map)?;
             std::fs::write(format!("/proc/{pid}/gid_map"), &map)
         })?;
@@ -163,20 +164,8 @@ fn link() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Which namespace the kernel lacks or forbids, as far as it can be seen.
-fn explain_namespaces(error: LayerError) -> LayerError {
-    let missing: Vec<&str> = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
-        .into_iter()
-        .filter(|name| !std::path::Path::new(&format!("/proc/self/ns/{name}")).exists())
-        .collect();
-    let forbidden = std::fs::read_to_string("/proc/sys/user/max_user_namespaces")
-        .is_ok_and(|it| it.trim() == "0");
-    let why = match (missing.is_empty(), forbidden) {
-        (false, _) => format!("this kernel has no {} namespace", missing.join(", ")),
-        (true, true) => "user.max_user_namespaces is 0; raise it with sysctl".to_owned(),
-        (true, false) => return error,
-    };
-    LayerError::new(error.layer, format_args!("{}: {why}", error.detail))
+fn explained(error: LayerError) -> LayerError {
+    LayerError::new(error.layer, obstacle::explained(&error.detail))
 }
 
 /// Makes a child in the namespaces of a jail and lets it mount there.
@@ -189,8 +178,7 @@ pub(crate) fn try_namespaces() -> Result<(), String> {
         Ok(Forked::Child) => exit_now(step().map_or_else(code_of, |()| 0)),
         Ok(Forked::Parent(child)) => child,
         Err(error) => {
-            let error = LayerError::new(Layer::Namespaces, error);
-            return Err(explain_namespaces(error).detail);
+            return Err(obstacle::explained(&error.to_string()));
         }
     };
     match child.wait_for_exit() {
@@ -214,5 +202,30 @@ pub(crate) fn apart(step: impl FnOnce() -> i32) -> io::Result<Process> {
     match split(0, None)? {
         Forked::Child => exit_now(step()),
         Forked::Parent(process) => Ok(process),
+    }
+}
+
+/// Tries `step` in a process of its own that ends with it; the reason where it fails.
+pub(crate) fn try_apart(step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let (mut reader, mut writer) = io::pipe().map_err(|error| error.to_string())?;
+    let child = apart(|| match step() {
+        Ok(()) => 0,
+        Err(words) => {
+            // Without words the exit code says that it failed.
+            let _unread = writer.write_all(words.as_bytes());
+            1
+        }
+    });
+    let child = child.map_err(|error| error.to_string())?;
+    drop(writer);
+    let mut words = String::new();
+    reader
+        .read_to_string(&mut words)
+        .map_err(|error| error.to_string())?;
+    match child.wait_for_exit() {
+        Ok(Exit::Code(0)) => Ok(()),
+        Ok(_) if !words.is_empty() => Err(words),
+        Ok(exit) => Err(format!("the step ended with {exit:?}")),
+        Err(error) => Err(error.to_string()),
     }
 }

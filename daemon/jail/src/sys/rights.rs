@@ -14,10 +14,17 @@ use super::last;
 /// Becomes `uid` and `gid` with no supplementary group, for good. One thread only.
 pub(crate) fn become_ids(uid: u32, gid: u32) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    set_thread_groups(&[])?;
+    if !groups_are_kept()? {
+        set_thread_groups(&[])?;
+    }
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     Ok(())
+}
+
+/// In a user namespace that an ordinary user made without help nobody can leave a group.
+fn groups_are_kept() -> io::Result<bool> {
+    Ok(std::fs::read_to_string("/proc/self/setgroups")?.trim() == "deny")
 }
 
 /// Empties every capability set and the bounding set, and locks the ways back.
@@ -66,8 +73,22 @@ pub(crate) fn drop_current() -> io::Result<()> {
 
 /// Makes the present cgroup the root of what this process sees.
 pub(crate) fn enter_cgroup_namespace() -> io::Result<()> {
-    // SAFETY: this flag touches no descriptor table.
-    last(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }).map(drop)
+    enter_namespaces(libc::CLONE_NEWCGROUP)
+}
+
+/// Makes mounts that nobody else sees.
+pub(crate) fn enter_mount_namespace() -> io::Result<()> {
+    enter_namespaces(libc::CLONE_NEWNS)
+}
+
+/// Takes every right over a user namespace and a mount namespace of its own. One thread only.
+pub(crate) fn enter_user_namespace() -> io::Result<()> {
+    enter_namespaces(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
+}
+
+fn enter_namespaces(flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: none of the flags above touches the descriptor table or memory.
+    last(unsafe { libc::unshare(flags) }).map(drop)
 }
 
 /// Leaves the parent's keys behind.

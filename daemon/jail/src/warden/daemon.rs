@@ -20,6 +20,7 @@ use super::listen::Listeners;
 use super::session::Outgoing;
 use super::wire::{self, Received};
 use crate::account::become_powerless;
+use crate::cover::Cover;
 use crate::jail::apart;
 use crate::limits::{DAEMON_EVENTS_MAX, DAEMON_PAUSE_MAX, DAEMON_PAUSE_MIN, DAEMON_PROVEN};
 use crate::sys::descriptors::place;
@@ -62,6 +63,8 @@ pub(crate) enum LinkError {
 pub(crate) struct Birth<'a> {
     pub(crate) executable: BorrowedFd<'a>,
     pub(crate) ids: (u32, u32),
+    /// What is hidden from it.
+    pub(crate) cover: Option<&'a Cover>,
     pub(crate) config: &'a OwnedFd,
     pub(crate) listeners: &'a Listeners,
     pub(crate) weaker: Vec<String>,
@@ -258,6 +261,7 @@ fn try_become_daemon(
     place(&[link.as_raw_fd(), 1, 2, birth.executable.as_raw_fd()], 3)?;
     signals::restore_defaults()?;
     setsid()?;
+    birth.cover.map_or(Ok(()), Cover::lay)?;
     umask(Mode::from_raw_mode(0o077));
     std::env::set_current_dir("/")?;
     limit_resources()?;

@@ -5,24 +5,45 @@ use std::path::PathBuf;
 
 use crate::account::AccountError;
 use crate::seccomp::FilterError;
+use crate::standing::StandingError;
 
 /// The warden could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WardenError {
-    /// Not root.
+    /// An ordinary user who cannot have a user namespace.
     #[error(
-        "the server must be started as root (it drops every right that it does not need); \
-         use `sudo sandbox-server serve`"
+        "without root the server needs a user namespace of its own: {0}; `sandbox-server doctor` \
+         says more, and `sudo sandbox-server serve` goes the other way"
     )]
-    NotRoot,
+    NoNamespace(String),
     /// A path that somebody else can change.
-    #[error("{path} cannot be trusted: {why}; everything above and below must be root's alone")]
+    #[error("{path} cannot be trusted: {why}; everything above and below must be {whose} alone")]
     Untrusted {
         /// Which component.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+        /// Who may change it.
+        whose: &'static str,
+    },
+    /// An executable that the uids of daemon and worker cannot run.
+    #[error(
+        "{path} can be run by its owner alone, and the daemon has another uid: chmod o+rx {path}"
+    )]
+    Unreadable {
+        /// The executable.
+        path: PathBuf,
+    },
+    /// A directory of another user's server.
+    #[error(
+        "{path} belongs to uid {uid}: run this as root, or set STATE_DIR to a directory of yours"
+    )]
+    Foreign {
+        /// Which directory.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
     },
     /// A configured value does not work on this host.
     #[error("{name}={value}: {why}")]
@@ -90,13 +111,24 @@ impl WardenError {
         move |source| Self::Io { what, source }
     }
 
+    pub(crate) fn standing(error: StandingError) -> Self {
+        match error {
+            StandingError::Outside { value, why } => Self::Config {
+                name: "SANDBOX_UID_BASE",
+                value: value.to_string(),
+                why,
+            },
+            StandingError::NoNamespace(why) => Self::NoNamespace(why),
+        }
+    }
+
     /// The exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config { .. } => 2,
-            Self::NotRoot | Self::Untrusted { .. } => 3,
+            Self::Untrusted { .. } | Self::Foreign { .. } | Self::Unreadable { .. } => 3,
             Self::Account(AccountError::IsRoot(_)) => 2,
-            Self::Filter(_) => 4,
+            Self::Filter(_) | Self::NoNamespace(_) => 4,
             Self::Daemon { code, .. } => *code,
             Self::Locked { .. } | Self::Port { .. } | Self::Account(_) | Self::Io { .. } => 1,
         }

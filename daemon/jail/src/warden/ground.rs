@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use super::config::WardenConfig;
 use super::error::WardenError;
 use super::store::Store;
+use super::trust::Trust;
 use crate::cgroup::{Ceilings, Own, Unlimited};
+use crate::ids::Ids;
 use crate::layer::{LayerError, Sys};
 use crate::limits::{DISPLAY_MEMORY_MB, SESSION_DESCRIPTORS, WORKER_MEMORY_MB};
 use crate::seccomp::Filters;
+use crate::standing::Standing;
 
 /// Shared, and the same for the warden's whole life.
 #[derive(Debug)]
@@ -22,7 +25,12 @@ pub(crate) struct Ground<'a> {
     pub(crate) own: Own,
     pub(crate) ceilings: Ceilings,
     pub(crate) unlimited: Unlimited,
-    pub(crate) uid_base: u32,
+    pub(crate) ids: Ids,
+    pub(crate) trust: Trust,
+    /// Whose homes were made when there was one uid for everybody.
+    pub(crate) former_owner: Option<u32>,
+    /// What no session of this warden has, one sentence each.
+    pub(crate) weaker: Vec<String>,
     pub(crate) sessions_max: usize,
     /// `/dev/null`, for jails that have nothing to say.
     pub(crate) null: File,
@@ -60,6 +68,7 @@ pub(crate) const EXTRAS: [(&str, &str, &str); 5] = [
 impl<'a> Ground<'a> {
     pub(crate) fn lay(
         config: &WardenConfig,
+        standing: &Standing,
         store: Store,
         sys: &'a dyn Sys,
     ) -> Result<Self, WardenError> {
@@ -74,6 +83,10 @@ impl<'a> Ground<'a> {
         let shell = Path::new("/bin/sh")
             .canonicalize()
             .unwrap_or_else(|_| PathBuf::from("/usr/bin/sh"));
+        let trust = match standing {
+            Standing::Root => Trust::Root,
+            Standing::User(_) => Trust::inside(),
+        };
         let threads = std::thread::available_parallelism().map_or(1, |it| it.get().min(4));
         Ok(Self {
             sys,
@@ -90,7 +103,10 @@ impl<'a> Ground<'a> {
             } else {
                 Unlimited::Refuse
             },
-            uid_base: config.uid_base,
+            ids: standing.session_ids(config.uid_base),
+            trust,
+            former_owner: standing.former_owner(),
+            weaker: standing.weaker(),
             sessions_max: config.sessions_max.map_or_else(
                 || sessions_by_memory(config.memory_limit_mb),
                 |it| usize::try_from(it).unwrap_or(usize::MAX),

@@ -1,5 +1,6 @@
 //! A user's home, opened by a process of its own so that a stuck disk stops nobody else.
 
+use std::ffi::CString;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,12 +12,21 @@ use rustix::fs::{
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, recvmsg};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use super::ownership::Change;
 use super::wire;
 use crate::jail::apart;
 use crate::limits::HOME_TIMEOUT;
 use crate::sys::descriptors::{place, placed};
 use crate::sys::mounts::{Refuse, copy_open};
 use crate::sys::process::Process;
+
+/// Whose a home is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) uid: u32,
+    /// Whose homes were made when there was one uid for everybody; they change their owner.
+    pub(crate) former: Option<u32>,
+}
 
 /// The process that opens one home.
 #[derive(Debug)]
@@ -33,7 +43,7 @@ impl Opening {
         homes: BorrowedFd<'_>,
         null: BorrowedFd<'_>,
         name: &str,
-        owner: u32,
+        owner: Owner,
         now: Instant,
     ) -> io::Result<Self> {
         let (answer, theirs) = wire::pair(SocketType::SEQPACKET)?;
@@ -92,7 +102,7 @@ fn step(
     null: BorrowedFd<'_>,
     answer: BorrowedFd<'_>,
     name: &str,
-    owner: u32,
+    owner: Owner,
 ) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Everything else of the warden's stays with the warden, however long this hangs.
@@ -105,19 +115,22 @@ fn step(
     }
 }
 
-fn open(homes: &OwnedFd, name: &str, owner: u32) -> io::Result<OwnedFd> {
+fn open(homes: &OwnedFd, name: &str, Owner { uid, former }: Owner) -> io::Result<OwnedFd> {
     let home = match open_beneath(homes, name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(homes, name, owner)?;
+            make(homes, name, uid)?;
             open_beneath(homes, name)?
         }
         outcome => outcome?,
     };
-    let status = fstat(&home)?;
-    if status.st_uid != owner {
+    let found = fstat(&home)?.st_uid;
+    if former == Some(found) {
+        let name = CString::new(name)?;
+        let to = (uid, uid);
+        Change { from: found, to }.apply(homes.as_fd(), &name)?;
+    } else if found != uid {
         return Err(io::Error::other(format!(
-            "the home {name} belongs to uid {}, not to {owner} of this user",
-            status.st_uid
+            "the home {name} belongs to uid {found}, not to {uid} of this user"
         )));
     }
     copy_open(home.as_fd(), Refuse::DEVICES)

@@ -4,10 +4,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
+use rustix::net::sockopt::{socket_recv_buffer_size, socket_send_buffer_size};
 
 use super::config::WardenConfig;
 use super::error::WardenError;
+use super::wire;
 use crate::limits::MEDIA_BUFFER_BYTES;
 
 /// Sockets that outlive every daemon.
@@ -40,11 +41,11 @@ impl Listeners {
             metrics
                 .as_ref()
                 .map_or(Ok(()), |it| it.set_nonblocking(true))?;
-            set_socket_recv_buffer_size_force(&media, MEDIA_BUFFER_BYTES)?;
-            set_socket_send_buffer_size_force(&media, MEDIA_BUFFER_BYTES)?;
-            Ok(())
+            wire::widen_receiving(&media, MEDIA_BUFFER_BYTES)?;
+            wire::widen_sending(&media, MEDIA_BUFFER_BYTES)
         };
         ready().map_err(WardenError::io("prepare the listening sockets"))?;
+        weaker.extend(narrow(&media).map_err(WardenError::io("look at the media socket"))?);
         Ok(Self {
             http,
             media,
@@ -65,6 +66,22 @@ impl Listeners {
             .chain(self.metrics.as_ref().map(AsFd::as_fd))
             .collect()
     }
+}
+
+/// What follows from buffers that the host keeps small.
+fn narrow(media: &UdpSocket) -> io::Result<Option<String>> {
+    let held = socket_recv_buffer_size(media)?.min(socket_send_buffer_size(media)?);
+    // The kernel counts its own needs too, and so answers twice what it was asked for.
+    let bytes = held / 2;
+    Ok((bytes < MEDIA_BUFFER_BYTES).then(|| {
+        format!(
+            "the media socket holds {} KiB, not {}: pictures may be lost under load; as root: \
+             sysctl -w net.core.rmem_max={MEDIA_BUFFER_BYTES} \
+             net.core.wmem_max={MEDIA_BUFFER_BYTES}",
+            bytes >> 10,
+            MEDIA_BUFFER_BYTES >> 10
+        )
+    }))
 }
 
 /// Why TCP cannot listen on `address`, if it cannot.

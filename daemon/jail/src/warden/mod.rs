@@ -1,4 +1,4 @@
-//! The server's root process: it starts the daemon and the sessions, and outlives both.
+//! The server's first process: it starts the daemon and the sessions, and outlives both.
 
 mod certificate;
 mod config;
@@ -8,29 +8,32 @@ pub(crate) mod ground;
 mod home;
 pub(crate) mod listen;
 mod log;
+mod ownership;
 mod request;
 mod serve;
 mod session;
 mod stage;
 mod store;
-mod wire;
+mod trust;
+pub(crate) mod wire;
 
 pub use config::{TlsFiles, WardenConfig};
 pub use error::{FilterErrorBox, WardenError};
-pub use store::prepare_state;
+pub use store::become_daemon;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::account::{daemon_ids, overlap};
+use crate::account::overlap;
 use crate::cgroup;
 use crate::layer::{Host, Sys};
+use crate::standing::Standing;
 use crate::sys::{environment, signals};
 
 use daemon::sealed_config;
 use ground::Ground;
 use listen::Listeners;
 use serve::Warden;
-use store::Store;
+use store::{Places, Store};
 
 /// Serves until SIGTERM, SIGINT or SIGHUP, then ends the daemon and every session.
 ///
@@ -51,25 +54,22 @@ pub fn run(config: WardenConfig) -> Result<(), WardenError> {
 /// As [`run`].
 #[doc(hidden)]
 pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(WardenError::NotRoot);
-    }
     // Each jail's init is a copy of this process, environment and all.
     environment::forget();
     let signals = signals::held_back().map_err(WardenError::io("hold back signals"))?;
-    // Directories that are made on the way are root's alone to write.
+    // Directories that are made on the way are their owner's alone to write.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     raise_descriptor_limit().map_err(WardenError::io("raise the descriptor limit"))?;
-    let ids = daemon_ids(config.uid_base, &config.daemon_user)?;
-    if let Some(whose) = overlap(config.uid_base, &config.daemon_user) {
-        return Err(WardenError::Config {
-            name: "SANDBOX_UID_BASE",
-            value: config.uid_base.to_string(),
-            why: format!("the range overlaps {whose}; choose a free one"),
-        });
-    }
-    let store = Store::open(&config, ids)?;
-    let mut ground = Ground::lay(&config, store, sys)?;
+    let standing = Standing::find(config.uid_base).map_err(WardenError::standing)?;
+    let ids = standing.daemon_ids(config.uid_base, &config.daemon_user)?;
+    refuse_overlap(&config, &standing)?;
+    let places = Places::prepare(&config, &standing)?;
+    let cover = places.cover(&standing);
+    standing
+        .enter()
+        .map_err(WardenError::io("enter a user namespace"))?;
+    let store = Store::open(places, ids)?;
+    let mut ground = Ground::lay(&config, &standing, store, sys)?;
     sweep(&ground)?;
     let groups = groups_of(&ground);
     ground.own.settle(&groups);
@@ -86,6 +86,7 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
         listeners,
         serve::Household {
             ids,
+            cover,
             config: config_memory,
             session_timeout,
             tls: config.tls,
@@ -96,6 +97,22 @@ pub fn run_on(mut config: WardenConfig, sys: &dyn Sys) -> Result<(), WardenError
     ground.own.leave(&groups);
     let _left = std::fs::remove_file(ground.store.cgroup_record());
     outcome
+}
+
+/// Ids that were delegated to an ordinary user overlap with nobody else's.
+fn refuse_overlap(config: &WardenConfig, standing: &Standing) -> Result<(), WardenError> {
+    let overlap = match standing {
+        Standing::Root => overlap(config.uid_base, &config.daemon_user),
+        Standing::User(_) => None,
+    };
+    let Some(whose) = overlap else {
+        return Ok(());
+    };
+    Err(WardenError::Config {
+        name: "SANDBOX_UID_BASE",
+        value: config.uid_base.to_string(),
+        why: format!("the range overlaps {whose}; choose a free one"),
+    })
 }
 
 /// A session holds some ten descriptors here, and a daemon that reads slowly leaves more.

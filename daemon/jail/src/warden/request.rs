@@ -4,7 +4,7 @@ use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::local::warden::{Refusal, StartSession};
 use sandbox_protocol::{SessionId, Size};
 
-use crate::limits::{IDS_PER_USER, USER_INDEX_MAX};
+use crate::ids::{Ids, UserIds};
 
 /// The profile that exists.
 const PROFILE: &str = "desktop";
@@ -14,8 +14,8 @@ const PROFILE: &str = "desktop";
 pub(crate) struct Wanted {
     pub(crate) session: SessionId,
     pub(crate) user_name: String,
-    /// First of the user's host uids.
-    pub(crate) ids: u32,
+    /// What the user's jails run under.
+    pub(crate) ids: UserIds,
     /// Size Xvfb starts with.
     pub(crate) screen: Size,
     /// Size the desktop shall have.
@@ -24,7 +24,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// Reads a request, or says which field is wrong.
-    pub(crate) fn read(request: &StartSession, uid_base: u32) -> Result<Self, Refusal> {
+    pub(crate) fn read(request: &StartSession, ids: Ids) -> Result<Self, Refusal> {
         let invalid = |detail: String| Refusal::Invalid { detail };
         if !is_user_name(&request.user_name) {
             return Err(invalid(format!(
@@ -38,11 +38,7 @@ impl Wanted {
                 request.profile
             )));
         }
-        let index = request.user.0;
-        let ids = (index <= USER_INDEX_MAX)
-            .then(|| uid_base.checked_add(index * IDS_PER_USER))
-            .flatten()
-            .ok_or_else(|| invalid(format!("user number {index} exceeds {USER_INDEX_MAX}")))?;
+        let ids = ids.of_user(request.user).map_err(invalid)?;
         Ok(Self {
             session: request.session,
             user_name: request.user_name.clone(),
@@ -70,6 +66,11 @@ mod tests {
 
     use super::*;
 
+    const IDS: Ids = Ids::Many {
+        base: 1_900_000_000,
+        users: 3,
+    };
+
     fn request() -> StartSession {
         StartSession {
             session: SessionId::from_bytes([1; 16]),
@@ -85,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_request_in_range_is_taken_with_an_even_size() {
-        let wanted = Wanted::read(&request(), 1_900_000_000).unwrap();
-        assert_eq!(wanted.ids, 1_900_000_032);
+        let wanted = Wanted::read(&request(), IDS).unwrap();
+        assert_eq!(wanted.ids, UserIds::From(1_900_000_032));
         assert_eq!(wanted.size.width, 1920);
     }
 
@@ -110,7 +111,7 @@ mod tests {
             let mut request = request();
             request.user_name = name.to_owned();
             assert!(
-                matches!(Wanted::read(&request, 1), Err(Refusal::Invalid { .. })),
+                matches!(Wanted::read(&request, IDS), Err(Refusal::Invalid { .. })),
                 "{name:?}"
             );
         }
@@ -119,16 +120,14 @@ mod tests {
     #[test]
     fn a_user_number_never_leaves_the_range() {
         let mut request = request();
-        for (index, base) in [(USER_INDEX_MAX + 1, 1), (u32::MAX, 1), (1, u32::MAX - 15)] {
-            request.user = UserIndex(index);
-            assert!(Wanted::read(&request, base).is_err(), "{index}");
-        }
+        request.user = UserIndex(3);
+        assert!(Wanted::read(&request, IDS).is_err());
     }
 
     #[test]
     fn an_unknown_profile_is_refused() {
         let mut request = request();
         request.profile = "../desktop".to_owned();
-        assert!(Wanted::read(&request, 1).is_err());
+        assert!(Wanted::read(&request, IDS).is_err());
     }
 }

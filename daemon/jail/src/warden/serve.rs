@@ -24,6 +24,7 @@ use super::listen::Listeners;
 use super::request::Wanted;
 use super::session::{Outgoing, Session, Source, Turn, refusal};
 use crate::clock;
+use crate::cover::Cover;
 use crate::limits::{DAEMON_END_TIMEOUT, REQUESTS_PER_TURN};
 use crate::sys::process::Process;
 
@@ -31,6 +32,8 @@ use crate::sys::process::Process;
 #[derive(Debug)]
 pub(crate) struct Household {
     pub(crate) ids: (u32, u32),
+    /// What is hidden from it.
+    pub(crate) cover: Option<Cover>,
     pub(crate) config: OwnedFd,
     /// How long sessions outlive the last daemon.
     pub(crate) session_timeout: Duration,
@@ -286,9 +289,15 @@ impl<'a> Warden<'a> {
         Birth {
             executable: executable.unwrap_or(&self.ground.executable).as_fd(),
             ids: self.household.ids,
+            cover: self.household.cover.as_ref(),
             config: &self.household.config,
             listeners: &self.listeners,
-            weaker: [self.listeners.weaker.clone(), missing_extras()].concat(),
+            weaker: [
+                self.ground.weaker.clone(),
+                self.listeners.weaker.clone(),
+                missing_extras(),
+            ]
+            .concat(),
             sessions: self
                 .sessions
                 .iter()
@@ -425,7 +434,7 @@ impl<'a> Warden<'a> {
             let detail = format!("the server may open no more files (LimitNOFILE): {error}");
             Refusal::Full { detail }
         })?;
-        Wanted::read(start, self.ground.uid_base)
+        Wanted::read(start, self.ground.ids)
     }
 
     fn refuse(&mut self, session: SessionId, why: Refusal) {

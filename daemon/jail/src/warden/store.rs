@@ -2,18 +2,64 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, statfs};
 
 use super::config::WardenConfig;
 use super::error::WardenError;
+use super::ownership::Change;
+use super::trust::Trust;
+use crate::cover::Cover;
+use crate::ids::Ids;
 use crate::limits::IDS_PER_SERVER;
+use crate::standing::{Standing, User};
 
-/// Locks of all servers of this host stand side by side here.
+/// Locks of all of root's servers on this host stand side by side here.
 const LOCKS: &str = "/run/sandbox-server-uids";
+
+/// The server's directories, made and checked, and its locks. All of it is done before a user
+/// namespace hides who owns what.
+#[derive(Debug)]
+pub(crate) struct Places {
+    state: PathBuf,
+    homes: PathBuf,
+    runtime: PathBuf,
+    locks: Vec<File>,
+}
+
+impl Places {
+    /// Makes what is missing and checks the rest.
+    pub(crate) fn prepare(config: &WardenConfig, standing: &Standing) -> Result<Self, WardenError> {
+        let trust = Trust::of(standing);
+        let executable = trust
+            .check(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
+        check_executable(&executable, standing)?;
+        let state = state_directory(&config.state_dir, standing)?;
+        let mut locks = vec![lock(
+            &state.join("lock"),
+            &format!("STATE_DIR {}", state.display()),
+            "STATE_DIR",
+        )?];
+        locks.extend(lock_uids(config.uid_base, standing)?);
+        let homes = own_directory(&config.homes, passable(standing), trust)?;
+        let runtime = own_directory(&config.runtime_dir, 0o700, trust)?;
+        locks.push(lock_runtime(&runtime)?);
+        Ok(Self {
+            homes,
+            runtime,
+            state,
+            locks,
+        })
+    }
+
+    /// What is hidden from the daemon.
+    pub(crate) fn cover(&self, standing: &Standing) -> Option<Cover> {
+        cover(&self.state, standing)
+    }
+}
 
 /// What the server stands on.
 #[derive(Debug)]
@@ -25,32 +71,19 @@ pub(crate) struct Store {
     pub(crate) homes: OwnedFd,
     /// In the names of this server's cgroups.
     pub(crate) node: String,
-    _locks: [File; 2],
+    _locks: Vec<File>,
 }
 
 impl Store {
-    /// Makes what is missing and checks the rest.
-    pub(crate) fn open(config: &WardenConfig, daemon: (u32, u32)) -> Result<Self, WardenError> {
-        trusted(&std::env::current_exe().map_err(WardenError::io("find this executable"))?)?;
-        let state = root_directory(&config.state_dir, 0o711)?;
-        refuse_nfs(&state)?;
-        let state_lock = lock(
-            &state.join("lock"),
-            &format!("STATE_DIR {}", state.display()),
-            "STATE_DIR",
-        )?;
-        let uid_lock = lock_uids(config.uid_base)?;
-        let homes = root_directory(&config.homes, 0o711)?;
-        let runtime_path = root_directory(&config.runtime_dir, 0o700)?;
-        let runtime = open_directory(&runtime_path)?;
-        lock_runtime(&runtime, &runtime_path)?;
-        daemon_directory(&state.join("daemon"), daemon)?;
+    /// Opens the places where their mounts are this process's own.
+    pub(crate) fn open(places: Places, daemon: (u32, u32)) -> Result<Self, WardenError> {
+        daemon_directory(&places.state, daemon)?;
         Ok(Self {
-            runtime,
-            homes: open_directory(&homes)?,
-            node: node(&state.join("node"))?,
-            runtime_path,
-            _locks: [state_lock, uid_lock],
+            runtime: open_directory(&places.runtime)?,
+            homes: open_directory(&places.homes)?,
+            node: node(&places.state.join("node"))?,
+            runtime_path: places.runtime,
+            _locks: places.locks,
         })
     }
 
@@ -60,64 +93,99 @@ impl Store {
     }
 }
 
-/// Makes `STATE_DIR` and the daemon's directory in it as a start would, for commands that an
-/// operator gives before the first start.
+/// Becomes the daemon's user for good, in `STATE_DIR/daemon` as a start would have made it: for
+/// commands that an operator gives. The caller must have one thread.
 ///
 /// # Errors
 ///
-/// Returns [`WardenError`] when a path cannot be made or trusted.
-pub fn prepare_state(
+/// Returns [`WardenError`] when a path cannot be made or trusted, or the user cannot be had.
+pub fn become_daemon(
     state_dir: &Path,
     uid_base: u32,
     daemon_user: &str,
 ) -> Result<(), WardenError> {
-    let ids = crate::account::daemon_ids(uid_base, daemon_user)?;
-    let state = root_directory(state_dir, 0o711)?;
-    refuse_nfs(&state)?;
-    daemon_directory(&state.join("daemon"), ids)
+    let daemon = state_dir.join("daemon");
+    let own = rustix::process::geteuid().as_raw();
+    if own != 0 && daemon.symlink_metadata().is_ok_and(|it| it.uid() == own) {
+        // Who else could read what lies there.
+        return Ok(());
+    }
+    let standing = Standing::find(uid_base).map_err(WardenError::standing)?;
+    let ids = standing.daemon_ids(uid_base, daemon_user)?;
+    let state = state_directory(state_dir, &standing)?;
+    let cover = cover(&state, &standing);
+    standing
+        .enter()
+        .map_err(WardenError::io("enter a user namespace"))?;
+    daemon_directory(&state, ids)?;
+    if let Some(cover) = cover {
+        cover
+            .lay()
+            .map_err(WardenError::io(format!("cover {}", state.display())))?;
+    }
+    crate::account::become_daemon(ids).map_err(WardenError::from)
 }
 
-/// Makes a directory of root's and checks every component above it. The real path.
-fn root_directory(path: &Path, mode: u32) -> Result<PathBuf, WardenError> {
-    std::fs::create_dir_all(path).map_err(WardenError::io(format!("make {}", path.display())))?;
-    let path = trusted(path)?;
+/// What is hidden from the daemon; nothing where root made everything that it may see.
+fn cover(state: &Path, standing: &Standing) -> Option<Cover> {
+    match standing {
+        Standing::Root => None,
+        Standing::User(user) => Some(Cover::find(&state.join("daemon"), &user.caller)),
+    }
+}
+
+/// With uids of their own daemon and workers are others to whoever built or installed the server.
+fn check_executable(path: &Path, standing: &Standing) -> Result<(), WardenError> {
+    const OTHERS_RUN: u32 = 0o005;
+    let mode = path
+        .symlink_metadata()
+        .map_err(WardenError::io(format!("look at {}", path.display())))?
+        .mode();
+    match standing {
+        Standing::User(User {
+            delegated: Ok(_), ..
+        }) if mode & OTHERS_RUN != OTHERS_RUN => Err(WardenError::Unreadable {
+            path: path.to_owned(),
+        }),
+        Standing::Root | Standing::User(_) => Ok(()),
+    }
+}
+
+/// Root's lets the daemon pass; an ordinary user's nobody, for the daemon has its part by a mount.
+fn passable(standing: &Standing) -> u32 {
+    match standing {
+        Standing::Root => 0o711,
+        Standing::User(_) => 0o700,
+    }
+}
+
+fn state_directory(path: &Path, standing: &Standing) -> Result<PathBuf, WardenError> {
+    let state = own_directory(path, passable(standing), Trust::of(standing))?;
+    refuse_nfs(&state)?;
+    Ok(state)
+}
+
+/// Makes a directory of one's own and checks every component above it. The real path.
+fn own_directory(path: &Path, mode: u32, trust: Trust) -> Result<PathBuf, WardenError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(WardenError::io(format!("make {}", path.display())))?;
+    let path = trust.check(path)?;
+    let metadata = path
+        .symlink_metadata()
+        .map_err(WardenError::io(format!("look at {}", path.display())))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(WardenError::Foreign {
+            path,
+            uid: metadata.uid(),
+        });
+    }
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(
         WardenError::io(format!("set the mode of {}", path.display())),
     )?;
     Ok(path)
-}
-
-/// The real path, if root alone can change what it leads to.
-pub(super) fn trusted(path: &Path) -> Result<PathBuf, WardenError> {
-    let real = path
-        .canonicalize()
-        .map_err(WardenError::io(format!("resolve {}", path.display())))?;
-    for component in real.ancestors() {
-        let metadata = component
-            .symlink_metadata()
-            .map_err(WardenError::io(format!("look at {}", component.display())))?;
-        let is_last = component == real;
-        if let Some(why) = distrust(metadata.uid(), metadata.mode(), is_last) {
-            return Err(WardenError::Untrusted {
-                path: component.to_owned(),
-                why,
-            });
-        }
-    }
-    Ok(real)
-}
-
-/// A sticky directory above is fine: nobody but root can move or remove root's entry in it.
-fn distrust(uid: u32, mode: u32, is_last: bool) -> Option<String> {
-    const STICKY: u32 = 0o1000;
-    let is_guarded = mode & STICKY != 0 && !is_last;
-    if uid != 0 {
-        Some(format!("it belongs to uid {uid}"))
-    } else if mode & 0o022 != 0 && !is_guarded {
-        Some(format!("its mode {:o} lets others write", mode & 0o7777))
-    } else {
-        None
-    }
 }
 
 fn refuse_nfs(state: &Path) -> Result<(), WardenError> {
@@ -135,32 +203,42 @@ fn refuse_nfs(state: &Path) -> Result<(), WardenError> {
     Ok(())
 }
 
-/// Belongs to the daemon; the warden never opens anything in it.
-fn daemon_directory(path: &Path, (uid, gid): (u32, u32)) -> Result<(), WardenError> {
+/// Belongs to the daemon; the warden never opens a file in it.
+fn daemon_directory(state: &Path, to: (u32, u32)) -> Result<(), WardenError> {
+    let path = state.join("daemon");
     let wrap = || WardenError::io(format!("make {}", path.display()));
-    match std::fs::create_dir(path) {
+    match std::fs::create_dir(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(wrap()(error)),
         _ => {}
     }
-    // Its parent is root's alone, so this is the directory and not a link to another.
+    // Its parent is nobody else's, so this is the directory and not a link to another.
     let metadata = path.symlink_metadata().map_err(wrap())?;
+    let distrust = |why: String| WardenError::Untrusted {
+        path: path.clone(),
+        why,
+        whose: "the daemon's",
+    };
+    let (uid, _) = to;
+    let owner = metadata.uid();
     if !metadata.is_dir() {
-        return Err(WardenError::Untrusted {
-            path: path.to_owned(),
-            why: "it is no directory".to_owned(),
-        });
+        return Err(distrust("it is no directory".to_owned()));
     }
-    if metadata.uid() != uid && metadata.uid() != 0 {
-        return Err(WardenError::Untrusted {
-            path: path.to_owned(),
-            why: format!(
-                "it belongs to uid {}, not to the daemon's {uid}",
-                metadata.uid()
-            ),
-        });
+    if owner == 0 && uid != 0 {
+        // Made before there was an account, or before there was a uid, for the daemon.
+        let parent = open_directory(state)?;
+        let change = Change { from: 0, to };
+        change.apply(parent.as_fd(), c"daemon").map_err(wrap())?;
+    } else if owner != uid {
+        let hint = if uid == 0 {
+            "; it was made when /etc/subuid and /etc/subgid gave a range, which they must give again"
+        } else {
+            ""
+        };
+        return Err(distrust(format!(
+            "it belongs to uid {owner}, not to the daemon's {uid}{hint}"
+        )));
     }
-    chown(path, Some(uid), Some(gid)).map_err(wrap())?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(wrap())
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).map_err(wrap())
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, WardenError> {
@@ -224,17 +302,29 @@ fn holder(path: &Path) -> String {
 
 /// A second server would sweep away what the sessions of the first one stand on. The lock ends
 /// with the descriptor; no file says whose it is, since nothing shall be left in the directory.
-fn lock_runtime(directory: &OwnedFd, path: &Path) -> Result<(), WardenError> {
-    flock(directory, FlockOperation::NonBlockingLockExclusive).map_err(|_| WardenError::Locked {
-        what: format!("RUNTIME_DIR {}", path.display()),
-        holder: "process unknown".to_owned(),
-        variable: "RUNTIME_DIR",
-    })
+fn lock_runtime(path: &Path) -> Result<File, WardenError> {
+    let directory = File::from(open_directory(path)?);
+    flock(&directory, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        WardenError::Locked {
+            what: format!("RUNTIME_DIR {}", path.display()),
+            holder: "process unknown".to_owned(),
+            variable: "RUNTIME_DIR",
+        }
+    })?;
+    Ok(directory)
 }
 
 /// One server per range: a lock for this base, and none held on a base whose range overlaps.
-fn lock_uids(base: u32) -> Result<File, WardenError> {
-    let directory = root_directory(Path::new(LOCKS), 0o700)?;
+fn lock_uids(configured: u32, standing: &Standing) -> Result<Option<File>, WardenError> {
+    let Ids::Many { base, .. } = standing.session_ids(configured) else {
+        return Ok(None);
+    };
+    let directory = match standing {
+        Standing::Root => PathBuf::from(LOCKS),
+        // Every host has this folder, and nothing there outlives a restart of the host.
+        Standing::User(user) => format!("/dev/shm/sandbox-server-uids-{}", user.caller.uid).into(),
+    };
+    let directory = own_directory(&directory, 0o700, Trust::of(standing))?;
     let what = format!("the uids from {base} on");
     let own = lock(&directory.join(base.to_string()), &what, "SANDBOX_UID_BASE")?;
     let entries = std::fs::read_dir(&directory)
@@ -248,19 +338,5 @@ fn lock_uids(base: u32) -> Result<File, WardenError> {
             let _free = lock(&entry.path(), &what, "SANDBOX_UID_BASE")?;
         }
     }
-    Ok(own)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_root_alone_can_change_is_trusted() {
-        assert_eq!(distrust(0, 0o755, true), None);
-        assert_eq!(distrust(0, 0o1777, false), None);
-        assert!(distrust(0, 0o1777, true).is_some());
-        assert!(distrust(0, 0o775, false).is_some());
-        assert!(distrust(1000, 0o700, false).is_some());
-    }
+    Ok(Some(own))
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-    SocketType, recv, sendmsg, socketpair,
+    SocketType, recv, sendmsg, socketpair, sockopt,
 };
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 
@@ -48,6 +48,22 @@ pub(crate) fn send(
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?;
     Ok(())
+}
+
+/// Lets a socket hold `bytes` unread, or what the host allows where the right to more is missing.
+pub(crate) fn widen_sending(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    match sockopt::set_socket_send_buffer_size_force(&socket, bytes) {
+        Err(Errno::PERM) => Ok(sockopt::set_socket_send_buffer_size(&socket, bytes)?),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// The same for what has come in and waits.
+pub(crate) fn widen_receiving(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    match sockopt::set_socket_recv_buffer_size_force(&socket, bytes) {
+        Err(Errno::PERM) => Ok(sockopt::set_socket_recv_buffer_size(&socket, bytes)?),
+        outcome => Ok(outcome?),
+    }
 }
 
 /// Receives one packet without room for descriptors: what a peer passes is dropped.

@@ -212,7 +212,7 @@ fn sessions_outlive_the_daemon_but_not_for_ever() {
     server.stop();
 }
 
-fn an_upgrade_switches_when_the_next_daemon_serves_and_never_without() {
+pub(crate) fn an_upgrade_switches_when_the_next_daemon_serves_and_never_without() {
     let mut server = Server::start(&[]);
     let session = server.start_session(1);
     let old_daemon = server.daemon_pid();
@@ -281,7 +281,7 @@ fn a_malformed_request_costs_the_daemon_its_life() {
     server.stop();
 }
 
-fn a_killed_warden_takes_everything_with_it_and_the_next_sweeps() {
+pub(crate) fn a_killed_warden_takes_everything_with_it_and_the_next_sweeps() {
     let mut server = Server::start(&[]);
     let session = server.start_session(1);
     let inits = server.jails(1).map(|it| it.init);

@@ -14,16 +14,18 @@
 )]
 
 mod confinement;
+mod ground;
 mod life;
 mod roles;
 mod server;
+mod unprivileged;
 mod x11;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[confinement::TESTS, life::TESTS];
+const TESTS: &[&[Test]] = &[confinement::TESTS, life::TESTS, unprivileged::TESTS];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,7 +33,7 @@ fn main() {
         Some("serve") => roles::serve(&arguments[1..]),
         Some("daemon") => roles::daemon(),
         Some("desktop") => roles::desktop(),
-        Some("become") => roles::become_daemon_user(),
+        Some("become") => roles::become_daemon(&arguments[1..]),
         Some("show") => server::show(&arguments[1..]),
         _ => run_tests(&arguments),
     }

@@ -63,7 +63,7 @@ pub(crate) fn serve(arguments: &[String]) {
         cpu_percent: u32::try_from(number("cpu", 80)).unwrap(),
         pid_limit: number("pids", 60),
         session_timeout: Duration::from_millis(number("timeout_ms", 60_000)),
-        allow_unlimited: false,
+        allow_unlimited: option("unlimited").is_some(),
         http: loopback("http"),
         media: loopback("media"),
         metrics: loopback("metrics"),
@@ -84,9 +84,10 @@ pub(crate) fn serve(arguments: &[String]) {
     }
 }
 
-/// A subcommand started as root: prints whom it became and what it may still do.
-pub(crate) fn become_daemon_user() {
-    sandbox_jail::become_daemon_user(u32::MAX / 2 + 1, "no-such-account").unwrap();
+/// `become DIRECTORY`: a subcommand that prints whom it became and what it may still do.
+pub(crate) fn become_daemon(arguments: &[String]) {
+    let state = PathBuf::from(&arguments[0]);
+    warden::become_daemon(&state, u32::MAX / 2 + 1, "no-such-account").unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for field in ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:", "CapBnd:"] {
         let line = status.lines().find(|it| it.starts_with(field)).unwrap();
@@ -185,8 +186,8 @@ pub(crate) fn desktop() {
             encoder_name: "none".to_owned(),
         };
         let hello = codec::encode(&hello).unwrap();
-        // The daemon may have left again.
-        let _greeted = send_message(descriptors[0].as_fd(), &hello, &[])
+        // Whoever attached may have left already.
+        let _gone = send_message(descriptors[0].as_fd(), &hello, &[])
             .and_then(|()| send_message(descriptors[1].as_fd(), b"media", &[]));
         let answer = codec::encode(&ToWarden::Attached).unwrap();
         send_message(warden.as_fd(), &answer, &[]).unwrap();

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -14,10 +14,11 @@ use rustix::net::RecvFlags;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartSession};
 use sandbox_protocol::{SessionId, Size, UserIndex, codec};
 
+use crate::ground;
 use crate::roles::{receive_message, send_message};
 
 /// For whatever the warden promises within a second.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Why the tests cannot run here, if they cannot.
 pub(crate) fn cannot_run() -> Option<&'static str> {
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     /// The daemon ends when this closes.
     daemon: Option<UnixStream>,
     listener: Option<UnixListener>,
+    /// The cgroup that was made for an ordinary user's warden.
+    lent: Option<String>,
 }
 
 /// A daemon whose part is not being played.
@@ -71,7 +74,8 @@ impl Server {
             .append(true)
             .open(directory.join("log"))
             .unwrap();
-        let warden = Command::new("/proc/self/exe")
+        let (mut command, lent) = ground::warden_command(&directory, &name);
+        let warden = command
             .arg("serve")
             .arg(&directory)
             .arg(&name)
@@ -88,6 +92,7 @@ impl Server {
             link: None,
             daemon: None,
             listener: Some(listener),
+            lent,
         }
     }
 
@@ -265,6 +270,11 @@ impl Server {
 
     /// Ends the warden in order and checks that nothing is left.
     pub(crate) fn stop(mut self) {
+        self.end_in_order();
+    }
+
+    /// The same for a server whose directory is to stay until this is dropped.
+    pub(crate) fn end_in_order(&mut self) {
         self.signal(rustix::process::Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log());
@@ -286,6 +296,9 @@ impl Drop for Server {
         }
         if thread::panicking() && !self.directory.as_os_str().is_empty() {
             println!("{}", self.log());
+        }
+        if let Some(lent) = &self.lent {
+            ground::remove_lent(lent);
         }
         let _gone = fs::remove_dir_all(&self.directory);
     }

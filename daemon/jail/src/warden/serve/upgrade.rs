@@ -17,7 +17,7 @@ use crate::sys::signals::{SIGNAL_LEN, UPGRADE};
 use crate::warden::certificate;
 use crate::warden::daemon::{Daemon, LinkError};
 use crate::warden::session::Outgoing;
-use crate::warden::store::trusted;
+use crate::warden::trust::Trust;
 
 /// How far an upgrade is.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Warden<'_> {
 
     fn start_next(&mut self, now: Instant) {
         self.upgrade = Upgrade::None;
-        let started = executable_on_disk().and_then(|executable| {
+        let started = executable_on_disk(self.ground.trust).and_then(|executable| {
             let daemon = Daemon::start(&self.birth(Some(&executable)), now)?;
             Ok((executable, daemon))
         });
@@ -197,12 +197,12 @@ impl Warden<'_> {
     }
 }
 
-/// What lies where this program was started from; nobody but root may have changed it.
-fn executable_on_disk() -> io::Result<OwnedFd> {
+/// What lies where this program was started from; only who is trusted may have changed it.
+fn executable_on_disk(trust: Trust) -> io::Result<OwnedFd> {
     const REPLACED: &str = " (deleted)";
     let path = std::env::current_exe()?;
     let path = path.to_string_lossy();
     let path = path.strip_suffix(REPLACED).unwrap_or(&path);
-    let path = trusted(path.as_ref()).map_err(io::Error::other)?;
+    let path = trust.check(path.as_ref()).map_err(io::Error::other)?;
     Ok(File::open(path)?.into())
 }

@@ -16,7 +16,7 @@ use crate::layer::LayerError;
 use crate::limits::START_TIMEOUT;
 use crate::plan::{self, JailKind, Plan, Programs};
 use crate::warden::ground::Ground;
-use crate::warden::home::Opening;
+use crate::warden::home::{Opening, Owner};
 use crate::warden::log::JailLog;
 use crate::warden::request::Wanted;
 use crate::warden::stage::{Geometry, Stage};
@@ -28,7 +28,7 @@ impl Session {
         Ground::check_parts()?;
         let ground = turn.ground;
         let runtime = &ground.store.runtime;
-        let programs = wanted.ids + JailKind::Programs.id_offset();
+        let programs = wanted.ids.of(JailKind::Programs);
         let stage = Stage::create(runtime, wanted.session, wanted.screen, programs)
             .map_err(|error| LayerError::new("stage", error))?;
         let name = format!("sandbox-{}/{}", ground.store.node, wanted.session);
@@ -78,7 +78,10 @@ impl Session {
             ground.store.homes.as_fd(),
             ground.null.as_fd(),
             &self.wanted.user_name,
-            self.wanted.ids + JailKind::Programs.id_offset(),
+            Owner {
+                uid: self.wanted.ids.of(JailKind::Programs),
+                former: ground.former_owner,
+            },
             turn.now,
         );
         self.home = Some(home.map_err(|error| LayerError::new("home", error))?);
@@ -190,7 +193,7 @@ impl Session {
         Jail::start(&Order {
             plan,
             group: birthplace.as_ref().map(AsFd::as_fd),
-            host_id: self.wanted.ids + plan.kind.id_offset(),
+            outer_id: self.wanted.ids.of(plan.kind),
             seats,
             filter,
             place: &|pid| self.groups.place(plan.kind, pid),

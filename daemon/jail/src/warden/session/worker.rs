@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::net::SocketType;
-use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use sandbox_protocol::codec;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal};
 use sandbox_protocol::local::worker::{Begin, FromWarden};
@@ -212,7 +211,7 @@ impl Session {
         let worker = self.worker.as_ref().ok_or(ErrorKind::NotConnected)?;
         let (control, worker_control) = wire::pair(SocketType::SEQPACKET)?;
         let (media, worker_media) = wire::pair(SocketType::STREAM)?;
-        set_socket_send_buffer_size_force(&worker_media, ATTACH_BUFFER_BYTES)?;
+        wire::widen_sending(&worker_media, ATTACH_BUFFER_BYTES)?;
         let bytes = codec::encode(&FromWarden::Attach).map_err(io::Error::other)?;
         wire::send(
             worker,
