@@ -14,6 +14,8 @@
 )]
 
 mod confinement;
+mod hold;
+mod kill;
 mod life;
 mod roles;
 mod server;
@@ -23,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[confinement::TESTS, life::TESTS];
+const TESTS: &[&[Test]] = &[confinement::TESTS, life::TESTS, kill::TESTS];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
