@@ -130,8 +130,9 @@ user() {
 # `make run` on a terminal, the link, a desktop, Ctrl-C.
 first_run() {
   local screen=~/screen keyboard=~/keyboard terminal code token session
-  rm -f "$screen" "$keyboard"
+  rm -f "$keyboard"
   mkfifo "$keyboard"
+  true >"$screen"
   SECONDS=0
   script --quiet --flush --return --command "make run" "$screen" <"$keyboard" >/dev/null &
   terminal=$!
