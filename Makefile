@@ -16,7 +16,7 @@ lint: ## formatting, clippy, shell scripts, licences
 	@scripts/lint
 
 bench: ## run every bench; results in target/bench
-	@scripts/bench latency start idle
+	@scripts/bench latency start idle recovery sandbox api
 
 bench-latency: ## key pressed to pixel changed, black box
 	@scripts/bench latency
@@ -26,6 +26,15 @@ bench-start: ## sign-in to first picture, step by step
 
 bench-idle: ## what a still desktop costs: CPU, wake-ups, packets, memory
 	@scripts/bench idle
+
+bench-recovery: ## worker or daemon killed to the next picture at the viewer
+	@scripts/bench recovery
+
+bench-sandbox: ## a jail's start beside bubblewrap, runc and bare fork and exec; teardown
+	@scripts/bench sandbox
+
+bench-api: ## what requests to the API cost somebody who types
+	@scripts/bench api
 
 performance: ## render PERFORMANCE.md from target/bench
 	@scripts/performance

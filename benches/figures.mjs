@@ -55,6 +55,12 @@ export function figure(name, unit, samples, beside) {
   return line;
 }
 
+/** A line of one value. */
+export function one(name, unit, value) {
+  const rounded = Math.round(value * 1000) / 1000;
+  return { name, unit, n: 1, p50: rounded, p95: rounded, p99: rounded, max: rounded };
+}
+
 function machine() {
   let gpu = 'none';
   try {

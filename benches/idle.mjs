@@ -8,7 +8,7 @@ import { flags, untilRests, videoStats } from '../tests/system/browser.mjs';
 import { PASSWORD } from '../tests/system/desktop.mjs';
 import { readOr } from '../tests/system/host.mjs';
 import { Server } from '../tests/system/server.mjs';
-import { report } from './figures.mjs';
+import { one, report } from './figures.mjs';
 
 const SECONDS = Number(process.env.SECONDS_STILL ?? 60);
 const SESSIONS = [1, 10];
@@ -51,11 +51,6 @@ function groups(server) {
     programs: pids(jailed.filter((it) => !isOurs(it))),
   };
 }
-
-const one = (name, unit, value) => {
-  const rounded = Math.round(value * 1000) / 1000;
-  return { name, unit, n: 1, p50: rounded, p95: rounded, p99: rounded, max: rounded };
-};
 
 /** What `SECONDS` of stillness cost each kind of process. */
 async function still(server, title) {

@@ -37,6 +37,7 @@ pub(crate) struct Jail {
     process: Process,
     link: Option<OwnedFd>,
     began: Instant,
+    released: Option<Instant>,
 }
 
 /// Everything a jail is started with.
@@ -79,6 +80,7 @@ impl Jail {
             process,
             link: Some(ours),
             began: order.now,
+            released: None,
         };
         match jail.admit(order) {
             Ok(()) => Ok(jail),
@@ -103,7 +105,8 @@ impl Jail {
     }
 
     /// Lets a gated program run.
-    pub(crate) fn release(&self) -> io::Result<()> {
+    pub(crate) fn release(&mut self, now: Instant) -> io::Result<()> {
+        self.released = Some(now);
         self.go()
     }
 
@@ -138,9 +141,9 @@ impl Jail {
             .ok_or_else(|| io::Error::other("a jail reported something else"))
     }
 
-    /// When it was started.
-    pub(crate) fn began(&self) -> Instant {
-        self.began
+    /// When it was last told to go on: at its start, or at its gate.
+    pub(crate) fn told_to_go(&self) -> Instant {
+        self.released.unwrap_or(self.began)
     }
 
     /// Ends every process of the jail.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::RecvFlags;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use sandbox_protocol::codec;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request};
 use sandbox_protocol::local::worker::FromWorker;
@@ -15,7 +15,7 @@ use sandbox_protocol::local::worker::FromWorker;
 use crate::Test;
 use crate::roles::{bad_worker, receive_message};
 use crate::server::{
-    Played, Server, assert_nothing_left, children, fresh_directory, session_id, start,
+    Played, Server, assert_nothing_left, children, fresh_directory, kill, session_id, start,
     status_field, uid_base, wait_for,
 };
 
@@ -117,11 +117,6 @@ fn the_end_of_each_jail_ends_the_session_with_its_reason() {
         assert_eq!(server.ended(), (session_id(1), reason));
     }
     server.stop();
-}
-
-fn kill(process: u32) {
-    let pid = Pid::from_raw(process.try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
 }
 
 fn each_killed_worker_has_a_successor_until_five_have_ended() {

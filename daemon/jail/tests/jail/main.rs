@@ -15,6 +15,8 @@
 
 mod confinement;
 mod ground;
+mod hold;
+mod kill;
 mod life;
 mod roles;
 mod server;
@@ -25,7 +27,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[confinement::TESTS, life::TESTS, unprivileged::TESTS];
+const TESTS: &[&[Test]] = &[
+    confinement::TESTS,
+    life::TESTS,
+    kill::TESTS,
+    unprivileged::TESTS,
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -20,6 +20,7 @@ use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 use sandbox_protocol::local::worker::{FromWarden, FromWorker, ToWarden, VERSION};
 
+use crate::hold::Hold;
 use crate::x11;
 
 /// Takes one layer away.
@@ -74,9 +75,10 @@ pub(crate) fn serve(arguments: &[String]) {
         fps_max: 60,
         log_filter: "info".to_owned(),
     };
-    let outcome = match option("without") {
-        Some(layer) => warden::run_on(config, &Without(layer.to_owned())),
-        None => warden::run(config),
+    let outcome = match (option("without"), option("hold")) {
+        (Some(layer), _) => warden::run_on(config, &Without(layer.to_owned())),
+        (None, Some(place)) => warden::run_on(config, &Hold::parse(place)),
+        (None, None) => warden::run(config),
     };
     if let Err(error) = outcome {
         eprintln!("{error}");

@@ -190,13 +190,17 @@ impl Server {
     pub(crate) fn await_end(&self, session: SessionId) {
         wait_for("the session's end", || {
             self.send(&Request::Usage { session });
-            match self.event().0 {
-                Event::Refused {
-                    why: Refusal::Unknown,
-                    ..
-                } => Some(()),
-                Event::Usage { .. } => None,
-                other => panic!("{other:?}"),
+            loop {
+                match self.event().0 {
+                    Event::Refused {
+                        why: Refusal::Unknown,
+                        ..
+                    } => return Some(()),
+                    Event::Usage { .. } => return None,
+                    // A daemon that was started meanwhile may be told.
+                    Event::Ended { .. } => {}
+                    other => panic!("{other:?}"),
+                }
             }
         });
     }
@@ -358,6 +362,11 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
         assert!(Instant::now() < deadline, "waited too long for {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+pub(crate) fn kill(process: u32) {
+    let pid = rustix::process::Pid::from_raw(process.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 pub(crate) fn children(pid: u32) -> Vec<u32> {

@@ -173,7 +173,7 @@ impl Session {
         };
         match jail.hear() {
             Ok(Some(Report::Sealed)) => {
-                let took = turn.now.duration_since(jail.began());
+                let took = turn.now.duration_since(jail.told_to_go());
                 tracing::debug!(session = %id, jail = %kind, us = took.as_micros(), "sealed");
                 if kind == JailKind::Programs {
                     self.programs = Gate::Sealed;
@@ -182,11 +182,14 @@ impl Session {
             }
             Ok(Some(Report::Weaker(sentence))) => self.weaker.push(sentence),
             Ok(Some(Report::Failed(error))) => self.refuse(&error, turn),
-            Ok(None) if kind == JailKind::Programs && self.programs == Gate::Released => {
-                self.started(turn);
-            }
             // Its program runs, or its end is about to be seen.
-            Ok(None) => {}
+            Ok(None) => {
+                let took = turn.now.duration_since(jail.told_to_go());
+                tracing::debug!(session = %id, jail = %kind, us = took.as_micros(), "runs");
+                if kind == JailKind::Programs && self.programs == Gate::Released {
+                    self.started(turn);
+                }
+            }
             Err(error) => self.refuse(&LayerError::new("link", error), turn),
         }
     }
@@ -258,7 +261,8 @@ impl Session {
         if self.worker_ready.is_none() || self.programs != Gate::Sealed {
             return;
         }
-        let released = self.jails.get(&JailKind::Programs).map(Jail::release);
+        let programs = self.jails.get_mut(&JailKind::Programs);
+        let released = programs.map(|it| it.release(turn.now));
         match released {
             Some(Ok(())) => self.programs = Gate::Released,
             Some(Err(error)) => self.refuse(&LayerError::new("link", error), turn),
