@@ -308,6 +308,11 @@ mod tests {
     }
 
     #[test]
+    fn the_version_before_is_understood() {
+        assert!(open_with(&hello(VERSION - 1, 1), 3).is_ok());
+    }
+
+    #[test]
     fn another_version_order_or_number_of_descriptors_is_refused() {
         let refused = |event: &Event, descriptors| open_with(event, descriptors).unwrap_err();
         assert!(matches!(

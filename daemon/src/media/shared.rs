@@ -24,6 +24,8 @@ pub(super) struct Shared {
     turn: u64,
     /// Our own input stream, by which what is held goes up when control passes.
     releases: Releases,
+    /// The worker has the beginning of a paste and not its end.
+    is_pasting: bool,
     gate: KeyframeGate,
     ledger: InputLedger,
     pulse: Pulse,
@@ -60,6 +62,7 @@ impl Shared {
                 count: 0,
                 is_due: false,
             },
+            is_pasting: false,
             gate: KeyframeGate::default(),
             ledger: InputLedger::default(),
             pulse: Pulse::default(),
@@ -74,6 +77,7 @@ impl Shared {
             is_open: true,
             ..told
         });
+        self.is_pasting = false;
         let hello = ToWorker::Hello {
             version: VERSION,
             bitrate: told.bitrate,
@@ -84,28 +88,33 @@ impl Shared {
         std::iter::once(hello).chain(question.into_iter().flatten())
     }
 
-    /// Control passes. Says whether the permit is newer than the one before, and with it what lets
-    /// go of whatever is held.
+    /// Control passes: what ends what the viewer before has begun.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Outdated`] when a newer permit is in use.
     pub(super) fn handle_control(
         &mut self,
         permit: &Permit<Control>,
-    ) -> Result<Option<ToWorker>, Outdated> {
+    ) -> Result<Vec<ToWorker>, Outdated> {
         if permit.turn() <= self.turn {
             return Err(Outdated);
         }
         self.turn = permit.turn();
-        if !std::mem::take(&mut self.releases.is_due) {
-            return Ok(None);
+        let mut endings = Vec::new();
+        if std::mem::take(&mut self.is_pasting) {
+            // Without its end the next paste would be the rest of it, and nobody is to paste half
+            // a text: an empty one takes its place.
+            let nothing = || ToWorker::Paste {
+                text: String::new(),
+                last: true,
+            };
+            endings.extend([nothing(), nothing()]);
         }
-        // A stream that takes the desktop makes everything go up that another one holds down.
-        self.releases.count += 1;
-        Ok(Some(ToWorker::Input {
-            stream: self.releases.stream,
-            first_seq: self.releases.count,
-            events: vec![Event::ReleaseAll],
-            pointer: None,
-            held: None,
-        }))
+        if std::mem::take(&mut self.releases.is_due) {
+            endings.push(self.releases.next());
+        }
+        Ok(endings)
     }
 
     /// A viewer has a message for the worker; gives back what is to be sent of it now.
@@ -118,10 +127,11 @@ impl Shared {
             ToWorker::Target(bitrate) => self.is_news(|it| &mut it.bitrate, *bitrate),
             ToWorker::Resize(size) => self.is_news(|it| &mut it.size, *size),
             ToWorker::Flow(is_open) => self.is_news(|it| &mut it.is_open, *is_open),
-            ToWorker::Hello { .. }
-            | ToWorker::Keyframe
-            | ToWorker::Paste { .. }
-            | ToWorker::Count => true,
+            ToWorker::Paste { last, .. } => {
+                self.is_pasting = !last;
+                true
+            }
+            ToWorker::Hello { .. } | ToWorker::Keyframe | ToWorker::Count => true,
         };
         is_news.then_some(message)
     }
@@ -219,6 +229,20 @@ impl Shared {
             *known = value;
             is_news
         })
+    }
+}
+
+impl Releases {
+    /// A stream that takes the desktop makes everything go up that another one holds down.
+    fn next(&mut self) -> ToWorker {
+        self.count += 1;
+        ToWorker::Input {
+            stream: self.stream,
+            first_seq: self.count,
+            events: vec![Event::ReleaseAll],
+            pointer: None,
+            held: None,
+        }
     }
 }
 

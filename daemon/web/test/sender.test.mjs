@@ -40,3 +40,22 @@ test('keys go both ways, mere moves by the channel, and all by the way that is l
   const [channel, socket] = [{ readyState: 'closed' }, { isOpen: false }];
   assert.deepEqual(act({ channel, socket }, key), { channel: 0, socket: 0 });
 });
+
+test('what is forsaken is not sent again, and what follows is another stream from 1 on', () => {
+  const packets = [];
+  const sender = new Sender();
+  const channel = { readyState: 'open', bufferedAmount: 0, send: (it) => packets.push(it) };
+  sender.connect(channel, { isOpen: false });
+  const press = (isDown) => sender.apply((input, now) => input.handleKey(now, { ...KEY, isDown }));
+  press(true);
+  sender.forsake();
+  // The key that went up meanwhile belongs to what was given up.
+  press(false);
+  assert.equal(packets.length, 1);
+  press(true);
+  const [before, after] = packets.map((it) => new DataView(it.buffer, it.byteOffset));
+  assert.notEqual(before.getBigUint64(2, true), after.getBigUint64(2, true));
+  assert.equal(after.getUint32(10, true), 1);
+  assert.equal(after.getUint8(14), 1, 'one event alone');
+  sender.reset();
+});

@@ -30,6 +30,9 @@ const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Offers of one socket in a minute: each costs a handshake.
 const OFFERS_PER_MINUTE: u32 = 30;
 
+/// Times that one socket may take control in a minute: each may cost a new size.
+const TAKES_PER_MINUTE: u32 = 60;
+
 /// Proxies close a socket that is silent for a minute.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -52,6 +55,7 @@ struct Conversation {
     caller: Caller,
     attachment: Option<Attachment>,
     offers: RateLimit<()>,
+    takes: RateLimit<()>,
 }
 
 enum Woken {
@@ -83,6 +87,7 @@ pub(super) async fn run(app: Arc<App>, mut socket: Socket, session: &str) {
         caller,
         attachment: None,
         offers: RateLimit::per_minute(OFFERS_PER_MINUTE),
+        takes: RateLimit::per_minute(TAKES_PER_MINUTE),
     };
     let outcome = AssertUnwindSafe(conversation.go_on(&view, &changes))
         .catch_unwind()
@@ -263,6 +268,7 @@ impl Conversation {
                 self.handle_offer(sdp, size, wish).await
             }
             Incoming::Message(ToServer::TakeControl) => {
+                take_one(&mut self.takes, "wishes for control")?;
                 if let Some(it) = &self.attachment {
                     let sessions = &self.app.sessions;
                     sessions.take_control(self.session, it.attach).await;
@@ -302,8 +308,8 @@ impl Conversation {
             },
             Some(Word::Dismissed(why)) => return Err(Farewell::dismissed(why)),
             None => {
-                let words = "this page has not followed for too long";
-                return Err(Farewell::error("not_following", words));
+                let words = "the server let this page go; trying again";
+                return Err(Farewell::error("let_go", words));
             }
         };
         if self.socket.send(&message).await {
@@ -416,4 +422,12 @@ impl Conversation {
             self.app.sessions.left(self.session, it.attach).await;
         }
     }
+}
+
+/// Takes one of what a socket may do so often in a minute.
+fn take_one(limit: &mut RateLimit<()>, what: &str) -> Result<(), Farewell> {
+    limit.take(&(), clock::now()).map_err(|wait| {
+        let words = format!("too many {what}: wait {} seconds", wait.seconds());
+        Farewell::error("rate_limited", words)
+    })
 }

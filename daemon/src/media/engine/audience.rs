@@ -210,7 +210,7 @@ impl Hub {
         if permit.session() != audience.session {
             return;
         }
-        let Ok(release) = audience.shared.borrow_mut().handle_control(&permit) else {
+        let Ok(endings) = audience.shared.borrow_mut().handle_control(&permit) else {
             return;
         };
         audience.each(|other| other.viewer.borrow_mut().handle_control_lost());
@@ -222,7 +222,7 @@ impl Hub {
         drop(seats);
         seat.span
             .in_scope(|| tracing::debug!(turn = permit.turn(), "viewer has control"));
-        self.send(audience, release);
+        self.send(audience, endings);
         self.serve(&seat, |viewer| {
             viewer.handle_control(permit);
             Ok(())

@@ -1,6 +1,7 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
 mod audience;
+mod sending;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -14,14 +15,14 @@ use async_channel::{Receiver, Sender};
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{LocalExecutor, Task, Timer};
 use str0m::ice::StunMessage;
-use str0m::net::{Protocol, Receive, Transmit};
+use str0m::net::{Protocol, Receive};
 
 use self::audience::Audience;
 use self::tasks::{keep_flushing, keep_receiving, keep_time, serve_connection};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
 use super::offer::Answerer;
-use super::socket::{MediaSocket, Merger};
-use super::tcp::{Connection, Ended};
+use super::socket::MediaSocket;
+use super::tcp::Connection;
 use super::timeline::Timeline;
 use super::viewer::{Begin, Viewer};
 use super::worker_link::WorkerLink;
@@ -323,34 +324,6 @@ impl Hub {
         }
     }
 
-    /// A TCP connection took some of what waited for it.
-    fn handle_drained(&self, remote: Remote, connection: &Connection) {
-        let path = self.demux.borrow().path(remote);
-        if let Some(seat) = path.and_then(|it| self.seat(it.viewer)) {
-            self.serve(&seat, |viewer| {
-                viewer.set_unsent_bytes(connection.waiting_bytes());
-                Ok(())
-            });
-        }
-    }
-
-    /// A TCP connection is gone: what waited for it is gone too. A viewer that did not read is let
-    /// go; any other may have a better path.
-    fn handle_connection_end(&self, remote: Remote, ended: Result<(), &Ended>) {
-        let path = self.demux.borrow().path(remote);
-        self.demux.borrow_mut().forget_path(remote);
-        let Some(seat) = path.and_then(|it| self.seat(it.viewer)) else {
-            return;
-        };
-        self.serve(&seat, |viewer| {
-            viewer.set_unsent_bytes(0);
-            match ended {
-                Err(Ended::Unread) => Err(LeftReason::Unread),
-                Err(Ended::Failed(_)) | Ok(()) => Ok(()),
-            }
-        });
-    }
-
     /// Lets a viewer act, then does what it wants. A viewer that fails, or breaks, ends alone.
     fn serve(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Viewer) -> Result<(), LeftReason>) {
         let entered = seat.span.enter();
@@ -403,53 +376,6 @@ impl Hub {
             self.alarm.set(at);
         }
         asked
-    }
-
-    fn transmit(&self, seat: &Seat, transmits: &[Transmit]) {
-        let demux = self.demux.borrow();
-        let mut merger: Option<(usize, Merger<'_>)> = None;
-        for transmit in transmits {
-            let carrier = match transmit.proto {
-                Protocol::Tcp => Carrier::Tcp,
-                Protocol::Udp | Protocol::SslTcp | Protocol::Tls => Carrier::Udp,
-            };
-            let remote = Remote {
-                carrier,
-                address: transmit.destination,
-            };
-            let Some(path) = demux.path(remote) else {
-                continue;
-            };
-            match carrier {
-                Carrier::Udp => {
-                    let index = path.near.socket;
-                    let Some(socket) = self.sockets.get(index) else {
-                        continue;
-                    };
-                    // Taking one of another socket sends what it holds.
-                    drop(merger.take_if(|(at, _)| *at != index));
-                    let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
-                    merger.push(transmit.destination, path.near.ip, &transmit.contents);
-                }
-                Carrier::Tcp => self.transmit_tcp(seat, transmit),
-            }
-        }
-        drop(merger);
-        for (socket, (wake, _)) in self.sockets.iter().zip(&self.flushes) {
-            if socket.is_backed_up() {
-                let _already_woken = wake.try_send(());
-            }
-        }
-    }
-
-    fn transmit_tcp(&self, seat: &Seat, transmit: &Transmit) {
-        let connections = self.connections.borrow();
-        if let Some(connection) = connections.get(&transmit.destination) {
-            connection.push(&transmit.contents);
-            seat.viewer
-                .borrow_mut()
-                .set_unsent_bytes(connection.waiting_bytes());
-        }
     }
 
     /// A viewer leaves; with a reason it is told.

@@ -138,6 +138,40 @@ fn whoever_takes_control_brings_its_size_and_what_was_held_goes_up_first() {
 }
 
 #[test]
+fn a_paste_that_control_cuts_is_ended_and_its_rest_goes_nowhere() {
+    let media = start();
+    let mut first = connect(&media);
+    let mut second = join(&media, &first, Page::new());
+    let paste = |text: &str, last| ToServer::Paste {
+        text: text.to_owned(),
+        last,
+    };
+    let told = |text: &str, last| ToWorker::Paste {
+        text: text.to_owned(),
+        last,
+    };
+    first.page.send_ctl(&paste("rm -r ", false));
+    first.synchronize();
+    control::give(&media, session(1), second.viewer);
+    first.page.send_ctl(&paste("/tmp/x", false));
+    first.synchronize();
+    control::give(&media, session(1), first.viewer);
+    first.page.send_ctl(&paste("/y", true));
+    first.page.send_ctl(&paste("whole", true));
+    first.synchronize();
+    second.synchronize();
+    let nothing = || told("", true);
+    for expected in [
+        told("rm -r ", false),
+        nothing(),
+        nothing(),
+        told("whole", true),
+    ] {
+        first.worker.skip_over_keyframes_to(&expected);
+    }
+}
+
+#[test]
 fn an_older_permit_than_the_one_in_use_is_void() {
     let media = start();
     let first = connect(&media);

@@ -36,14 +36,15 @@ pub(super) struct Channels {
     ctl_flood: FloodMeter,
     /// Bytes of the paste whose pieces are coming in.
     paste_bytes: usize,
-    /// Its first pieces went with a worker: the rest alone would be another text.
+    /// Its first pieces went with a worker or with control: the rest alone would be another text.
     is_paste_cut: bool,
     /// Whose acknowledgements are for this page.
     pub(super) input_stream: Option<u64>,
 }
 
 impl Channels {
-    pub(super) const fn handle_rewired(&mut self) {
+    /// Of a paste that is coming in, no further piece goes to the desktop.
+    pub(super) const fn cut_paste(&mut self) {
         self.is_paste_cut |= self.paste_bytes > 0;
     }
 

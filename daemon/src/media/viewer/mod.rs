@@ -193,7 +193,7 @@ impl Viewer {
 
     /// Another worker goes on: it knows nothing of this viewer.
     pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
-        self.channels.handle_rewired();
+        self.channels.cut_paste();
         self.stream.handle_rewired();
         if self.phase == Phase::Connected {
             self.start_stream(now);
@@ -216,6 +216,7 @@ impl Viewer {
     /// Another viewer has control from here on.
     pub(super) fn handle_control_lost(&mut self) {
         self.control = None;
+        self.channels.cut_paste();
     }
 
     /// What a worker that follows this viewer goes by.

@@ -4,8 +4,7 @@ use sandbox_core::sessions::{CannotAttach, Wish};
 use sandbox_protocol::wire::signal::ToPage;
 use sandbox_protocol::{SessionId, Size};
 
-use super::{Attachment, Conversation, Farewell};
-use crate::clock;
+use super::{Attachment, Conversation, Farewell, take_one};
 use crate::media::{Attach, AttachError};
 use crate::sessions::{Need, RequestError, Sessions, Ticket};
 
@@ -22,11 +21,7 @@ impl Conversation {
         size: Size,
         wish: Wish,
     ) -> Result<(), Farewell> {
-        if let Err(wait) = self.offers.take(&(), clock::now()) {
-            let seconds = wait.seconds();
-            let words = format!("too many offers: wait {seconds} seconds");
-            return Err(Farewell::error("rate_limited", words));
-        }
+        take_one(&mut self.offers, "offers")?;
         let answer = match &self.attachment {
             Some(it) => {
                 let viewer = it.viewer;
