@@ -79,22 +79,31 @@ test('doctor says what an ordinary user has, and what root would have to give', 
   assert.match(one.of('uids').fix, /usermod --add-subuids \d+-\d+ .* ordinary$/);
 });
 
-test('a part that is taken away is named with its package', async () => {
-  const variables = await ownVariables();
-  // In a mount namespace of its own, over the programs of the host.
-  const script = `
-    set -e
-    mount -t tmpfs none /mnt
-    mkdir /mnt/upper /mnt/work
-    mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin
-    rm /usr/bin/Xvfb
-    exec ${installed('sandbox-server')} doctor --json`;
-  const env = { PATH: '/bin:/usr/bin:/sbin:/usr/sbin', ...variables };
-  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script], {
+/** Asks the doctor in a mount namespace of its own, after what `script` does there. */
+async function doctorAfter(script) {
+  const env = { PATH: '/bin:/usr/bin:/sbin:/usr/sbin', ...(await ownVariables()) };
+  const all = `set -e; ${script}; exec ${installed('sandbox-server')} doctor --json`;
+  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', all], {
     env,
     encoding: 'utf8',
   });
   assert.equal(status, 4, stderr);
-  const xvfb = JSON.parse(stdout).findings.find((it) => it.subject === 'xvfb');
+  return (subject) => JSON.parse(stdout).findings.find((it) => it.subject === subject);
+}
+
+test('a part that is taken away is named with its package', async () => {
+  // Over the programs of the host.
+  const of = await doctorAfter(`
+    mount -t tmpfs none /mnt
+    mkdir /mnt/upper /mnt/work
+    mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin
+    rm /usr/bin/Xvfb`);
+  const xvfb = of('xvfb');
   assert.deepEqual([xvfb.verdict, xvfb.fix], ['missing', 'apt-get install xvfb']);
+});
+
+test('a /proc that is covered in part, as in containers, is named with the way out', async () => {
+  const { verdict, found } = (await doctorAfter('mount -t tmpfs none /proc/fs'))('namespaces');
+  assert.equal(verdict, 'missing');
+  assert.match(found, /\/proc\/fs is covered.*systempaths=unconfined/);
 });

@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { waitForNumber } from './barcode.mjs';
 import { close, onlySession, openBarcode, openBrowser, PASSWORD, serverWith } from './desktop.mjs';
 import { cgroupValue, descendants, NAMESPACES, namespacesOf, statusOf } from './host.mjs';
-import { STARTED_AS } from './server.mjs';
+import { runToEnd, STARTED_AS } from './server.mjs';
 import { until } from './wait.mjs';
 
 const NONE = '0000000000000000';
@@ -58,6 +58,12 @@ async function serveAs(as, check) {
     return all.some((it) => it.includes('not encrypted')) && all;
   });
   check({ ...parts, notices });
+
+  // Who started the server can read the link that no terminal shows, and nobody else.
+  const link = runToEnd(['user', 'link', 'ada'], server.variables);
+  assert.equal(link.status, 0, link.stderr);
+  const { uid, mode } = fs.statSync(link.stdout.trim());
+  assert.deepEqual([uid, mode & 0o777], [parts.warden.uid, 0o600]);
 
   const token = await server.login('ada', PASSWORD);
   const { id } = await onlySession(server, token);

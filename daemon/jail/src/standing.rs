@@ -19,7 +19,7 @@ use crate::jail::{apart, try_apart};
 use crate::limits::IDS_PER_SERVER;
 use crate::obstacle;
 use crate::sys::process::Exit;
-use crate::sys::rights::enter_user_namespace;
+use crate::sys::rights::{enter_user_namespace, map_alone};
 use crate::warden::wire;
 
 /// Who started the server, and what follows.
@@ -157,7 +157,7 @@ impl User {
 fn enter(caller: &Caller, delegated: Option<&Delegated>) -> io::Result<()> {
     let Some(delegated) = delegated else {
         enter_user_namespace()?;
-        return map_caller_alone(caller);
+        return map_alone(caller.uid, caller.gid);
     };
     // Mapping further ids takes a privileged program, which must be started from outside.
     let (link, theirs) = wire::pair(SocketType::SEQPACKET)?;
@@ -180,13 +180,6 @@ fn enter(caller: &Caller, delegated: Option<&Delegated>) -> io::Result<()> {
 }
 
 const GO: &[u8] = b"go";
-
-fn map_caller_alone(caller: &Caller) -> io::Result<()> {
-    // Or the kernel takes no gid from an ordinary user: who leaves a group may gain by that.
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("0 {} 1\n", caller.uid))?;
-    std::fs::write("/proc/self/gid_map", format!("0 {} 1\n", caller.gid))
-}
 
 /// In a process of its own, once `owner` is in its namespace.
 fn map_from_outside(link: &OwnedFd, owner: Pid, caller: &Caller, delegated: &Delegated) -> i32 {
