@@ -5,11 +5,10 @@
 //! inside, so everything else counts them as root's server counts its own. Where it delegates
 //! none there is that one id for everybody.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use rustix::net::SocketType;
 use rustix::process::{Pid, Signal, getpid, set_parent_process_death_signal};
 
 use crate::account::{AccountError, daemon_ids};
@@ -20,7 +19,6 @@ use crate::limits::IDS_PER_SERVER;
 use crate::obstacle;
 use crate::sys::process::Exit;
 use crate::sys::rights::{enter_user_namespace, map_alone};
-use crate::warden::wire;
 
 /// Who started the server, and what follows.
 #[derive(Clone, Debug)]
@@ -160,56 +158,55 @@ fn enter(caller: &Caller, delegated: Option<&Delegated>) -> io::Result<()> {
         return map_alone(caller.uid, caller.gid);
     };
     // Mapping further ids takes a privileged program, which must be started from outside.
-    let (link, theirs) = wire::pair(SocketType::SEQPACKET)?;
+    let (mut link, theirs) = UnixStream::pair()?;
     let owner = getpid();
-    let mapper = apart(|| map_from_outside(&theirs, owner, caller, delegated))?;
-    drop(theirs);
-    enter_user_namespace()?;
-    rustix::io::write(&link, GO)?;
-    let mut words = [0; 512];
-    let length = rustix::io::read(&link, &mut words)?;
+    let mapper = apart(move || map_from_outside(theirs, owner, caller, delegated))?;
+    if let Err(error) = enter_user_namespace() {
+        mapper.kill();
+        mapper.wait();
+        return Err(error);
+    }
+    link.write_all(&[GO])?;
+    let mut words = String::new();
+    link.read_to_string(&mut words)?;
     match mapper.wait_for_exit()? {
         Exit::Code(0) => Ok(()),
-        Exit::Code(_) | Exit::Signal(_) => {
-            let words = words.get(..length).unwrap_or_default();
-            Err(io::Error::other(
-                String::from_utf8_lossy(words).into_owned(),
-            ))
+        Exit::Code(_) | Exit::Signal(_) => Err(io::Error::other(words)),
+    }
+}
+
+/// Says that the namespace is there to be mapped.
+const GO: u8 = b'g';
+
+/// In a process of its own, once `owner` is in its namespace.
+fn map_from_outside(
+    mut link: UnixStream,
+    owner: Pid,
+    caller: &Caller,
+    delegated: &Delegated,
+) -> i32 {
+    match map_when_told(&mut link, owner, caller, delegated) {
+        Ok(()) => 0,
+        Err(error) => {
+            // The owner learns of the failure from the exit code as well.
+            let _gone = link.write_all(error.to_string().as_bytes());
+            1
         }
     }
 }
 
-const GO: &[u8] = b"go";
-
-/// In a process of its own, once `owner` is in its namespace.
-fn map_from_outside(link: &OwnedFd, owner: Pid, caller: &Caller, delegated: &Delegated) -> i32 {
-    let mapped = || -> io::Result<()> {
-        // This copy of the owner's own end keeps the link open when the owner is gone.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        let mut go = [0; 8];
-        rustix::io::read(link, &mut go)?;
-        let inside = delegated.uid;
-        map(
-            "newuidmap",
-            owner,
-            caller.uid,
-            (inside, delegated.uid, delegated.count),
-        )?;
-        map(
-            "newgidmap",
-            owner,
-            caller.gid,
-            (inside, delegated.gid, delegated.count),
-        )
-    };
-    match mapped() {
-        Ok(()) => 0,
-        Err(error) => {
-            // The owner learns of the failure from the exit code as well.
-            let _gone = wire::send(link.as_fd(), error.to_string().as_bytes(), &[]);
-            1
-        }
-    }
+fn map_when_told(
+    link: &mut UnixStream,
+    owner: Pid,
+    caller: &Caller,
+    delegated: &Delegated,
+) -> io::Result<()> {
+    // This process's copy of the owner's end keeps the link open when the owner is gone.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    link.read_exact(&mut [GO])?;
+    let Delegated { uid, gid, count } = *delegated;
+    map("newuidmap", owner, caller.uid, (uid, uid, count))?;
+    map("newgidmap", owner, caller.gid, (uid, gid, count))
 }
 
 fn map(name: &str, owner: Pid, own: u32, range: (u32, u32, u32)) -> io::Result<()> {
