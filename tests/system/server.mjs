@@ -304,7 +304,7 @@ export class Server {
     return answer.body;
   }
 
-  /** Processes of this server's sessions: by their uids, or where one serves all, by their walls. */
+  /** Processes of this server's sessions: by their uids; where one serves all, by their walls. */
   jailed() {
     if (this.variables[STARTED_AS] === 'one') {
       const { pid: outside } = namespacesOf('self');

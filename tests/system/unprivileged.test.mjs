@@ -84,7 +84,8 @@ function partsOf(server) {
     const { pid } = namespacesOf(process.pid);
     if (pid && pid !== outside) jails.set(pid, [...(jails.get(pid) ?? []), process]);
   }
-  const warden = { pid: server.wardenPid, uid: Number(statusOf(server.wardenPid).Uid.split('\t')[0]) };
+  const [uid] = statusOf(server.wardenPid).Uid.split('\t');
+  const warden = { pid: server.wardenPid, uid: Number(uid) };
   return { warden, daemon, jails: [...jails.values()] };
 }
 
