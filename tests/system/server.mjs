@@ -121,16 +121,20 @@ export async function ownVariables(changes = {}) {
   return variables;
 }
 
-/** The program with its arguments, as whoever starts it. @returns {[string, string[]]} */
-function commandOf(args, variables) {
-  const program = installed('sandbox-server');
+/**
+ * The program with its arguments, as whoever starts it, through what stands before it.
+ *
+ * @returns {[string, string[]]}
+ */
+function commandOf(args, variables, before = []) {
+  const [program, ...all] = [...before, installed('sandbox-server'), ...args];
   const as = variables[STARTED_AS] ?? 'root';
-  if (as === 'root') return [program, args];
+  if (as === 'root') return [program, all];
   const first = Number(variables.SANDBOX_UID_BASE) - 1;
   const home = path.dirname(variables.STATE_DIR);
   const range = as === 'range' ? [first, 65_537] : [0, 0];
   const told = [userOf(variables), home, ...range, groupOf(variables)].map(String);
-  return [AS_ORDINARY_USER, [...told, program, ...args]];
+  return [AS_ORDINARY_USER, [...told, program, ...all]];
 }
 
 /** Removes the cgroup of a server's ordinary user; whether nothing of it is left. */
@@ -153,9 +157,9 @@ function environment(variables) {
 }
 
 /** Runs the server's program to its end. */
-export function runToEnd(args, variables, input = '') {
+export function runToEnd(args, variables, input = '', before = []) {
   const env = environment(variables);
-  const [program, all] = commandOf(args, variables);
+  const [program, all] = commandOf(args, variables, before);
   const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
   // A running server of these variables stands in the same group and removes it at its end.
   if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {

@@ -144,8 +144,8 @@ impl User {
 
     fn shared(&self, why: &str) -> String {
         format!(
-            "uids: every desktop and the server itself run under one uid, that of {} ({why}): a program \
-             that leaves its jail meets no further wall between users",
+            "uids: every desktop and the server itself run under one uid, that of {} ({why}): a \
+             program that leaves its jail meets no further wall between users",
             self.caller.name
         )
     }

@@ -179,7 +179,7 @@ pub(crate) fn try_namespaces() -> Result<(), String> {
     };
     let mount =
         || step().map_err(|error| format!("a child cannot mount in its own namespaces: {error}"));
-    tried(NAMESPACES, mount)
+    tried(NAMESPACES, mount).map_err(|words| obstacle::explained(&words))
 }
 
 /// Runs `step` in a process of its own that ends with it.
@@ -205,7 +205,7 @@ fn tried(namespaces: i32, step: impl FnOnce() -> Result<(), String>) -> Result<(
             let _unread = writer.write_all(words.as_bytes());
             exit_now(1)
         }
-        Err(error) => return Err(obstacle::explained(&error.to_string())),
+        Err(error) => return Err(error.to_string()),
     };
     drop(writer);
     let mut words = String::new();
