@@ -1,13 +1,13 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Runs a command as an ordinary user whom nobody else on this host knows; for root.
 #
 #   ordinary-user.sh UID HOME FIRST COUNT GROUP COMMAND...
 #
 # COUNT uids and gids from FIRST on are delegated to the user (0: none). GROUP names a cgroup that
 # is made for the user in every tree and entered (empty: none); whoever calls this removes it.
-set -eu
+set -euo pipefail
 
-if [ "$1" != within ]; then
+if [[ "$1" != within ]]; then
   exec unshare --mount "$0" within "$@"
 fi
 shift
@@ -20,7 +20,7 @@ sed "/^[^:]*:[^:]*:$uid:/d" /etc/passwd >/mnt/passwd
 echo "ordinary:x:$uid:$uid::$home:/bin/sh" >>/mnt/passwd
 echo "ordinary:x:$uid:" | cat /etc/group - >/mnt/group
 : >/mnt/subuid
-[ "$count" = 0 ] || echo "ordinary:$first:$count" >/mnt/subuid
+[[ "$count" == 0 ]] || echo "ordinary:$first:$count" >/mnt/subuid
 cp /mnt/subuid /mnt/subgid
 for name in passwd group subuid subgid; do
   touch "/etc/$name"
@@ -32,20 +32,20 @@ umount --lazy /mnt
 lend() {
   mkdir -p "$1"
   chown "$uid:$uid" "$1" "$1/cgroup.procs"
-  [ ! -e "$1/cgroup.subtree_control" ] || chown "$uid:$uid" "$1/cgroup.subtree_control"
+  [[ ! -e "$1/cgroup.subtree_control" ]] || chown "$uid:$uid" "$1/cgroup.subtree_control"
   echo $$ >"$1/cgroup.procs"
 }
 
-if [ -n "$group" ]; then
+if [[ -n "$group" ]]; then
   while IFS=: read -r _ controllers path; do
     case "$controllers" in
       '')
         top=/sys/fs/cgroup
-        if [ -e "$top/cgroup.controllers" ]; then
+        if [[ -e "$top/cgroup.controllers" ]]; then
           # Where groups with processes give no limits, there is room at the top.
           echo '+memory +pids +cpu' >"$top/cgroup.subtree_control"
           lend "$top/$group"
-        elif [ -e "$top/unified/cgroup.procs" ]; then
+        elif [[ -e "$top/unified/cgroup.procs" ]]; then
           lend "$top/unified${path%/}/$group"
         fi
         ;;

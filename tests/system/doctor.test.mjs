@@ -21,8 +21,8 @@ import {
 after(discardAll);
 
 /** @returns {{code: number, said: string, of: (subject: string) => object}} */
-function doctor(variables) {
-  const { status, stdout, stderr } = runToEnd(['doctor', '--json'], variables);
+function doctor(variables, before = []) {
+  const { status, stdout, stderr } = runToEnd(['doctor', '--json'], variables, '', before);
   const { can_start: canStart, findings } = JSON.parse(stdout);
   assert.equal(status, canStart ? 0 : 4, stderr);
   const of = (subject) => findings.find((it) => it.subject === subject);
@@ -79,22 +79,44 @@ test('doctor says what an ordinary user has, and what root would have to give', 
   assert.match(one.of('uids').fix, /usermod --add-subuids \d+-\d+ .* ordinary$/);
 });
 
-test('a part that is taken away is named with its package', async () => {
-  const variables = await ownVariables();
-  // In a mount namespace of its own, over the programs of the host.
-  const script = `
-    set -e
-    mount -t tmpfs none /mnt
-    mkdir /mnt/upper /mnt/work
-    mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin
-    rm /usr/bin/Xvfb
-    exec ${installed('sandbox-server')} doctor --json`;
-  const env = { PATH: '/bin:/usr/bin:/sbin:/usr/sbin', ...variables };
-  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script], {
+test('a range that cannot be mapped, as in many containers, is found out by trying', async () => {
+  const variables = await ownVariables({ [STARTED_AS]: 'range' });
+  // What the set-uid program newuidmap has of its own is gone.
+  const { code, of } = doctor(variables, ['setpriv', '--no-new-privs']);
+  assert.equal(code, 0);
+  assert.equal(of('uids').verdict, 'weaker');
+  assert.match(of('uids').found, /newuidmap refuses: /);
+});
+
+/** Asks the doctor in a mount namespace of its own, after what `script` does there. */
+async function doctorAfter(script) {
+  const env = { PATH: '/bin:/usr/bin:/sbin:/usr/sbin', ...(await ownVariables()) };
+  const all = `set -e; ${script}; exec ${installed('sandbox-server')} doctor --json`;
+  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', all], {
     env,
     encoding: 'utf8',
   });
   assert.equal(status, 4, stderr);
-  const xvfb = JSON.parse(stdout).findings.find((it) => it.subject === 'xvfb');
+  return (subject) => JSON.parse(stdout).findings.find((it) => it.subject === subject);
+}
+
+test('a part that is taken away is named with its package', async () => {
+  // Over the programs of the host.
+  const of = await doctorAfter(`
+    mount -t tmpfs none /mnt
+    mkdir /mnt/upper /mnt/work
+    mount -t overlay none -o lowerdir=/usr/bin,upperdir=/mnt/upper,workdir=/mnt/work /usr/bin
+    rm /usr/bin/Xvfb`);
+  const xvfb = of('xvfb');
   assert.deepEqual([xvfb.verdict, xvfb.fix], ['missing', 'apt-get install xvfb']);
+});
+
+test('a /proc that is covered in part, as in containers, is named with the way out', async () => {
+  // Another /proc that this host may have, of a chroot say, would show what this one hides.
+  const of = await doctorAfter(`
+    findmnt -nl -t proc -o TARGET | grep -vx /proc | xargs -r umount -l
+    mount -t tmpfs none /proc/fs`);
+  const { verdict, found } = of('namespaces');
+  assert.equal(verdict, 'missing');
+  assert.match(found, /\/proc\/fs is covered.*systempaths=unconfined/);
 });

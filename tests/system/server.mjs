@@ -157,9 +157,9 @@ function environment(variables) {
 }
 
 /** Runs the server's program to its end. */
-export function runToEnd(args, variables, input = '') {
+export function runToEnd(args, variables, input = '', before = []) {
   const env = environment(variables);
-  const [program, all] = commandOf(args, variables);
+  const [program, all] = commandOf(args, variables, before);
   const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
   // A running server of these variables stands in the same group and removes it at its end.
   if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {
@@ -312,7 +312,7 @@ export class Server {
     return answer.body;
   }
 
-  /** Processes of this server's sessions: by their uids, or where one serves all, by their walls. */
+  /** Processes of this server's sessions: by their uids; where one serves all, by their walls. */
   jailed() {
     if (this.variables[STARTED_AS] === 'one') {
       const { pid: outside } = namespacesOf('self');

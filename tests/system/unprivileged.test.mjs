@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { waitForNumber } from './barcode.mjs';
 import { close, onlySession, openBarcode, openBrowser, PASSWORD, serverWith } from './desktop.mjs';
 import { cgroupValue, descendants, NAMESPACES, namespacesOf, statusOf } from './host.mjs';
-import { STARTED_AS } from './server.mjs';
+import { runToEnd, STARTED_AS } from './server.mjs';
 import { until } from './wait.mjs';
 
 const NONE = '0000000000000000';
@@ -59,6 +59,12 @@ async function serveAs(as, check) {
   });
   check({ ...parts, notices });
 
+  // Who started the server can read the link that no terminal shows, and nobody else.
+  const link = runToEnd(['user', 'link', 'ada'], server.variables);
+  assert.equal(link.status, 0, link.stderr);
+  const { uid, mode } = fs.statSync(link.stdout.trim());
+  assert.deepEqual([uid, mode & 0o777], [parts.warden.uid, 0o600]);
+
   const token = await server.login('ada', PASSWORD);
   const { id } = await onlySession(server, token);
   await server.endSession(token, id);
@@ -78,7 +84,8 @@ function partsOf(server) {
     const { pid } = namespacesOf(process.pid);
     if (pid && pid !== outside) jails.set(pid, [...(jails.get(pid) ?? []), process]);
   }
-  const warden = { pid: server.wardenPid, uid: Number(statusOf(server.wardenPid).Uid.split('\t')[0]) };
+  const [uid] = statusOf(server.wardenPid).Uid.split('\t');
+  const warden = { pid: server.wardenPid, uid: Number(uid) };
   return { warden, daemon, jails: [...jails.values()] };
 }
 

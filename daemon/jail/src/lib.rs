@@ -1,6 +1,6 @@
 //! The warden: makes, limits and destroys jails.
 //!
-//! [`warden::run`] is the server's root process. `plan` says what each jail shall look like,
+//! [`warden::run`] is the server's first process. `plan` says what each jail shall look like,
 //! `jail` applies a plan irrevocably, `sys` holds the calls that no library wraps. In a jail's
 //! process the order is: own cgroup with its limits, namespaces, ids, root, pivot, resource
 //! limits, capabilities, `no_new_privs`, Landlock, seccomp, program; each step goes through

@@ -5,11 +5,10 @@
 //! inside, so everything else counts them as root's server counts its own. Where it delegates
 //! none there is that one id for everybody.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use rustix::net::SocketType;
 use rustix::process::{Pid, Signal, getpid, set_parent_process_death_signal};
 
 use crate::account::{AccountError, daemon_ids};
@@ -19,8 +18,7 @@ use crate::jail::{apart, try_apart};
 use crate::limits::IDS_PER_SERVER;
 use crate::obstacle;
 use crate::sys::process::Exit;
-use crate::sys::rights::enter_user_namespace;
-use crate::warden::wire;
+use crate::sys::rights::{enter_user_namespace, map_alone};
 
 /// Who started the server, and what follows.
 #[derive(Clone, Debug)]
@@ -146,8 +144,8 @@ impl User {
 
     fn shared(&self, why: &str) -> String {
         format!(
-            "uids: every desktop and the server itself run under one uid, that of {} ({why}): a program \
-             that leaves its jail meets no further wall between users",
+            "uids: every desktop and the server itself run under one uid, that of {} ({why}): a \
+             program that leaves its jail meets no further wall between users",
             self.caller.name
         )
     }
@@ -157,66 +155,58 @@ impl User {
 fn enter(caller: &Caller, delegated: Option<&Delegated>) -> io::Result<()> {
     let Some(delegated) = delegated else {
         enter_user_namespace()?;
-        return map_caller_alone(caller);
+        return map_alone(caller.uid, caller.gid);
     };
     // Mapping further ids takes a privileged program, which must be started from outside.
-    let (link, theirs) = wire::pair(SocketType::SEQPACKET)?;
+    let (mut link, theirs) = UnixStream::pair()?;
     let owner = getpid();
-    let mapper = apart(|| map_from_outside(&theirs, owner, caller, delegated))?;
-    drop(theirs);
-    enter_user_namespace()?;
-    rustix::io::write(&link, GO)?;
-    let mut words = [0; 512];
-    let length = rustix::io::read(&link, &mut words)?;
+    let mapper = apart(move || map_from_outside(theirs, owner, caller, delegated))?;
+    if let Err(error) = enter_user_namespace() {
+        mapper.kill();
+        mapper.wait();
+        return Err(error);
+    }
+    link.write_all(&[GO])?;
+    let mut words = String::new();
+    link.read_to_string(&mut words)?;
     match mapper.wait_for_exit()? {
         Exit::Code(0) => Ok(()),
-        Exit::Code(_) | Exit::Signal(_) => {
-            let words = words.get(..length).unwrap_or_default();
-            Err(io::Error::other(
-                String::from_utf8_lossy(words).into_owned(),
-            ))
-        }
+        Exit::Code(_) | Exit::Signal(_) => Err(io::Error::other(words)),
     }
 }
 
-const GO: &[u8] = b"go";
-
-fn map_caller_alone(caller: &Caller) -> io::Result<()> {
-    // Or the kernel takes no gid from an ordinary user: who leaves a group may gain by that.
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("0 {} 1\n", caller.uid))?;
-    std::fs::write("/proc/self/gid_map", format!("0 {} 1\n", caller.gid))
-}
+/// Says that the namespace is there to be mapped.
+const GO: u8 = b'g';
 
 /// In a process of its own, once `owner` is in its namespace.
-fn map_from_outside(link: &OwnedFd, owner: Pid, caller: &Caller, delegated: &Delegated) -> i32 {
-    let mapped = || -> io::Result<()> {
-        // This copy of the owner's own end keeps the link open when the owner is gone.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        let mut go = [0; 8];
-        rustix::io::read(link, &mut go)?;
-        let inside = delegated.uid;
-        map(
-            "newuidmap",
-            owner,
-            caller.uid,
-            (inside, delegated.uid, delegated.count),
-        )?;
-        map(
-            "newgidmap",
-            owner,
-            caller.gid,
-            (inside, delegated.gid, delegated.count),
-        )
-    };
-    match mapped() {
+fn map_from_outside(
+    mut link: UnixStream,
+    owner: Pid,
+    caller: &Caller,
+    delegated: &Delegated,
+) -> i32 {
+    match map_when_told(&mut link, owner, caller, delegated) {
         Ok(()) => 0,
         Err(error) => {
             // The owner learns of the failure from the exit code as well.
-            let _gone = wire::send(link.as_fd(), error.to_string().as_bytes(), &[]);
+            let _gone = link.write_all(error.to_string().as_bytes());
             1
         }
     }
+}
+
+fn map_when_told(
+    link: &mut UnixStream,
+    owner: Pid,
+    caller: &Caller,
+    delegated: &Delegated,
+) -> io::Result<()> {
+    // This process's copy of the owner's end keeps the link open when the owner is gone.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    link.read_exact(&mut [GO])?;
+    let Delegated { uid, gid, count } = *delegated;
+    map("newuidmap", owner, caller.uid, (uid, uid, count))?;
+    map("newgidmap", owner, caller.gid, (uid, gid, count))
 }
 
 fn map(name: &str, owner: Pid, own: u32, range: (u32, u32, u32)) -> io::Result<()> {

@@ -1,70 +1,16 @@
 //! Control groups on hosts of every layout, as recorded trees, and on this one.
 
+mod recorded;
+
 use std::process::Command;
 
 use super::layout::Layout;
 use super::*;
 use crate::layer::Host;
 use crate::sys::process::{Forked, split};
+use recorded::Recorded;
 
 const PID: u32 = 4242;
-
-/// A recorded host: its files below a directory of their own.
-struct Recorded(PathBuf);
-
-impl Recorded {
-    fn new(files: &[(&str, &str)]) -> Self {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("cgroup-tree-{}-{number}", std::process::id());
-        let host = Self(std::env::temp_dir().join(name));
-        for (path, text) in files {
-            host.write(path, text);
-        }
-        host
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.0.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-
-    fn own(&self) -> Own {
-        Own::find_at(&self.0, PID, &["memory", "pids", "cpu", "cpuacct"]).unwrap()
-    }
-
-    /// One v2 group as the kernel shows it.
-    fn group(&self, path: &str, kind: &str, processes: &str) {
-        self.write(
-            &format!("{path}/cgroup.controllers"),
-            "cpuset cpu io memory pids\n",
-        );
-        self.write(&format!("{path}/cgroup.subtree_control"), "memory pids\n");
-        self.write(&format!("{path}/cgroup.procs"), processes);
-        if !kind.is_empty() {
-            self.write(&format!("{path}/cgroup.type"), kind);
-        }
-    }
-
-    /// Files that the kernel makes with a group and that are read before they are written.
-    fn session(&self, path: &str) {
-        for group in ["", "/apps", "/display", "/worker"] {
-            self.write(&format!("{path}{group}/cpu.max"), "max 100000\n");
-            self.write(&format!("{path}{group}/memory.swap.max"), "max\n");
-        }
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        let _left = fs::remove_dir_all(&self.0);
-    }
-}
 
 const V1_MOUNTS: &str = "\
 33 26 0:28 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct

@@ -220,8 +220,8 @@ impl Sealed<'_> {
     }
 }
 
-/// Written through the host's /proc, which is out of sight afterwards. Root of
-/// the host is the owner of these files, the capability that the first asks for is this namespace's.
+/// Written through the host's /proc, which is out of sight afterwards. The first asks for a
+/// capability in this namespace, the second takes its word from the host's root alone.
 fn forbid_more_namespaces(plan: &Plan, seated: &Seated) -> io::Result<()> {
     std::fs::write("/proc/sys/user/max_user_namespaces", "0")?;
     if plan.memfd_programs {

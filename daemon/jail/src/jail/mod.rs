@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{getegid, geteuid};
 use seccompiler::BpfProgram;
 
 pub(crate) use child::Seats;
@@ -19,7 +20,7 @@ use report::{GO, REPORT_BYTES_MAX};
 use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::INSIDE_ID;
 use crate::obstacle;
-use crate::plan::Plan;
+use crate::plan::{Entry, Plan};
 use crate::sys::process::{Exit, Forked, Process, exit_now, split};
 use crate::sys::rights;
 
@@ -173,31 +174,15 @@ fn explained(error: LayerError) -> LayerError {
 
 /// Makes a child in the namespaces of a jail and lets it mount there.
 pub(crate) fn try_namespaces() -> Result<(), String> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let step = || -> io::Result<()> {
+        rights::map_alone(uid, gid)?;
         rights::enter_cgroup_namespace()?;
-        root::build(&[], &[])
+        root::build(&[Entry::Proc], &[])
     };
-    let child = match split(NAMESPACES, None) {
-        Ok(Forked::Child) => exit_now(step().map_or_else(code_of, |()| 0)),
-        Ok(Forked::Parent(child)) => child,
-        Err(error) => {
-            return Err(obstacle::explained(&error.to_string()));
-        }
-    };
-    match child.wait_for_exit() {
-        Ok(Exit::Code(0)) => Ok(()),
-        Ok(Exit::Code(code)) => Err(format!(
-            "a child cannot mount in its own namespaces: {}",
-            io::Error::from_raw_os_error(code)
-        )),
-        Ok(Exit::Signal(signal)) => Err(format!("the kernel ended the child by signal {signal}")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// An error as an exit code, which holds a byte.
-fn code_of(error: io::Error) -> i32 {
-    error.raw_os_error().filter(|it| *it < 256).unwrap_or(255)
+    let mount =
+        || step().map_err(|error| format!("a child cannot mount in its own namespaces: {error}"));
+    tried(NAMESPACES, mount).map_err(|words| obstacle::explained(&words))
 }
 
 /// Runs `step` in a process of its own that ends with it.
@@ -210,16 +195,21 @@ pub(crate) fn apart(step: impl FnOnce() -> i32) -> io::Result<Process> {
 
 /// Tries `step` in a process of its own that ends with it; the reason where it fails.
 pub(crate) fn try_apart(step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    tried(0, step)
+}
+
+fn tried(namespaces: i32, step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let (mut reader, mut writer) = io::pipe().map_err(|error| error.to_string())?;
-    let child = apart(|| match step() {
-        Ok(()) => 0,
-        Err(words) => {
+    let child = match split(namespaces, None) {
+        Ok(Forked::Parent(child)) => child,
+        Ok(Forked::Child) => {
+            let Err(words) = step() else { exit_now(0) };
             // Without words the exit code says that it failed.
             let _unread = writer.write_all(words.as_bytes());
-            1
+            exit_now(1)
         }
-    });
-    let child = child.map_err(|error| error.to_string())?;
+        Err(error) => return Err(error.to_string()),
+    };
     drop(writer);
     let mut words = String::new();
     reader

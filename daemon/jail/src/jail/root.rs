@@ -180,5 +180,29 @@ fn told(entry: &Entry, error: &io::Error) -> String {
         Entry::Devices(_) => "dev",
         Entry::Terminals => "dev/pts",
     };
-    format!("{what}: {error}")
+    let hint = match entry {
+        Entry::Proc => covered_proc().unwrap_or_default(),
+        Entry::View { .. }
+        | Entry::Given { .. }
+        | Entry::Scratch { .. }
+        | Entry::Text { .. }
+        | Entry::Directory { .. }
+        | Entry::Link { .. }
+        | Entry::Devices(_)
+        | Entry::Terminals => String::new(),
+    };
+    format!("{what}: {error}{hint}")
+}
+
+/// The kernel shows no further /proc to those who see only a part of this one.
+fn covered_proc() -> Option<String> {
+    // What is empty below hides nothing.
+    const EMPTY: &str = "/proc/sys/fs/binfmt_misc";
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let covered = points.find(|it| it.starts_with("/proc/") && *it != EMPTY)?;
+    Some(format!(
+        "; {covered} is covered, as containers do it, and then nobody inside gets a /proc of its \
+         own: start the container with `--security-opt systempaths=unconfined`"
+    ))
 }

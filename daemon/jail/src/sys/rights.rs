@@ -86,6 +86,14 @@ pub(crate) fn enter_user_namespace() -> io::Result<()> {
     enter_namespaces(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
 }
 
+/// Makes the ids that this process had before its user namespace 0 inside, and no others.
+pub(crate) fn map_alone(uid: u32, gid: u32) -> io::Result<()> {
+    // Or the kernel takes no gid from an ordinary user: who leaves a group may gain by that.
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {uid} 1\n"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {gid} 1\n"))
+}
+
 fn enter_namespaces(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: none of the flags above touches the descriptor table or memory.
     last(unsafe { libc::unshare(flags) }).map(drop)

@@ -15,7 +15,7 @@ mod session;
 mod stage;
 mod store;
 mod trust;
-pub(crate) mod wire;
+mod wire;
 
 pub use config::{TlsFiles, WardenConfig};
 pub use error::{FilterErrorBox, WardenError};

@@ -40,7 +40,7 @@ pub(crate) struct Household {
     pub(crate) tls: Option<TlsFiles>,
 }
 
-/// The whole server, seen from its root process.
+/// The whole server, seen from its first process.
 #[derive(Debug)]
 pub(crate) struct Warden<'a> {
     ground: &'a Ground<'a>,

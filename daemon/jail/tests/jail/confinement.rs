@@ -399,7 +399,7 @@ fn a_missing_reported_layer_is_told_with_the_session() {
 fn assert_limited(pid: u32, group: &str) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let has_unified = mounts.contains(" - cgroup2 ");
-    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let is_ours = |line: &&str| {
         let controllers = line.split(':').nth(1).unwrap();
         let limits = ["memory", "pids", "cpu"];
@@ -407,8 +407,10 @@ fn assert_limited(pid: u32, group: &str) {
         is_v1 || (has_unified && line.starts_with("0::"))
     };
     let places: Vec<&str> = own.lines().filter(is_ours).collect();
-    assert!(!places.is_empty(), "{pid}: {own}");
-    assert!(places.iter().all(|it| it.ends_with(group)), "{pid}: {own}");
+    let is_limited = !places.is_empty() && places.iter().all(|it| it.ends_with(group));
+    // One that has just ended stands in no group any more.
+    let has_ended = || matches!(status_field(pid, "State").get(..1), None | Some("Z" | "X"));
+    assert!(is_limited || has_ended(), "{pid}: {own}");
 }
 
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {

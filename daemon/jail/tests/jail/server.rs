@@ -25,10 +25,10 @@ pub(crate) fn cannot_run() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("jails are made by root");
     }
-    ["/usr/bin/Xvfb", "/usr/bin/openbox", "/usr/bin/xterm"]
+    ["Xvfb", "openbox", "xterm", "newuidmap"]
         .iter()
-        .any(|it| !std::path::Path::new(it).exists())
-        .then_some("Xvfb, openbox and xterm are not installed")
+        .any(|it| !std::path::Path::new("/usr/bin").join(it).exists())
+        .then_some("Xvfb, openbox, xterm and uidmap are not all installed")
 }
 
 /// A warden in a process of its own.
