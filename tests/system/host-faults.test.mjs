@@ -220,10 +220,22 @@ test('a database that another program holds is waited for, but not for ever', as
     assert.ok(Number(answer.headers.get('retry-after')) > 0);
   }
   await adaGoesOn();
+  await replaceDaemon();
+  await adaGoesOn();
   const patient = login('bob');
   await release();
   assert.equal((await patient).status, 200);
 });
+
+/** Kills the daemon and waits until the next one serves. */
+async function replaceDaemon() {
+  const daemon = server.daemonPid;
+  process.kill(daemon, 'SIGKILL');
+  await until('the next daemon', async () => {
+    const health = await fetch(`${server.url}/health`).catch(() => null);
+    return health?.status === 200 && processOf(daemon) === null;
+  });
+}
 
 /** Fills the disk to the last byte. @returns {string} the file that does it */
 function fillDisk() {
@@ -254,6 +266,9 @@ test('a full disk refuses sign-ins by name, keeps what runs, and loses nothing',
   assertProblem(refused, 507, 'storage_full');
   assert.throws(() => fs.writeFileSync(path.join(home, 'new'), 'x'.repeat(5_000)), /ENOSPC/);
   await adaGoesOn();
+  // A daemon that starts anew does so without writing.
+  await replaceDaemon();
+  await adaGoesOn();
   // Who is signed in may start a desktop; it is written down when there is room.
   const bobs = await server.startSession(tokens.bob);
   assert.match(server.log, new RegExp(`not recorded yet.*${bobs}|${bobs}.*not recorded yet`));
@@ -261,11 +276,8 @@ test('a full disk refuses sign-ins by name, keeps what runs, and loses nothing',
   assert.equal((await login('bob')).status, 200);
   await until('the session to be recorded', async () => isRecorded(bobs));
   // A daemon that starts anew knows what has been recorded, and ends all else.
-  process.kill(server.daemonPid, 'SIGKILL');
-  await until('the next daemon', async () => {
-    const found = await server.session(tokens.bob, bobs).catch(() => null);
-    return found?.status === 200 && found.body.state !== 'ended';
-  });
+  await replaceDaemon();
+  await server.untilState(tokens.bob, bobs, 'detached');
   await adaGoesOn();
   assert.equal(fs.readFileSync(kept, 'utf8'), 'of value');
   await server.endSession(tokens.bob, bobs);

@@ -55,8 +55,8 @@ export async function freeUdpPort() {
 }
 
 /** How a server with these variables is reached. */
-function schemeOf({ TLS_SELF_SIGNED }) {
-  return TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
+function schemeOf({ TLS_CERT, TLS_SELF_SIGNED }) {
+  return TLS_CERT || TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
 }
 
 /** The variables of a server of its own: nothing of it meets another server's. */

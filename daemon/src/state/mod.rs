@@ -90,13 +90,16 @@ impl StateError {
 /// Returns [`StateError`] when the file cannot be opened, or a later version has written it.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
     let prepare = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // A revocation that was answered must outlive a power cut; at some ten writes a session
         // the sync costs nothing that anybody waits for.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // Whoever will write says so at once and waits: a reader that becomes a writer while
+        // another program writes is refused without a wait.
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
         connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
         Ok(connection)
     };
@@ -108,22 +111,32 @@ pub fn open(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
+/// Writes only where a step is missing: a server starts on a full disk, and while another program
+/// holds the file.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let Some(missing) = MIGRATIONS.get(taken as usize..) else {
-        return Err(StateError::Newer {
-            path: path.into(),
-            found: taken,
-            known: MIGRATIONS.len(),
-        });
-    };
-    for step in missing {
+    if missing(connection, path)?.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    // Another program may have taken them while this one waited.
+    for step in missing(&transaction, path)? {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// The steps that the schema has not taken.
+fn missing(connection: &Connection, path: &Path) -> Result<&'static [&'static str], StateError> {
+    let taken: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    MIGRATIONS
+        .get(taken as usize..)
+        .ok_or_else(|| StateError::Newer {
+            path: path.into(),
+            found: taken,
+            known: MIGRATIONS.len(),
+        })
 }
 
 struct Job {
@@ -261,6 +274,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_that_another_program_holds_is_opened_all_the_same() {
+        let path = file("opened-held");
+        let holder = open(&path).unwrap();
+        holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let connection = open(&path).unwrap();
+        let users: u32 = connection
+            .query_row("SELECT count(*) FROM users", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(users, 0);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn two_programs_that_make_the_schema_at_once_make_it_once() {
         let path = file("race");
         std::thread::scope(|scope| {
@@ -269,6 +295,52 @@ pub(crate) mod tests {
             }
         });
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn trouble_that_an_operator_can_mend_is_told_apart() {
+        let path = file("trouble");
+        let connection = open(&path).unwrap();
+        let write = || -> Result<(), StateError> {
+            connection.execute_batch(
+                "CREATE TABLE IF NOT EXISTS filler (bytes);
+                 INSERT INTO filler VALUES (zeroblob(100000))",
+            )?;
+            Ok(())
+        };
+        write().unwrap();
+        connection.pragma_update(None, "max_page_count", 1).unwrap();
+        assert_eq!(write().unwrap_err().trouble(), Some(Trouble::Full));
+        let other = open(&path).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        assert_eq!(write().unwrap_err().trouble(), Some(Trouble::Held));
+        let mistake = connection.execute_batch("no SQL").unwrap_err();
+        assert_eq!(StateError::from(mistake).trouble(), None);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_job_that_has_waited_for_its_turn_waits_for_no_other_program() {
+        let mut connection = memory();
+        let mut patience_ms = |patient_until| {
+            let (told, hears) = std::sync::mpsc::channel::<u32>();
+            let ask = move |connection: &mut Connection| {
+                let asked = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0));
+                told.send(asked.unwrap()).unwrap();
+            };
+            let work = Box::new(ask);
+            Job {
+                patient_until,
+                work,
+            }
+            .run(&mut connection);
+            hears.recv().unwrap()
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(patience_ms(clock::now()), 0);
+        assert!(patience_ms(clock::now() + hour) > 0);
+        assert_eq!(patience_ms(clock::now()), 0);
     }
 
     #[test]
