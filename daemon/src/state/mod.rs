@@ -18,6 +18,9 @@ const JOBS_MAX: usize = 256;
 /// How long a job waits for its turn and for another program (`user add`) that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for a job that nobody waits for: those behind it have somebody who does.
+const POST_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
@@ -73,13 +76,16 @@ impl StateError {
             return None;
         };
         let error = source.sqlite_error()?;
-        match error.code {
-            ErrorCode::DiskFull => Some(Trouble::Full),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Trouble::Held),
-            // The index beside the log grows by itself, and does not say why it cannot.
-            _ if error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Some(Trouble::Full),
-            _ => None,
+        // The index beside the log grows by itself, and does not say why it cannot.
+        let is_index = error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        if error.code == ErrorCode::DiskFull || is_index {
+            return Some(Trouble::Full);
         }
+        let is_held = matches!(
+            error.code,
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked
+        );
+        is_held.then_some(Trouble::Held)
     }
 }
 
@@ -146,9 +152,9 @@ struct Job {
 }
 
 impl Job {
-    fn new(work: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
+    fn new(patience: Duration, work: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
         Self {
-            patient_until: clock::now() + BUSY_TIMEOUT,
+            patient_until: clock::now() + patience,
             work: Box::new(work),
         }
     }
@@ -200,7 +206,7 @@ impl Store {
         job: impl FnOnce(&mut Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let (answer, answered) = async_channel::bounded(1);
-        let job = Job::new(move |connection| {
+        let job = Job::new(BUSY_TIMEOUT, move |connection| {
             // Nobody waits any more where the request was given up.
             let _given_up = answer.try_send(job(connection));
         });
@@ -212,7 +218,7 @@ impl Store {
     /// many wait, and it will not run.
     #[must_use]
     pub fn post(&self, job: impl FnOnce(&mut Connection) + Send + 'static) -> bool {
-        self.jobs.try_send(Job::new(job)).is_ok()
+        self.jobs.try_send(Job::new(POST_TIMEOUT, job)).is_ok()
     }
 }
 
