@@ -332,10 +332,7 @@ mod tests {
         ));
         assert!(matches!(
             refused(&hello(VERSION, 1), 20),
-            WardenLinkError::Descriptors {
-                found: 16,
-                wanted: 3
-            }
+            WardenLinkError::Descriptors { wanted: 3, .. }
         ));
         let attached = Event::Attached {
             session: sandbox_protocol::SessionId::from_bytes([1; 16]),

@@ -20,6 +20,8 @@ pub enum Wakeup {
     SessionTimeout,
     /// A step of a start, attach or end took too long.
     StepTimeout,
+    /// The encoder has not come back with a frame.
+    StuckEncoder,
     /// A session's state could not be written down.
     UnwrittenRecord,
     /// A worker has not spoken since it was asked.

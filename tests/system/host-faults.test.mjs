@@ -8,6 +8,7 @@ import http from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 
 import { PASSWORD } from './desktop.mjs';
 import { descriptorsOf, processOf, readOr } from './host.mjs';
@@ -22,7 +23,7 @@ const WINDOW_MS = 1_000;
 const SPINNING_TICKS = 20;
 
 let server;
-/** A file system of 24 MiB: what the server keeps lies on it. */
+/** A file system of 24 MiB and 2,000 files: what the server keeps lies on it. */
 let disk;
 const tokens = {};
 let session;
@@ -32,10 +33,10 @@ before(async () => {
   const variables = await ownVariables({ SANDBOX_SESSIONS_MAX: '2' });
   disk = path.join(path.dirname(variables.STATE_DIR), 'disk');
   fs.mkdirSync(disk, { mode: 0o755 });
-  mustRun('mount', '-t', 'tmpfs', '-o', 'size=24m,mode=755', 'tmpfs', disk);
+  mustRun('mount', '-t', 'tmpfs', '-o', 'size=24m,nr_inodes=2000,mode=755', 'tmpfs', disk);
   server = new Server({ ...variables, STATE_DIR: path.join(disk, 'server/state') });
   await server.launch();
-  for (const name of ['ada', 'bob', 'cid']) {
+  for (const name of ['ada', 'bob', 'cid', 'dan']) {
     server.addUser(name, PASSWORD);
     tokens[name] = await server.login(name, PASSWORD);
   }
@@ -66,6 +67,12 @@ const login = (name) => {
 const start = (name) => {
   return server.request('POST', '/api/sessions', { token: tokens[name], body: desktop });
 };
+
+/** Ends a desktop and waits until nothing of it is left. */
+async function endWhole(name, id) {
+  await server.endSession(tokens[name], id);
+  await until('its end', () => !server.ownCgroups().some((it) => it.includes(id)));
+}
 
 /** Ada's desktop runs as before, all of its processes the same. */
 async function adaGoesOn() {
@@ -115,11 +122,10 @@ test('a session beyond the maximum is refused, and nothing of it is made', async
   assert.equal(ready.status, 503);
   assert.match(JSON.stringify(ready.body), /SANDBOX_SESSIONS_MAX/);
   assert.deepEqual(traces(), before);
-  await server.endSession(tokens.bob, bobs);
+  await endWhole('bob', bobs);
   await until('its place', async () => (await server.request('GET', '/ready')).status === 200);
   const cids = await server.startSession(tokens.cid);
-  await server.endSession(tokens.cid, cids);
-  await server.untilState(tokens.cid, cids, 'ended');
+  await endWhole('cid', cids);
 });
 
 test('a daemon without descriptors goes on, and takes connections again', async () => {
@@ -183,8 +189,7 @@ test('a warden without descriptors refuses new sessions and keeps those it has',
   });
   await adaGoesOn();
   const bobs = await server.startSession(tokens.bob);
-  await server.endSession(tokens.bob, bobs);
-  await server.untilState(tokens.bob, bobs, 'ended');
+  await endWhole('bob', bobs);
 });
 
 /** Programs of this file that may still run. */
@@ -220,10 +225,22 @@ test('a database that another program holds is waited for, but not for ever', as
     assert.ok(Number(answer.headers.get('retry-after')) > 0);
   }
   await adaGoesOn();
+  await replaceDaemon();
+  await adaGoesOn();
   const patient = login('bob');
   await release();
   assert.equal((await patient).status, 200);
 });
+
+/** Kills the daemon and waits until the next one serves. */
+async function replaceDaemon() {
+  const daemon = server.daemonPid;
+  process.kill(daemon, 'SIGKILL');
+  await until('the next daemon', async () => {
+    const health = await fetch(`${server.url}/health`).catch(() => null);
+    return health?.status === 200 && processOf(daemon) === null;
+  });
+}
 
 /** Fills the disk to the last byte. @returns {string} the file that does it */
 function fillDisk() {
@@ -254,6 +271,9 @@ test('a full disk refuses sign-ins by name, keeps what runs, and loses nothing',
   assertProblem(refused, 507, 'storage_full');
   assert.throws(() => fs.writeFileSync(path.join(home, 'new'), 'x'.repeat(5_000)), /ENOSPC/);
   await adaGoesOn();
+  // A daemon that starts anew does so without writing.
+  await replaceDaemon();
+  await adaGoesOn();
   // Who is signed in may start a desktop; it is written down when there is room.
   const bobs = await server.startSession(tokens.bob);
   assert.match(server.log, new RegExp(`not recorded yet.*${bobs}|${bobs}.*not recorded yet`));
@@ -261,15 +281,28 @@ test('a full disk refuses sign-ins by name, keeps what runs, and loses nothing',
   assert.equal((await login('bob')).status, 200);
   await until('the session to be recorded', async () => isRecorded(bobs));
   // A daemon that starts anew knows what has been recorded, and ends all else.
-  process.kill(server.daemonPid, 'SIGKILL');
-  await until('the next daemon', async () => {
-    const found = await server.session(tokens.bob, bobs).catch(() => null);
-    return found?.status === 200 && found.body.state !== 'ended';
-  });
+  await replaceDaemon();
+  await server.untilState(tokens.bob, bobs, 'detached');
   await adaGoesOn();
   assert.equal(fs.readFileSync(kept, 'utf8'), 'of value');
-  await server.endSession(tokens.bob, bobs);
-  await server.untilState(tokens.bob, bobs, 'ended');
+  await endWhole('bob', bobs);
+});
+
+test('a disk without room for a new home refuses the session, of which nothing is left', async () => {
+  const before = traces();
+  const files = path.join(disk, 'files');
+  fs.mkdirSync(files);
+  assert.throws(() => {
+    for (let number = 0; ; number += 1) fs.writeFileSync(path.join(files, `${number}`), '');
+  }, /ENOSPC/);
+  const answer = await start('dan');
+  assertProblem(answer, 503, 'start_failed');
+  assert.match(answer.body.detail, /home: No space left on device/);
+  await until('nothing to be left', () => isDeepStrictEqual(traces(), before));
+  await adaGoesOn();
+  fs.rmSync(files, { recursive: true });
+  const dans = await server.startSession(tokens.dan);
+  await endWhole('dan', dans);
 });
 
 /** Whether the database holds a session as one that runs. */

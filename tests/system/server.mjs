@@ -78,8 +78,8 @@ export async function freeUdpPort() {
 }
 
 /** How a server with these variables is reached. */
-function schemeOf({ TLS_SELF_SIGNED }) {
-  return TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
+function schemeOf({ TLS_CERT, TLS_SELF_SIGNED }) {
+  return TLS_CERT || TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
 }
 
 /** The ordinary user of a server: a uid above those of its sessions. */

@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use sandbox_hw::{EncodeError, Encoder, I420, Kind, Quality, Rect, Request};
-use sandbox_protocol::{Bitrate, Micros, Size};
+use sandbox_protocol::{Bitrate, Deadline, Micros, Size, Wakeup};
 
 use crate::clock;
 use crate::framebuffer::{Framebuffer, PIXEL_BYTES};
@@ -21,6 +22,10 @@ use crate::framebuffer::{Framebuffer, PIXEL_BYTES};
 const PIECE_ROWS: u16 = 16;
 const PIECE_COLUMNS: u16 = 64;
 const PIECE_BYTES: usize = PIECE_COLUMNS as usize * PIXEL_BYTES;
+
+/// For one frame: a key frame at 4K takes half a second, on a machine that has other things to do
+/// a few.
+const FRAME_MAX: Duration = Duration::from_secs(10);
 
 /// One frame to be made.
 #[derive(Debug)]
@@ -69,7 +74,14 @@ pub(crate) struct Encoded {
 pub(crate) struct Encoding {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Since when it has a frame.
+    given: Option<Instant>,
 }
+
+/// The thread has not come back with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the encoder has worked on one frame for {} s", FRAME_MAX.as_secs())]
+pub(crate) struct Hanging;
 
 #[derive(Debug)]
 struct Shared {
@@ -110,6 +122,7 @@ impl Encoding {
         Ok(Self {
             shared,
             thread: Some(thread),
+            given: None,
         })
     }
 
@@ -118,7 +131,8 @@ impl Encoding {
     /// # Panics
     ///
     /// When it has one already.
-    pub(crate) fn submit(&self, job: Box<Job>) {
+    pub(crate) fn submit(&mut self, job: Box<Job>, now: Instant) {
+        self.given = Some(now);
         let mut slot = self.shared.lock();
         assert!(
             matches!(*slot, Slot::Idle | Slot::Rest),
@@ -142,16 +156,40 @@ impl Encoding {
     /// # Errors
     ///
     /// [`EncodeError`] when the encoder failed twice at the same frame.
-    pub(crate) fn take(&self) -> Result<Option<Done>, EncodeError> {
+    pub(crate) fn take(&mut self) -> Result<Option<Done>, EncodeError> {
         // The count is all there is to read; nothing to read means that nothing came back.
         if rustix::io::read(&self.shared.done, &mut [0; 8]).is_err() {
             return Ok(None);
         }
+        self.given = None;
         let mut slot = self.shared.lock();
         if let Slot::Done(result) = std::mem::replace(&mut *slot, Slot::Idle) {
             return result.map(Some);
         }
         unreachable!("a job is reported after its result was put there")
+    }
+}
+
+impl Encoding {
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        self.given.map(|given| Deadline {
+            at: given + FRAME_MAX,
+            why: Wakeup::StuckEncoder,
+        })
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Hanging`] when the frame is late; the thread is not waited for then, at the end neither.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Hanging> {
+        if self.poll_timeout().is_none_or(|it| now < it.at) {
+            return Ok(());
+        }
+        self.thread = None;
+        Err(Hanging)
     }
 }
 
@@ -390,3 +428,6 @@ impl Picture {
 fn shadow(size: Size) -> Vec<u8> {
     vec![0; usize::from(size.width) * usize::from(size.height) * PIXEL_BYTES]
 }
+
+#[cfg(test)]
+mod tests;

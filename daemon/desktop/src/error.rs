@@ -7,6 +7,7 @@ use sandbox_hw::EncodeError;
 use sandbox_protocol::local::worker::ToWarden;
 
 use crate::display::DisplayError;
+use crate::encoding::Hanging;
 use crate::framebuffer::FramebufferError;
 use crate::link::LinkError;
 use crate::notes::NotesError;
@@ -36,6 +37,8 @@ pub(crate) enum WorkerError {
     Display(#[from] DisplayError),
     #[error("no thread for the encoder")]
     Thread(#[source] io::Error),
+    #[error("no picture")]
+    Hanging(#[from] Hanging),
     #[error("cannot wait for the sockets")]
     Wait(#[source] rustix::io::Errno),
 }
@@ -55,6 +58,7 @@ impl WorkerError {
             | Self::Notes(_)
             | Self::Display(_)
             | Self::Thread(_)
+            | Self::Hanging(_)
             | Self::Wait(_) => "",
         };
         ToWarden::Failed {

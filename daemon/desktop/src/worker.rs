@@ -166,6 +166,7 @@ impl Worker {
         self.clock.handle_timeout(now);
         self.cursor_clock.handle_timeout(now);
         self.refinement.handle_timeout(now);
+        self.parts.encoding.handle_timeout(now)?;
         self.inject(now)?;
         if let Some(wanted) = self.wanted.size.take() {
             self.resize(wanted, now)?;
@@ -414,6 +415,7 @@ impl Worker {
             self.clock.poll_timeout(),
             self.cursor_clock.poll_timeout(),
             self.refinement.poll_timeout(),
+            self.parts.encoding.poll_timeout(),
         ]
         .into_iter()
         .fold(None, Deadline::soonest)

@@ -232,6 +232,24 @@ mod tests {
         );
     }
 
+    /// Forward, tokens run out early and the page refreshes; back, they last longer by the jump,
+    /// and the sign-in behind them can still be revoked.
+    #[test]
+    fn a_clock_that_jumps_moves_a_tokens_end_and_never_past_its_sign_ins() {
+        const JUMP: i64 = 3_600;
+        let (issued, family_ends) = (1_000_000, 1_000_900);
+        let tokens = Tokens::with_secret(&[1; 32], Duration::from_secs(900));
+        let token = tokens.issue(7, FAMILY, family_ends, issued);
+        assert_eq!(tokens.read(&token, issued + JUMP), None);
+        let claim = tokens.read(&token, issued - JUMP).unwrap();
+        assert_eq!(claim.expires_at, issued + 900);
+        let after_jump_back = tokens.issue(7, FAMILY, family_ends, issued - JUMP);
+        let claim = tokens.read(&after_jump_back, issued - JUMP).unwrap();
+        assert_eq!(claim.expires_at, issued - JUMP + 900);
+        let late = tokens.issue(7, FAMILY, family_ends, issued + JUMP);
+        assert_eq!(tokens.read(&late, issued + JUMP), None);
+    }
+
     #[test]
     fn the_nodes_key_is_made_once_for_its_owner_alone() {
         let path = key_file("key");

@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use smol::Async;
+
+use crate::clock;
 
 /// Bytes asked of the kernel for each direction: a key frame and what arrives meanwhile.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -20,6 +23,9 @@ const RECEIVE_SLOT_BYTES: usize = 64 << 10;
 /// Bytes of one merged send; the kernel refuses 64 KiB and more.
 const MERGED_BYTES_MAX: usize = 60_000;
 
+/// Between two lines about datagrams that were refused.
+const TELLING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Bytes waiting for a full socket. What exceeds them is dropped, and NACK asks for it again.
 const BACKLOG_BYTES_MAX: usize = 8 << 20;
 
@@ -29,6 +35,10 @@ pub(super) struct MediaSocket {
     state: UdpSocketState,
     local: SocketAddr,
     backlog: RefCell<Backlog>,
+    refusals: RefCell<Refusals>,
+    /// What a test has the kernel say to whatever is sent.
+    #[cfg(test)]
+    fault: std::cell::Cell<Option<rustix::io::Errno>>,
 }
 
 /// Datagrams to one peer, all of `segment` bytes but the last, which may be shorter.
@@ -71,6 +81,9 @@ impl MediaSocket {
             io: Async::new(socket)?,
             state,
             backlog: RefCell::default(),
+            refusals: RefCell::default(),
+            #[cfg(test)]
+            fault: std::cell::Cell::default(),
         })
     }
 
@@ -147,14 +160,37 @@ impl MediaSocket {
                 .from
                 .map(|it| self.family(SocketAddr::new(it, 0)).ip()),
         };
-        let sent = self.state.try_send((&self.io).into(), &transmit);
+        let sent = self.hand_over(&transmit);
         if let Err(error) = &sent
             && error.kind() != io::ErrorKind::WouldBlock
         {
-            // Unreachable peers answer by ICMP; ICE notices them by their silence.
-            tracing::debug!(%error, to = %batch.to, "cannot send datagram");
+            self.handle_refusal(error, batch);
         }
         sent
+    }
+
+    fn hand_over(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(fault) = self.fault.get() {
+            return Err(fault.into());
+        }
+        self.state.try_send((&self.io).into(), transmit)
+    }
+
+    /// What the kernel does not take is lost like any other datagram.
+    fn handle_refusal(&self, error: &io::Error, batch: &Batch) {
+        if is_about_peer(error) {
+            // Unreachable peers answer by ICMP; ICE notices them by their silence.
+            tracing::debug!(%error, to = %batch.to, "cannot send datagram");
+            return;
+        }
+        let mut refusals = self.refusals.borrow_mut();
+        if let Some(datagrams) = refusals.handle_refusal(batch.count, clock::now()) {
+            tracing::warn!(
+                %error, datagrams, to = %batch.to,
+                "datagrams cannot be sent: a firewall of this host, or memory that runs short"
+            );
+        }
     }
 
     /// An IPv6 socket speaks to IPv4 peers by their mapped address.
@@ -188,6 +224,28 @@ impl MediaSocket {
         let batch = backlog.batches.pop_front()?;
         backlog.bytes -= batch.bytes.len();
         Some(batch)
+    }
+}
+
+/// Counts datagrams that the kernel refused, so that one line tells of many.
+#[derive(Debug, Default)]
+struct Refusals {
+    untold: usize,
+    told: Option<Instant>,
+}
+
+impl Refusals {
+    /// How many to tell of, where it is time.
+    fn handle_refusal(&mut self, datagrams: usize, now: Instant) -> Option<usize> {
+        self.untold += datagrams;
+        if self
+            .told
+            .is_some_and(|it| now.saturating_duration_since(it) < TELLING_INTERVAL)
+        {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -255,6 +313,17 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// Whether one peer is out of reach, which says nothing of the others.
+fn is_about_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::AddrNotAvailable
+    )
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the signature that Result::is_err_and wants"
@@ -266,5 +335,71 @@ fn is_full(error: io::Error) -> bool {
 impl std::fmt::Debug for MediaSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("MediaSocket").field(&self.local).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn socket() -> MediaSocket {
+        MediaSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap()
+    }
+
+    /// Sends `count` datagrams of different sizes, which do not merge.
+    fn send(from: &MediaSocket, to: SocketAddr, count: usize) {
+        let mut merger = from.merger();
+        for length in 1..=count {
+            merger.push(to, None, &vec![7; length]);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_lost_and_the_next_goes_out() {
+        let (near, far) = (socket(), socket());
+        for fault in [Errno::PERM, Errno::NOBUFS, Errno::NOMEM, Errno::NETUNREACH] {
+            near.fault.set(Some(fault));
+            send(&near, far.local(), 3);
+            assert!(!near.is_backed_up(), "{fault} is waited for");
+        }
+        let told = near.refusals.borrow().told;
+        assert!(told.is_some());
+        assert_eq!(near.refusals.borrow().untold, 3 * 3 - 1, "one line tells");
+
+        near.fault.set(None);
+        send(&near, far.local(), 1);
+        let mut lengths = Vec::new();
+        smol::block_on(async {
+            let mut slots = ReceiveSlots::new();
+            far.receive(&mut slots, |_, _, datagram| lengths.push(datagram.len()))
+                .await
+                .unwrap();
+        });
+        assert_eq!(lengths, [1]);
+    }
+
+    #[test]
+    fn what_was_kept_for_a_full_socket_is_not_tried_for_ever() {
+        let (near, far) = (socket(), socket());
+        near.fault.set(Some(Errno::AGAIN));
+        send(&near, far.local(), 3);
+        assert!(near.is_backed_up());
+        near.fault.set(Some(Errno::NOBUFS));
+        smol::block_on(near.flush()).unwrap();
+        assert!(!near.is_backed_up());
+    }
+
+    #[test]
+    fn a_line_tells_of_all_refusals_since_the_last_one() {
+        let mut refusals = Refusals::default();
+        let began = clock::now();
+        assert_eq!(refusals.handle_refusal(2, began), Some(2));
+        for _ in 0..1_000 {
+            assert_eq!(refusals.handle_refusal(1, began), None);
+        }
+        let later = began + TELLING_INTERVAL;
+        assert_eq!(refusals.handle_refusal(1, later), Some(1_001));
     }
 }

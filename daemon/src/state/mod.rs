@@ -18,6 +18,9 @@ const JOBS_MAX: usize = 256;
 /// How long a job waits for its turn and for another program (`user add`) that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for a job that nobody waits for: those behind it have somebody who does.
+const POST_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
@@ -73,13 +76,16 @@ impl StateError {
             return None;
         };
         let error = source.sqlite_error()?;
-        match error.code {
-            ErrorCode::DiskFull => Some(Trouble::Full),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Trouble::Held),
-            // The index beside the log grows by itself, and does not say why it cannot.
-            _ if error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Some(Trouble::Full),
-            _ => None,
+        // The index beside the log grows by itself, and does not say why it cannot.
+        let is_index = error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+        if error.code == ErrorCode::DiskFull || is_index {
+            return Some(Trouble::Full);
         }
+        let is_held = matches!(
+            error.code,
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked
+        );
+        is_held.then_some(Trouble::Held)
     }
 }
 
@@ -90,13 +96,16 @@ impl StateError {
 /// Returns [`StateError`] when the file cannot be opened, or a later version has written it.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
     let prepare = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // A revocation that was answered must outlive a power cut; at some ten writes a session
         // the sync costs nothing that anybody waits for.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // Whoever will write says so at once and waits: a reader that becomes a writer while
+        // another program writes is refused without a wait.
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
         connection.pragma_update(None, "journal_size_limit", 4 << 20)?;
         Ok(connection)
     };
@@ -108,22 +117,32 @@ pub fn open(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
+/// Writes only where a step is missing: a server starts on a full disk, and while another program
+/// holds the file.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StateError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let taken: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let Some(missing) = MIGRATIONS.get(taken as usize..) else {
-        return Err(StateError::Newer {
-            path: path.into(),
-            found: taken,
-            known: MIGRATIONS.len(),
-        });
-    };
-    for step in missing {
+    if missing(connection, path)?.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    // Another program may have taken them while this one waited.
+    for step in missing(&transaction, path)? {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// The steps that the schema has not taken.
+fn missing(connection: &Connection, path: &Path) -> Result<&'static [&'static str], StateError> {
+    let taken: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    MIGRATIONS
+        .get(taken as usize..)
+        .ok_or_else(|| StateError::Newer {
+            path: path.into(),
+            found: taken,
+            known: MIGRATIONS.len(),
+        })
 }
 
 struct Job {
@@ -133,9 +152,9 @@ struct Job {
 }
 
 impl Job {
-    fn new(work: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
+    fn new(patience: Duration, work: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
         Self {
-            patient_until: clock::now() + BUSY_TIMEOUT,
+            patient_until: clock::now() + patience,
             work: Box::new(work),
         }
     }
@@ -187,7 +206,7 @@ impl Store {
         job: impl FnOnce(&mut Connection) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let (answer, answered) = async_channel::bounded(1);
-        let job = Job::new(move |connection| {
+        let job = Job::new(BUSY_TIMEOUT, move |connection| {
             // Nobody waits any more where the request was given up.
             let _given_up = answer.try_send(job(connection));
         });
@@ -199,7 +218,7 @@ impl Store {
     /// many wait, and it will not run.
     #[must_use]
     pub fn post(&self, job: impl FnOnce(&mut Connection) + Send + 'static) -> bool {
-        self.jobs.try_send(Job::new(job)).is_ok()
+        self.jobs.try_send(Job::new(POST_TIMEOUT, job)).is_ok()
     }
 }
 
@@ -261,6 +280,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_file_that_another_program_holds_is_opened_all_the_same() {
+        let path = file("opened-held");
+        let holder = open(&path).unwrap();
+        holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let connection = open(&path).unwrap();
+        let users: u32 = connection
+            .query_row("SELECT count(*) FROM users", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(users, 0);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn two_programs_that_make_the_schema_at_once_make_it_once() {
         let path = file("race");
         std::thread::scope(|scope| {
@@ -269,6 +301,52 @@ pub(crate) mod tests {
             }
         });
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn trouble_that_an_operator_can_mend_is_told_apart() {
+        let path = file("trouble");
+        let connection = open(&path).unwrap();
+        let write = || -> Result<(), StateError> {
+            connection.execute_batch(
+                "CREATE TABLE IF NOT EXISTS filler (bytes);
+                 INSERT INTO filler VALUES (zeroblob(100000))",
+            )?;
+            Ok(())
+        };
+        write().unwrap();
+        connection.pragma_update(None, "max_page_count", 1).unwrap();
+        assert_eq!(write().unwrap_err().trouble(), Some(Trouble::Full));
+        let other = open(&path).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        assert_eq!(write().unwrap_err().trouble(), Some(Trouble::Held));
+        let mistake = connection.execute_batch("no SQL").unwrap_err();
+        assert_eq!(StateError::from(mistake).trouble(), None);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_job_that_has_waited_for_its_turn_waits_for_no_other_program() {
+        let mut connection = memory();
+        let mut patience_ms = |patient_until| {
+            let (told, hears) = std::sync::mpsc::channel::<u32>();
+            let ask = move |connection: &mut Connection| {
+                let asked = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0));
+                told.send(asked.unwrap()).unwrap();
+            };
+            let work = Box::new(ask);
+            Job {
+                patient_until,
+                work,
+            }
+            .run(&mut connection);
+            hears.recv().unwrap()
+        };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(patience_ms(clock::now()), 0);
+        assert!(patience_ms(clock::now() + hour) > 0);
+        assert_eq!(patience_ms(clock::now()), 0);
     }
 
     #[test]

@@ -238,6 +238,21 @@ fn a_page_learns_why_its_session_ended() {
 }
 
 #[test]
+fn a_daemon_that_may_open_no_more_files_refuses_the_page_and_lives() {
+    let (world, token, id) = world();
+    world.policy.lock().unwrap().keeps_descriptors = true;
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say(&offer());
+    page.expect_error("node_full");
+    world.policy.lock().unwrap().keeps_descriptors = false;
+    let mut page = Socket::of(&world, &id, &token);
+    page.expect("ready");
+    page.say(&offer());
+    page.expect("answer");
+}
+
+#[test]
 fn a_malformed_description_is_refused_and_the_desktop_lives() {
     let (world, token, id) = world();
     for sdp in ["", "v=0\r\nnonsense", "\0", &"a=".repeat(20_000)] {

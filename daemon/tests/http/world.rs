@@ -38,6 +38,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Policy {
     /// Refuse starts with this.
     pub(crate) refusal: Option<Refusal>,
+    /// Attach as to a daemon that may open no more files: the kernel keeps the descriptors.
+    pub(crate) keeps_descriptors: bool,
     /// Leave starts unanswered.
     pub(crate) is_slow: bool,
     /// Requests that came, in order.
@@ -432,7 +434,8 @@ fn answer(socket: &OwnedFd, policy: &mut Policy, request: Request) {
             let (media, media_far) = UnixStream::pair().unwrap();
             policy.workers.insert(session, (control, media.into()));
             let descriptors = [control_far.as_fd(), media_far.as_fd()];
-            send(socket, &Event::Attached { session }, &descriptors);
+            let passed = if policy.keeps_descriptors { 1 } else { 2 };
+            send(socket, &Event::Attached { session }, &descriptors[..passed]);
         }
         Request::Usage { session } => {
             let event = Event::Usage {

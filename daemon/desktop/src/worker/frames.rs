@@ -85,7 +85,7 @@ impl Worker {
             injected: self.injected,
             damaged: self.damaged.take().unwrap_or_else(clock::micros),
         };
-        self.parts.encoding.submit(job);
+        self.parts.encoding.submit(job, clock::now());
     }
 
     pub(super) fn handle_done(&mut self, Done { mut job, encoded }: Done) {

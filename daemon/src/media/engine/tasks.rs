@@ -24,6 +24,12 @@ const PROOF_MAX: Duration = Duration::from_secs(10);
 /// Shortest sleep of the timer: str0m may ask for a time that has passed.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 
+/// Failures of a read that may be the echo of what was sent; what goes on is the socket's own.
+const FAILURES_IN_A_ROW: u32 = 16;
+
+/// Pause after a read that failed once more.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
 pub(super) async fn keep_time(hub: Rc<Hub>) {
     loop {
         let now = clock::now();
@@ -63,6 +69,7 @@ pub(super) async fn keep_receiving(hub: Rc<Hub>, index: usize) {
         return;
     };
     let mut slots = ReceiveSlots::new();
+    let mut failures = 0_u32;
     loop {
         let local = socket.local();
         let received = socket
@@ -77,9 +84,17 @@ pub(super) async fn keep_receiving(hub: Rc<Hub>, index: usize) {
                 hub.handle_datagram(remote, near, local, datagram);
             })
             .await;
-        if let Err(error) = received {
+        match received {
+            Ok(()) => failures = 0,
             // Peers' ICMP answers show up here; the socket itself lives on.
-            tracing::debug!(%error, "cannot read from the media socket");
+            Err(error) if failures < FAILURES_IN_A_ROW => {
+                failures += 1;
+                tracing::debug!(%error, "cannot read from the media socket");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read from the media socket for the time being");
+                Timer::after(FAILURE_PAUSE).await;
+            }
         }
         future::yield_now().await;
     }
