@@ -288,7 +288,7 @@ test('a full disk refuses sign-ins by name, keeps what runs, and loses nothing',
   await endWhole('bob', bobs);
 });
 
-test('a disk without room for a new home refuses the session, of which nothing is left', async () => {
+test('a disk without room for a new home refuses the session, and leaves nothing', async () => {
   const before = traces();
   const files = path.join(disk, 'files');
   fs.mkdirSync(files);
