@@ -35,7 +35,10 @@ let servers = 0;
  * range of uids; `one`: one without. An ordinary user has a cgroup of its own.
  */
 export const STARTED_AS = Symbol('started as');
-/** As whom servers are started unless told otherwise: the whole suite runs as each. */
+/**
+ * As whom servers are started unless told otherwise: the whole suite runs as `root` and as
+ * `range`; as `one` only what tells parts apart by other things than their uids.
+ */
 const USUAL = process.env.SANDBOX_TEST_AS ?? 'root';
 const AS_ORDINARY_USER = path.join(ROOT, 'tests/ordinary-user.sh');
 
@@ -47,7 +50,8 @@ export function seenAs(pid) {
 /** Copies a program where only root can write; the copy is made once per build. */
 export function installed(name) {
   const from = path.join(BUILT, name);
-  const to = path.join(BASE, 'bin', name);
+  // Each build has a place of its own, for runs that share a machine.
+  const to = path.join(BASE, 'bin', BUILT.replaceAll('/', '_'), name);
   const built = fs.statSync(from);
   const there = fs.statSync(to, { throwIfNoEntry: false });
   if (there?.size !== built.size || there.mtimeMs < built.mtimeMs) {
@@ -391,9 +395,8 @@ export class Server {
     const [program] = this.programsOf(name);
     if (!program) throw new Error(`no program of ${name} runs\n${this.log}`);
     const users = this.variables.FILE_STORAGE_PATH ?? path.join(this.variables.STATE_DIR, 'users');
-    const homes = fs.readdirSync(users).map((it) => path.join(users, it));
-    const home = homes.find((it) => fs.statSync(it).uid === program.uid);
-    if (!home) throw new Error(`none of ${homes.join(', ')} belongs to ${program.uid}`);
+    const home = path.join(users, name);
+    assert.equal(fs.statSync(home).uid, program.uid, `the owner of ${home}`);
     return { home, uid: program.uid };
   }
 
