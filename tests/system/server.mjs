@@ -141,10 +141,12 @@ function commandOf(args, variables, before = []) {
   return [AS_ORDINARY_USER, [...told, program, ...all]];
 }
 
-/** Removes the cgroup of a server's ordinary user; whether nothing of it is left. */
-function leaveGroup(variables) {
+/** Removes what a server's ordinary user had: cgroup and locks; whether nothing is left. */
+function forgetUser(variables) {
   const isOurs = (it) => it.endsWith(`/${groupOf(variables)}`);
   if (variables[STARTED_AS] === 'root') return true;
+  // Locks of a user's servers outlive them, and this user is gone.
+  fs.rmSync(`/dev/shm/sandbox-server-uids-${userOf(variables)}`, { recursive: true, force: true });
   for (const group of [...cgroups()].filter(isOurs)) {
     try {
       fs.rmdirSync(group);
@@ -167,7 +169,7 @@ export function runToEnd(args, variables, input = '', before = []) {
   const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
   // A running server of these variables stands in the same group and removes it at its end.
   if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {
-    leaveGroup(variables);
+    forgetUser(variables);
   }
   return ended;
 }
@@ -381,7 +383,7 @@ export class Server {
       await this.exited;
     }
     alive.delete(this);
-    await until('the cgroup to be empty', () => leaveGroup(this.variables));
+    await until('the cgroup to be empty', () => forgetUser(this.variables));
     fs.rmSync(path.dirname(this.variables.STATE_DIR), { recursive: true, force: true });
   }
 
