@@ -37,6 +37,8 @@ lend() {
 }
 
 if [[ -n "$group" ]]; then
+  # At once, for the kernel writes it anew after each move.
+  groups="$(cat /proc/self/cgroup)"
   while IFS=: read -r _ controllers path; do
     case "$controllers" in
       '')
@@ -53,7 +55,7 @@ if [[ -n "$group" ]]; then
         lend "/sys/fs/cgroup/$controllers${path%/}/$group"
         ;;
     esac
-  done </proc/self/cgroup
+  done <<<"$groups"
 fi
 
 exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"

@@ -35,7 +35,10 @@ let servers = 0;
  * range of uids; `one`: one without. An ordinary user has a cgroup of its own.
  */
 export const STARTED_AS = Symbol('started as');
-/** As whom servers are started unless told otherwise: the whole suite runs as each. */
+/**
+ * As whom servers are started unless told otherwise: the whole suite runs as `root` and as
+ * `range`; as `one` only what tells parts apart by other things than their uids.
+ */
 const USUAL = process.env.SANDBOX_TEST_AS ?? 'root';
 const AS_ORDINARY_USER = path.join(ROOT, 'tests/ordinary-user.sh');
 
@@ -47,7 +50,8 @@ export function seenAs(pid) {
 /** Copies a program where only root can write; the copy is made once per build. */
 export function installed(name) {
   const from = path.join(BUILT, name);
-  const to = path.join(BASE, 'bin', name);
+  // Each build has a place of its own, for runs that share a machine.
+  const to = path.join(BASE, 'bin', BUILT.replaceAll('/', '_'), name);
   const built = fs.statSync(from);
   const there = fs.statSync(to, { throwIfNoEntry: false });
   if (there?.size !== built.size || there.mtimeMs < built.mtimeMs) {
@@ -137,10 +141,12 @@ function commandOf(args, variables, launcher = []) {
   return [AS_ORDINARY_USER, [...told, program, ...rest]];
 }
 
-/** Removes the cgroup of a server's ordinary user; whether nothing of it is left. */
-function leaveGroup(variables) {
+/** Removes what a server's ordinary user had: cgroup and locks; whether nothing is left. */
+function forgetUser(variables) {
   const isOurs = (it) => it.endsWith(`/${groupOf(variables)}`);
   if (variables[STARTED_AS] === 'root') return true;
+  // Locks of a user's servers outlive them, and this user is gone.
+  fs.rmSync(`/dev/shm/sandbox-server-uids-${userOf(variables)}`, { recursive: true, force: true });
   for (const group of [...cgroups()].filter(isOurs)) {
     try {
       fs.rmdirSync(group);
@@ -163,7 +169,7 @@ export function runToEnd(args, variables, input = '', before = []) {
   const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
   // A running server of these variables stands in the same group and removes it at its end.
   if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {
-    leaveGroup(variables);
+    forgetUser(variables);
   }
   return ended;
 }
@@ -381,7 +387,7 @@ export class Server {
       await this.exited;
     }
     alive.delete(this);
-    await until('the cgroup to be empty', () => leaveGroup(this.variables));
+    await until('the cgroup to be empty', () => forgetUser(this.variables));
     fs.rmSync(path.dirname(this.variables.STATE_DIR), { recursive: true, force: true });
   }
 
@@ -395,9 +401,8 @@ export class Server {
     const [program] = this.programsOf(name);
     if (!program) throw new Error(`no program of ${name} runs\n${this.log}`);
     const users = this.variables.FILE_STORAGE_PATH ?? path.join(this.variables.STATE_DIR, 'users');
-    const homes = fs.readdirSync(users).map((it) => path.join(users, it));
-    const home = homes.find((it) => fs.statSync(it).uid === program.uid);
-    if (!home) throw new Error(`none of ${homes.join(', ')} belongs to ${program.uid}`);
+    const home = path.join(users, name);
+    assert.equal(fs.statSync(home).uid, program.uid, `the owner of ${home}`);
     return { home, uid: program.uid };
   }
 

@@ -78,8 +78,12 @@ pub(crate) fn warden_command(directory: &Path, name: &str) -> (Command, Option<S
     (command, group)
 }
 
-/// Removes the cgroup that was made for a warden, once its last process has left it.
-pub(crate) fn remove_lent(group: &str) {
+/// Removes the locks of the ordinary user, and the cgroup that was made for its warden, once the
+/// last process has left it.
+pub(crate) fn forget_user(group: Option<&str>) {
+    let locks = format!("/dev/shm/sandbox-server-uids-{}", ordinary_uid());
+    let _none = fs::remove_dir_all(locks);
+    let Some(group) = group else { return };
     let left = || {
         let mut directories = cgroups(group);
         directories.retain(|it| it.ends_with(group) && fs::remove_dir(it).is_err());

@@ -301,9 +301,7 @@ impl Drop for Server {
         if thread::panicking() && !self.directory.as_os_str().is_empty() {
             println!("{}", self.log());
         }
-        if let Some(lent) = &self.lent {
-            ground::remove_lent(lent);
-        }
+        ground::forget_user(self.lent.as_deref());
         let _gone = fs::remove_dir_all(&self.directory);
     }
 }
