@@ -38,7 +38,8 @@ pub(super) fn permit(session: SessionId, turn: u64) -> Permit<Control> {
     };
     sessions.handle_survivor(plan, clock::now());
     for attach in 1..=turn {
-        sessions.handle_attached(session, AttachId(attach), Wish::Control);
+        sessions.handle_attached(session, AttachId(attach));
+        sessions.handle_connected(session, AttachId(attach), Wish::Control);
     }
     std::iter::from_fn(|| sessions.poll_effect())
         .find_map(|it| match it {
