@@ -293,7 +293,7 @@ impl Sessions {
     }
 
     /// The attempt's stream exists.
-    pub fn handle_attached(&mut self, session: SessionId, attach: AttachId, wish: Wish) {
+    pub fn handle_attached(&mut self, session: SessionId, attach: AttachId) {
         let Some(it) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -313,8 +313,16 @@ impl Sessions {
             it.deadline = None;
             self.effects.push_back(Effect::Changed(session));
         }
-        let changes = it.viewers.handle_attached(attach, wish);
+        let changes = it.viewers.handle_attached(attach);
         self.tell(session, changes);
+    }
+
+    /// The attempt's picture has a way: it takes control, where it came for that.
+    pub fn handle_connected(&mut self, session: SessionId, attach: AttachId, wish: Wish) {
+        if let Some(it) = self.sessions.get_mut(&session) {
+            let changes = it.viewers.handle_connected(attach, wish);
+            self.tell(session, changes);
+        }
     }
 
     /// A viewer that observes wants control.

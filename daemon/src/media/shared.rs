@@ -218,7 +218,10 @@ impl Shared {
     /// [`handle_silence`](Self::handle_silence).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let pulse = self.pulse.poll_timeout().map(|it| it.at);
-        [self.gate.poll_timeout(), pulse].into_iter().flatten().min()
+        [self.gate.poll_timeout(), pulse]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes over a value that the worker goes by; says whether it is another one.

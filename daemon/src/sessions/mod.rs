@@ -153,8 +153,12 @@ enum Command {
     Attached {
         session: SessionId,
         attach: AttachId,
-        wish: Wish,
         words: Sender<Word>,
+    },
+    Connected {
+        session: SessionId,
+        attach: AttachId,
+        wish: Wish,
     },
     TakeControl {
         session: SessionId,
@@ -294,20 +298,23 @@ impl Sessions {
     }
 
     /// The attempt's stream exists; `words` learns what becomes of it.
-    pub async fn attached(
-        &self,
-        session: SessionId,
-        attach: AttachId,
-        wish: Wish,
-        words: Sender<Word>,
-    ) {
+    pub async fn attached(&self, session: SessionId, attach: AttachId, words: Sender<Word>) {
         self.tell(Command::Attached {
             session,
             attach,
-            wish,
             words,
         })
         .await;
+    }
+
+    /// The attempt's picture has a way.
+    pub async fn connected(&self, session: SessionId, attach: AttachId, wish: Wish) {
+        let command = Command::Connected {
+            session,
+            attach,
+            wish,
+        };
+        self.tell(command).await;
     }
 
     /// A viewer that observes wants control.

@@ -214,13 +214,17 @@ impl Service {
             Command::Attached {
                 session,
                 attach,
-                wish,
                 words,
             } => {
                 self.viewers.insert((session, attach), words);
-                self.machine.handle_attached(session, attach, wish);
+                self.machine.handle_attached(session, attach);
                 self.tell_shortage(session);
             }
+            Command::Connected {
+                session,
+                attach,
+                wish,
+            } => self.machine.handle_connected(session, attach, wish),
             Command::TakeControl { session, attach } => {
                 self.machine.handle_control_wish(session, attach);
             }

@@ -127,7 +127,8 @@ fn a_desktop_without_a_viewer_ends_at_its_timeout_and_not_before() {
 
 fn attached(sessions: &mut Sessions, wish: Wish) -> AttachId {
     let attach = sessions.handle_attach_wish(id(1)).unwrap().attach;
-    sessions.handle_attached(id(1), attach, wish);
+    sessions.handle_attached(id(1), attach);
+    sessions.handle_connected(id(1), attach, wish);
     attach
 }
 
@@ -152,7 +153,7 @@ fn only_an_attached_viewer_goes_on_with_the_next_worker() {
     let first = sessions.handle_attach_wish(id(1)).unwrap();
     assert!(first.is_first);
     assert!(!sessions.is_attached(id(1), first.attach), "on its way");
-    sessions.handle_attached(id(1), first.attach, Wish::Control);
+    sessions.handle_attached(id(1), first.attach);
     assert!(sessions.is_attached(id(1), first.attach));
     assert!(!sessions.handle_attach_wish(id(1)).unwrap().is_first);
     sessions.handle_end_wish(id(1), Reason::Requested);
@@ -186,7 +187,10 @@ fn control_goes_with_the_newest_viewer_and_back_when_it_is_asked_for() {
         [Effect::Changed(id(1)), control(first, 1)]
     );
     let second = attached(&mut sessions, Wish::Control);
-    assert_eq!(drain(&mut sessions), [observe(first), control(second, 2)]);
+    assert_eq!(
+        drain(&mut sessions),
+        [observe(second), observe(first), control(second, 2)]
+    );
     sessions.handle_control_wish(id(1), first);
     assert_eq!(drain(&mut sessions), [observe(second), control(first, 3)]);
     sessions.handle_left(id(1), first, now);
@@ -226,7 +230,7 @@ fn a_stream_that_is_made_while_its_session_ends_is_let_go() {
     let attach = sessions.handle_attach_wish(id(1)).unwrap().attach;
     sessions.handle_end_wish(id(1), Reason::Requested);
     drain(&mut sessions);
-    sessions.handle_attached(id(1), attach, Wish::Control);
+    sessions.handle_attached(id(1), attach);
     assert_eq!(
         drain(&mut sessions),
         [Effect::Dismiss {
@@ -326,7 +330,7 @@ fn no_order_of_events_breaks_the_books() {
             now += Duration::from_secs(next(600));
             let session = id(u8::try_from(next(u64::from(fresh) + 1)).unwrap());
             let attach = attaches[usize::try_from(next(attaches.len() as u64)).unwrap()];
-            match next(9) {
+            match next(10) {
                 0 if fresh < u8::MAX => {
                     fresh += 1;
                     let wish = plan(fresh, u32::try_from(next(5)).unwrap());
@@ -334,10 +338,8 @@ fn no_order_of_events_breaks_the_books() {
                 }
                 1 => sessions.handle_started(session, SIZE, now),
                 2 => attaches.extend(sessions.handle_attach_wish(session).map(|it| it.attach)),
-                3 if attaches.len() % 3 == 0 => {
-                    sessions.handle_attached(session, attach, Wish::Observe);
-                }
-                3 => sessions.handle_attached(session, attach, Wish::Control),
+                3 => sessions.handle_attached(session, attach),
+                8 => sessions.handle_connected(session, attach, Wish::Control),
                 4 => sessions.handle_left(session, attach, now),
                 5 => sessions.handle_end_wish(session, Reason::Requested),
                 6 => sessions.handle_ended(session, EndReason::WorkerEnded),

@@ -9,7 +9,7 @@ pub const VIEWERS_MAX: usize = 8;
 /// What a viewer comes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// To control: it gets control, whoever has it.
+    /// To control, whoever has it.
     Control,
     /// To observe; it gets control only where nobody has it.
     Observe,
@@ -30,9 +30,16 @@ pub(super) enum Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Viewers {
     /// Oldest first.
-    attached: Vec<AttachId>,
+    attached: Vec<Viewer>,
     control: Option<AttachId>,
     turn: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Viewer {
+    attach: AttachId,
+    /// Its picture has a way.
+    is_connected: bool,
 }
 
 impl Viewers {
@@ -41,25 +48,41 @@ impl Viewers {
     }
 
     pub(super) fn contains(&self, attach: AttachId) -> bool {
-        self.attached.contains(&attach)
+        self.attached.iter().any(|it| it.attach == attach)
     }
 
-    /// A viewer has come; the oldest observer makes room where there is none.
-    pub(super) fn handle_attached(&mut self, attach: AttachId, wish: Wish) -> Vec<Change> {
+    /// A viewer has come; the oldest observer makes room where there is none. Control it gets only
+    /// where nobody has it: it may never find a way for its picture.
+    pub(super) fn handle_attached(&mut self, attach: AttachId) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.attached.len() >= VIEWERS_MAX {
             let oldest = self
                 .attached
                 .iter()
-                .position(|it| Some(*it) != self.control);
-            changes.extend(oldest.map(|at| Change::LetGo(self.attached.remove(at))));
+                .position(|it| Some(it.attach) != self.control);
+            changes.extend(oldest.map(|at| Change::LetGo(self.attached.remove(at).attach)));
         }
-        self.attached.push(attach);
-        match (wish, self.control) {
-            (Wish::Control, _) | (Wish::Observe, None) => self.give_control(attach, &mut changes),
-            (Wish::Observe, Some(_)) => changes.push(Change::Observes(attach)),
+        self.attached.push(Viewer {
+            attach,
+            is_connected: false,
+        });
+        match self.control {
+            None => self.give_control(attach, &mut changes),
+            Some(_) => changes.push(Change::Observes(attach)),
         }
         changes
+    }
+
+    /// A viewer's picture has a way.
+    pub(super) fn handle_connected(&mut self, attach: AttachId, wish: Wish) -> Vec<Change> {
+        let known = self.attached.iter_mut().find(|it| it.attach == attach);
+        if let Some(viewer) = known {
+            viewer.is_connected = true;
+        }
+        match wish {
+            Wish::Control => self.handle_control_wish(attach),
+            Wish::Observe => Vec::new(),
+        }
     }
 
     /// A viewer wants control.
@@ -71,14 +94,15 @@ impl Viewers {
         changes
     }
 
-    /// A viewer has left; where it had control, the newest one gets it.
+    /// A viewer has left; where it had control, the newest one that is connected gets it.
     pub(super) fn handle_left(&mut self, attach: AttachId) -> Vec<Change> {
         let mut changes = Vec::new();
-        self.attached.retain(|it| *it != attach);
+        self.attached.retain(|it| it.attach != attach);
         if self.control == Some(attach) {
             self.control = None;
-            if let Some(newest) = self.attached.last().copied() {
-                self.give_control(newest, &mut changes);
+            let connected = self.attached.iter().rfind(|it| it.is_connected);
+            if let Some(next) = connected.or(self.attached.last()) {
+                self.give_control(next.attach, &mut changes);
             }
         }
         changes
@@ -87,7 +111,8 @@ impl Viewers {
     /// All of them are out.
     pub(super) fn take_all(&mut self) -> Vec<AttachId> {
         self.control = None;
-        std::mem::take(&mut self.attached)
+        let out = std::mem::take(&mut self.attached);
+        out.into_iter().map(|it| it.attach).collect()
     }
 
     fn give_control(&mut self, attach: AttachId, changes: &mut Vec<Change>) {
@@ -115,15 +140,24 @@ mod tests {
     const B: AttachId = AttachId(2);
     const C: AttachId = AttachId(3);
 
-    #[test]
-    fn the_newest_takes_control_and_the_one_before_observes() {
+    /// Viewers that have come and are connected, in this order.
+    fn connected<const N: usize>(attaches: [(AttachId, Wish); N]) -> Viewers {
         let mut viewers = Viewers::default();
+        for (attach, wish) in attaches {
+            viewers.handle_attached(attach);
+            viewers.handle_connected(attach, wish);
+        }
+        viewers
+    }
+
+    #[test]
+    fn the_newest_takes_control_once_it_is_connected_and_the_one_before_observes() {
+        let mut viewers = Viewers::default();
+        assert_eq!(viewers.handle_attached(A), [Change::Controls(A, 1)]);
+        assert_eq!(viewers.handle_connected(A, Wish::Control), []);
+        assert_eq!(viewers.handle_attached(B), [Change::Observes(B)]);
         assert_eq!(
-            viewers.handle_attached(A, Wish::Control),
-            [Change::Controls(A, 1)]
-        );
-        assert_eq!(
-            viewers.handle_attached(B, Wish::Control),
+            viewers.handle_connected(B, Wish::Control),
             [Change::Observes(A), Change::Controls(B, 2)]
         );
         assert_eq!(
@@ -132,39 +166,26 @@ mod tests {
         );
         assert_eq!(viewers.handle_control_wish(A), []);
         assert_eq!(viewers.handle_control_wish(C), [], "it is not here");
+        assert_eq!(viewers.handle_connected(C, Wish::Control), []);
     }
 
     #[test]
     fn an_observer_that_comes_back_does_not_take_control_away() {
-        let mut viewers = Viewers::default();
-        assert_eq!(
-            viewers.handle_attached(A, Wish::Observe),
-            [Change::Controls(A, 1)],
-            "nobody has it"
-        );
-        assert_eq!(
-            viewers.handle_attached(B, Wish::Observe),
-            [Change::Observes(B)]
-        );
+        let mut viewers = connected([(A, Wish::Observe)]);
+        assert_eq!(viewers.control(), Some(A), "nobody had it");
+        assert_eq!(viewers.handle_attached(B), [Change::Observes(B)]);
+        assert_eq!(viewers.handle_connected(B, Wish::Observe), []);
     }
 
     #[test]
-    fn control_passes_to_the_newest_when_its_holder_leaves_and_only_then() {
-        let mut viewers = Viewers::default();
-        for attach in [A, B, C] {
-            viewers.handle_attached(attach, Wish::Control);
-        }
+    fn control_passes_to_the_newest_that_is_connected_when_its_holder_leaves() {
+        let mut viewers = connected([A, B, C].map(|it| (it, Wish::Control)));
+        viewers.handle_attached(AttachId(4));
         assert_eq!(viewers.handle_left(B), []);
         assert_eq!(viewers.handle_left(C), [Change::Controls(A, 4)]);
-        assert_eq!(viewers.handle_left(A), []);
-        assert!(viewers.is_empty());
-        assert_eq!(
-            viewers,
-            Viewers {
-                turn: 4,
-                ..Viewers::default()
-            }
-        );
+        assert_eq!(viewers.handle_left(A), [Change::Controls(AttachId(4), 5)]);
+        assert_eq!(viewers.handle_left(AttachId(4)), []);
+        assert!(viewers.is_empty() && viewers.control().is_none());
     }
 
     #[test]
@@ -172,11 +193,11 @@ mod tests {
         let mut viewers = Viewers::default();
         let count = VIEWERS_MAX as u64;
         for attach in 1..=count {
-            viewers.handle_attached(AttachId(attach), Wish::Observe);
+            viewers.handle_attached(AttachId(attach));
         }
         assert_eq!(viewers.control(), Some(A));
         assert_eq!(
-            viewers.handle_attached(AttachId(count + 1), Wish::Observe),
+            viewers.handle_attached(AttachId(count + 1)),
             [Change::LetGo(B), Change::Observes(AttachId(count + 1))]
         );
         assert_eq!(viewers.count(), VIEWERS_MAX);

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use rustix::net::RecvFlags;
 use rustix::process::Signal;
 use sandbox_protocol::codec;
-use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request};
+use sandbox_protocol::local::warden::{EndReason, Event, MemoryShortage, Refusal, Request};
 use sandbox_protocol::local::worker::FromWorker;
 
 use crate::Test;
@@ -370,6 +370,13 @@ fn a_program_that_takes_all_memory_dies_and_the_desktop_lives() {
             .any(|it| it.contains("memory was used up") && it.contains(&session.to_string()))
             .then_some(())
     });
+    // And the daemon hears of it, once.
+    let shortage = MemoryShortage {
+        limit_mb: 200,
+        killed: 1,
+        programs: vec!["tail".to_owned()],
+    };
+    assert_eq!(server.event().0, Event::OutOfMemory { session, shortage });
     server.send(&Request::Attach { session });
     assert_eq!(server.event().0, Event::Attached { session });
     server.stop();

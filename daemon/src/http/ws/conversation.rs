@@ -42,6 +42,10 @@ const REASON_TIMEOUT: Duration = Duration::from_secs(1);
 /// A stream that this socket stands for.
 struct Attachment {
     attach: AttachId,
+    /// What the page came for.
+    wish: Wish,
+    /// What the page was told about that.
+    has_control: Option<bool>,
     viewer: ViewerId,
     words: Receiver<Word>,
     events: Receiver<ViewerEvent>,
@@ -295,12 +299,25 @@ impl Conversation {
     async fn handle_word(&mut self, word: Option<Word>) -> Result<(), Farewell> {
         let message = match word {
             Some(Word::Control(permit)) => {
-                if let Some(it) = &self.attachment {
+                if let Some(it) = &mut self.attachment {
+                    it.has_control = Some(true);
                     self.app.media.control(it.viewer, permit).await;
                 }
                 ToPage::Control { yours: true }
             }
-            Some(Word::Observe) => ToPage::Control { yours: false },
+            Some(Word::Observe) => match &mut self.attachment {
+                // It takes control as soon as it is connected, and keeps its keys until then.
+                Some(Attachment {
+                    wish: Wish::Control,
+                    has_control: None,
+                    ..
+                })
+                | None => return Ok(()),
+                Some(it) => {
+                    it.has_control = Some(false);
+                    ToPage::Control { yours: false }
+                }
+            },
             Some(Word::OutOfMemory(shortage)) => ToPage::OutOfMemory {
                 limit_mb: shortage.limit_mb,
                 killed: shortage.killed,
@@ -323,6 +340,10 @@ impl Conversation {
         let reason = match event {
             ViewerEvent::Connected => {
                 tracing::info!(session = %self.session, "a viewer is connected");
+                if let Some(it) = &self.attachment {
+                    let sessions = &self.app.sessions;
+                    sessions.connected(self.session, it.attach, it.wish).await;
+                }
                 return Ok(());
             }
             ViewerEvent::WorkerLost => return self.rewire().await,

@@ -332,11 +332,7 @@ impl Hub {
     }
 
     /// Asks for the key frame that observers have waited for; gives up a worker that hangs.
-    pub(super) fn handle_audience_timeout(
-        self: &Rc<Self>,
-        audience: &Rc<Audience>,
-        now: Instant,
-    ) {
+    pub(super) fn handle_audience_timeout(self: &Rc<Self>, audience: &Rc<Audience>, now: Instant) {
         let is_silent = audience.shared.borrow_mut().handle_silence(now);
         if is_silent {
             audience

@@ -19,11 +19,15 @@ const LIMITS: Limits = Limits {
     start_timeout: Duration::from_secs(1),
 };
 
-/// Gives a viewer control with a permit that is newer than all before it.
+/// Gives a viewer control with a permit that is newer than all before it; it has control when this
+/// returns.
 pub(super) fn give(media: &Media, session: SessionId, viewer: ViewerId) {
     static TURN: AtomicU64 = AtomicU64::new(0);
     let turn = TURN.fetch_add(1, Ordering::Relaxed) + 1;
     smol::block_on(media.control(viewer, permit(session, turn)));
+    // Commands are done in their order, this one about nobody too.
+    let answered = smol::block_on(media.reoffer(ViewerId(u64::MAX), String::new()));
+    assert!(answered.is_err());
 }
 
 /// The right to control a session, for the so-manieth time that it is given.
@@ -38,7 +42,8 @@ pub(super) fn permit(session: SessionId, turn: u64) -> Permit<Control> {
     };
     sessions.handle_survivor(plan, clock::now());
     for attach in 1..=turn {
-        sessions.handle_attached(session, AttachId(attach), Wish::Control);
+        sessions.handle_attached(session, AttachId(attach));
+        sessions.handle_connected(session, AttachId(attach), Wish::Control);
     }
     std::iter::from_fn(|| sessions.poll_effect())
         .find_map(|it| match it {

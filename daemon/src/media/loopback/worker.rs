@@ -14,7 +14,7 @@ use rustix::net::{
 use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 use sandbox_protocol::local::access_unit::AccessUnitHeader;
-use sandbox_protocol::local::worker::{FromWorker, ToWorker, VERSION};
+use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::{Micros, Size};
 use smol::Timer;
 use smol::future::FutureExt;
@@ -93,22 +93,41 @@ impl Worker {
     }
 
     /// The next message that is about no key frame and no link: observers want theirs at any time.
+    /// A question whether the worker lives is answered.
     pub(super) fn receive_but_keyframes(&self) -> ToWorker {
         loop {
             match self.receive() {
                 ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Count => self.answer(),
                 other @ (ToWorker::Hello { .. }
                 | ToWorker::Input { .. }
                 | ToWorker::Resize(_)
-                | ToWorker::Paste { .. }
-                | ToWorker::Count) => return other,
+                | ToWorker::Paste { .. }) => return other,
             }
         }
     }
 
     /// Reads on to a message, over wishes of key frames too.
     pub(super) fn skip_over_keyframes_to(&self, wanted: &ToWorker) {
-        assert_eq!(self.receive_but_keyframes(), *wanted);
+        loop {
+            let message = self.receive();
+            if message == *wanted {
+                return;
+            }
+            match message {
+                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Count => self.answer(),
+                other @ (ToWorker::Hello { .. }
+                | ToWorker::Input { .. }
+                | ToWorker::Resize(_)
+                | ToWorker::Paste { .. }) => panic!("{other:?} instead of {wanted:?}"),
+            }
+        }
+    }
+
+    /// Says that nothing was counted, which is a sign of life.
+    fn answer(&self) {
+        self.send(&FromWorker::Counters(Counters::default()));
     }
 
     /// Reads on until a message comes; what the daemon says of its own accord in between is
@@ -119,10 +138,11 @@ impl Worker {
             if message == *wanted {
                 return;
             }
-            let is_our_own = matches!(
-                message,
-                ToWorker::Target(_) | ToWorker::Flow(_) | ToWorker::Count
-            );
+            if message == ToWorker::Count {
+                self.answer();
+                continue;
+            }
+            let is_our_own = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
             assert!(is_our_own, "{message:?} instead of {wanted:?}");
         }
     }

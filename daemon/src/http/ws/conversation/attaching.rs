@@ -63,15 +63,14 @@ impl Conversation {
         let (tell, words) = async_channel::bounded(WORDS_MAX);
         self.attachment = Some(Attachment {
             attach,
+            wish,
+            has_control: None,
             viewer: attached.viewer,
             words,
             events: received,
             acks,
         });
-        self.app
-            .sessions
-            .attached(self.session, attach, wish, tell)
-            .await;
+        self.app.sessions.attached(self.session, attach, tell).await;
         self.send_answer(Ok(attached.answer)).await
     }
 
