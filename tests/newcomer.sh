@@ -9,6 +9,7 @@ set -euo pipefail
 
 SUITE=bookworm
 PACKAGES=sudo,git,make,curl,ca-certificates
+USER_ID=1000
 
 fail() {
   echo "newcomer: $*" >&2
@@ -34,29 +35,38 @@ outside() {
   cp /etc/resolv.conf "$here/etc/resolv.conf"
   git clone --quiet --bare "$repository" "$here/srv/secure-sandbox-server.git"
   cp "${BASH_SOURCE[0]}" "$here/newcomer.sh"
-  # Crates as a user of this registry has them: the network may be slow or away.
-  local crates="${CARGO_HOME:-$HOME/.cargo}/registry"
-  mkdir -p "$here/home/new/.cargo/bin" "$here/home/new/.cargo/registry" "$here/home/new/.rustup"
+  # Crates as this host has them: the network may be slow or away.
+  local cargo="${CARGO_HOME:-$HOME/.cargo}" home="$here/home/new"
+  mkdir -p "$home/.cargo/registry"
   for part in index cache; do
-    [[ ! -d "$crates/$part" ]] || cp -r "$crates/$part" "$here/home/new/.cargo/registry/"
+    [[ ! -d "$cargo/registry/$part" ]] || cp -r "$cargo/registry/$part" "$home/.cargo/registry/"
   done
-  export NEWCOMER_CARGO="${CARGO_HOME:-$HOME/.cargo}/bin"
-  export NEWCOMER_RUSTUP="${RUSTUP_HOME:-$HOME/.rustup}"
-  unshare --mount --pid --fork --kill-child bash "$here/newcomer.sh" enter "$here"
+  # What rustup would have installed is shown read-only.
+  local toolchain
+  toolchain="$(cd "$repository" && rustup show active-toolchain | cut -d ' ' -f 1)"
+  mkdir -p "$home/.cargo/bin" "$home/.rustup/toolchains/$toolchain"
+  cp -r "$here/etc/skel/." "$home"
+  chown -R "$USER_ID:$USER_ID" "$home" "$here/srv/secure-sandbox-server.git"
+  unshare --mount --pid --fork --kill-child bash "$here/newcomer.sh" enter "$here" \
+    "$cargo/bin" "$home/.cargo/bin" \
+    "$(cd "$repository" && rustc --print sysroot)" "$home/.rustup/toolchains/$toolchain"
   echo "test result: ok. 1 passed; 0 failed;"
 }
 
-# In namespaces of its own: leaves the host's tree.
+# In namespaces of its own: leaves the host's tree; enter ROOT [FROM TO]...
 enter() {
-  local here="$1"
+  local here="$1" tree
   cd "$here"
   mount --bind . .
   cd "$here"
   for tree in dev sys; do mount --rbind "/$tree" "$tree"; done
   mount -t tmpfs -o mode=755 run run
-  mount --bind "$NEWCOMER_CARGO" home/new/.cargo/bin
-  mount --bind "$NEWCOMER_RUSTUP" home/new/.rustup
-  for tree in .cargo/bin .rustup; do mount -o remount,bind,ro "home/new/$tree"; done
+  shift
+  while (($# > 0)); do
+    mount --bind "$(readlink -f "$1")" "$2"
+    mount -o remount,bind,ro "$2"
+    shift 2
+  done
   mkdir -p old
   pivot_root . old
   mount -t proc proc /proc
@@ -70,10 +80,7 @@ enter() {
 system() {
   cd /
   echo "127.0.0.1 localhost $(hostname)" >/etc/hosts
-  useradd --shell /bin/bash new
-  # Of what is mounted read-only nothing changes its owner.
-  chown -R new: /srv/secure-sandbox-server.git /home/new/.cargo/registry
-  chown new: /home/new /home/new/.cargo
+  useradd --uid "$USER_ID" --shell /bin/bash new
   echo 'new ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/new
   local ports=()
   for _ in http media metrics; do ports+=("$(free_port "${ports[@]}")"); done
@@ -172,7 +179,7 @@ field() {
 
 case "${1:-}" in
   '') outside ;;
-  enter) enter "$2" ;;
+  enter) enter "${@:2}" ;;
   system) system ;;
   user) user "${@:2}" ;;
   *) fail "what is $1?" ;;
