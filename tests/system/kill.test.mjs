@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { waitForNumber } from './barcode.mjs';
+import { account, waitForNumber } from './barcode.mjs';
 import { untilRests, untilState, videoStats } from './browser.mjs';
 import { close, onlySession, openBarcode, openBrowser, PASSWORD, serverWith } from './desktop.mjs';
 import { descendants, processOf } from './host.mjs';
@@ -48,7 +48,8 @@ let token;
 /** The page of somebody whom nothing of this concerns. */
 let eve;
 let typing;
-let tornBefore;
+/** What her page counts before anybody is killed. */
+let first;
 let eveId;
 
 before(async () => {
@@ -58,7 +59,7 @@ before(async () => {
   eve = await openBarcode(browser, server, 'eve');
   // The desktop's first pictures are without the program, or with something in front of it.
   await untilRests(eve);
-  tornBefore = await eve.evaluate(() => window.barcodes.torn);
+  first = { ...(await videoStats(eve)), torn: await eve.evaluate(() => window.barcodes.torn) };
   typing = typeOn(eve);
   eveId = (await onlySession(server, await server.login('eve', PASSWORD))).id;
 });
@@ -116,12 +117,18 @@ test('meanwhile the page of another user has missed no picture', async (t) => {
   const typed = await typing.outcome();
   t.diagnostic(`${typed} keys`);
   const { seen, torn } = await eve.evaluate(() => window.barcodes);
-  const shown = new Set(seen.map((it) => it.number));
-  const missed = Array.from({ length: typed }, (_, at) => at + 1).filter((it) => !shown.has(it));
+  const { keys, conflicts } = account(seen);
+  assert.deepEqual(conflicts, []);
+  // A key that a busy machine holds for long repeats itself: there may be more than were typed.
+  const last = seen.at(-1).number;
+  assert.ok(last >= typed, `${last} keys of ${typed}`);
+  const missed = Array.from({ length: last }, (_, at) => at + 1).filter((it) => !keys.has(it));
   assert.deepEqual(missed, []);
-  assert.equal(torn, tornBefore, 'a picture was not whole');
-  const { pliCount, packetsLost } = await videoStats(eve);
-  assert.deepEqual({ pliCount, packetsLost }, { pliCount: 0, packetsLost: 0 });
+  assert.equal(torn, first.torn, 'a picture was not whole');
+  // A picture that is missed is asked for anew, and comes as a key frame.
+  const { keyFramesDecoded, packetsLost } = await videoStats(eve);
+  assert.equal(keyFramesDecoded, first.keyFramesDecoded);
+  assert.equal(packetsLost, first.packetsLost);
   assert.equal(await eve.evaluate(() => window.peerConnections.length), 1);
   assert.deepEqual(eve.faults, []);
   await eve.context().close();
@@ -324,9 +331,10 @@ function typeOn(page) {
   let [isPaused, typed] = [false, 0];
   const typing = (async () => {
     while (!isPaused) {
+      const seen = await newest(page);
       await page.keyboard.press('KeyE');
       typed += 1;
-      await waitForNumber(page, typed);
+      await waitForNumber(page, seen + 1);
     }
   })();
   // Of interest to those alone who ask for the outcome.
