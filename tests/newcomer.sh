@@ -19,11 +19,13 @@ fail() {
 # --- Outside ---------------------------------------------------------------------------------
 
 outside() {
-  local repository here
+  local repository
   repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
   here="$(mktemp -d /var/tmp/newcomer-XXXXXX)"
   # Nothing is removed through a mount that is still there.
-  trap 'grep -q "$here" /proc/self/mountinfo || rm -rf "$here"' EXIT
+  trap 'grep -q "$here" /proc/self/mountinfo || rm -rf "$here" "$here.log"' EXIT
+  # It becomes the root directory.
+  chmod 755 "$here"
   local mirror
   mirror="$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
     grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 || true)"
@@ -31,7 +33,6 @@ outside() {
   debootstrap --variant=minbase --include="$PACKAGES" "$SUITE" "$here" \
     "${mirror:-http://deb.debian.org/debian}" >"$here.log" 2>&1 ||
     fail "debootstrap: $(tail -n 3 "$here.log")"
-  rm "$here.log"
   cp /etc/resolv.conf "$here/etc/resolv.conf"
   git clone --quiet --bare "$repository" "$here/srv/secure-sandbox-server.git"
   cp "${BASH_SOURCE[0]}" "$here/newcomer.sh"
