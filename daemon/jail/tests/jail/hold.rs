@@ -46,9 +46,10 @@ impl Hold {
             self.jails.fetch_add(1, Ordering::Relaxed);
         }
         let jails = self.jails.load(Ordering::Relaxed);
-        let place = match is_inside {
-            true => JAILS.get(jails.saturating_sub(1) as usize).copied(),
-            false => Some("warden"),
+        let place = if is_inside {
+            JAILS.get(jails.saturating_sub(1) as usize).copied()
+        } else {
+            Some("warden")
         };
         place == Some(self.place.as_str())
             && layer.name() == self.layer

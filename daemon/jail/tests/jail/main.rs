@@ -46,14 +46,30 @@ fn main() {
     }
 }
 
+/// Understands what cargo and nextest ask of a test binary.
 fn run_tests(arguments: &[String]) {
-    let wanted = arguments.iter().find(|it| !it.starts_with('-'));
+    let has = |flag| arguments.iter().any(|it| it == flag);
+    let mut rest = arguments.iter();
+    let mut wanted = None;
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--format" => drop(rest.next()),
+            name if !name.starts_with('-') => wanted = Some(name),
+            _ => {}
+        }
+    }
+    let is_wanted = |name: &str| match wanted {
+        Some(wanted) if has("--exact") => name == wanted,
+        Some(wanted) => name.contains(wanted),
+        None => true,
+    };
     let tests: Vec<&Test> = TESTS
         .iter()
         .flat_map(|it| it.iter())
-        .filter(|(name, _)| wanted.is_none_or(|it| name.contains(it.as_str())))
+        // None of them is marked to be ignored.
+        .filter(|(name, _)| is_wanted(name) && !has("--ignored"))
         .collect();
-    if arguments.iter().any(|it| it == "--list") {
+    if has("--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return;
     }
