@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 // A browser that is stopped in the middle of it reads nothing: nobody else notices, and it is let
 // go.
-=======
-// A browser that is stopped reads nothing: nobody else notices, and it is let go.
->>>>>>> wt-b
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
