@@ -126,12 +126,13 @@ export async function ownVariables(changes = {}) {
 }
 
 /**
- * The program with its arguments, as whoever starts it, and by what.
+ * A command and its arguments, as whoever starts it.
  *
+ * @param {string[]} command the program and what stands before and behind it
  * @returns {[string, string[]]}
  */
-function commandOf(args, variables, launcher = []) {
-  const [program, ...rest] = [...launcher, installed('sandbox-server'), ...args];
+function commandOf(command, variables) {
+  const [program, ...rest] = command;
   const as = variables[STARTED_AS] ?? 'root';
   if (as === 'root') return [program, rest];
   const first = Number(variables.SANDBOX_UID_BASE) - 1;
@@ -165,7 +166,7 @@ function environment(variables) {
 /** Runs the server's program to its end. */
 export function runToEnd(args, variables, input = '', before = []) {
   const env = environment(variables);
-  const [program, all] = commandOf(args, variables, before);
+  const [program, all] = commandOf([...before, installed('sandbox-server'), ...args], variables);
   const ended = spawnSync(program, all, { env, input, encoding: 'utf8', timeout: 30_000 });
   // A running server of these variables stands in the same group and removes it at its end.
   if (![...alive].some((it) => it.variables.STATE_DIR === variables.STATE_DIR)) {
@@ -215,7 +216,7 @@ export class Server {
   /** Starts the program and waits until it can take sessions. */
   async launch() {
     const options = { env: environment(this.variables), stdio: ['ignore', 'pipe', 'pipe'] };
-    const [program, args] = commandOf(['serve'], this.variables, this.launcher);
+    const [program, args] = commandOf([...this.launcher, this.program, 'serve'], this.variables);
     this.child = spawn(program, args, options);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.on('data', (bytes) => {

@@ -246,7 +246,8 @@ fn an_observer_that_does_not_read_is_let_go_and_nobody_else_notices() {
     media.accept_tcp(stream, peer);
     let second = join(&media, &first, page);
     first.worker.skip_to(&ToWorker::Keyframe);
-    first.show(true, 400_000);
+    // More than both sockets of the second take, and no more than the first one's does at once.
+    first.show(true, 60_000);
     let left = loop {
         first.show(false, 1_000);
         first.page.run_for(Duration::from_millis(50));
