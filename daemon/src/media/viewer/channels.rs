@@ -172,7 +172,7 @@ impl Viewer {
             held: packet.held,
         });
         if self.pulse.handle_input(now) {
-            self.outputs.to_worker.push(ToWorker::Count);
+            self.handle_count();
         }
     }
 

@@ -7,7 +7,7 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use sandbox_core::pulse::Pulse;
+use sandbox_core::pulse::{Due, Pulse};
 use sandbox_protocol::limits::CURSOR_SIDE_MAX;
 use sandbox_protocol::local::worker::{self, Counters, Cursor, FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
@@ -32,6 +32,10 @@ const BITRATE_START: Bitrate = Bitrate::kbps(10_000);
 
 /// Lowest target: text stays legible at a few frames a second.
 const BITRATE_MIN: Bitrate = Bitrate::kbps(150);
+
+/// How long a worker may be silent after input. Answers take a millisecond; a machine that starts
+/// ten desktops at once makes them wait for two seconds.
+const WORKER_SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// Characters of an encoder's name that the page is told.
 const ENCODER_NAME_MAX: usize = 64;
@@ -109,7 +113,7 @@ impl Viewer {
             pacer: Pacer::default(),
             stream: Stream::default(),
             channels: Channels::default(),
-            pulse: Pulse::default(),
+            pulse: Pulse::new(WORKER_SILENCE_MAX),
             round_trips: RoundTrips::default(),
             inbox: VecDeque::new(),
             rtc_timeout: now,
@@ -198,7 +202,7 @@ impl Viewer {
     pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
         let hello = hello(self.told_target, self.size);
         self.outputs.to_worker.push(hello);
-        self.pulse = Pulse::default();
+        self.pulse = Pulse::new(WORKER_SILENCE_MAX);
         self.channels.handle_rewired();
         self.stream.handle_rewired();
         if self.phase == Phase::Connected {
@@ -216,9 +220,13 @@ impl Viewer {
         }
         self.pacer.handle_timeout(now, &mut self.outputs.transmits);
         self.rate.handle_timeout(now);
-        if self.pulse.handle_timeout(now) {
-            tracing::warn!("the worker does not answer");
-            self.outputs.events.push(ViewerEvent::WorkerLost);
+        match self.pulse.handle_timeout(now) {
+            Some(Due::Question) => self.handle_count(),
+            Some(Due::End) => {
+                tracing::warn!("the worker does not answer");
+                self.outputs.events.push(ViewerEvent::WorkerLost);
+            }
+            None => {}
         }
         self.handle_stream_timeout(now);
         self.rtc.handle_input(Input::Timeout(now)).map_err(broken)?;
