@@ -59,6 +59,11 @@ function schemeOf({ TLS_CERT, TLS_SELF_SIGNED }) {
   return TLS_CERT || TLS_SELF_SIGNED === 'true' ? 'https' : 'http';
 }
 
+/** Starts a program on a kernel that refuses these system calls; for a server's `launcher`. */
+export function refusing(calls) {
+  return ['python3', path.join(ROOT, 'tests/system/without.py'), calls];
+}
+
 /** The variables of a server of its own: nothing of it meets another server's. */
 export async function ownVariables(changes = {}) {
   fs.mkdirSync(BASE, { recursive: true, mode: 0o755 });
