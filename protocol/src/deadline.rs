@@ -24,8 +24,8 @@ pub enum Wakeup {
     StuckEncoder,
     /// A session's state could not be written down.
     UnwrittenRecord,
-    /// A worker has not spoken since it was asked.
-    SilentWorker,
+    /// A process has not spoken since it was asked.
+    Silence,
     /// The rate estimator wants to look at the link.
     Rate,
 }

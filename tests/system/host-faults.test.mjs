@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 
 import { PASSWORD } from './desktop.mjs';
-import { descriptorsOf, processOf, readOr } from './host.mjs';
+import { descriptorsOf, processOf, readOr, ticksOf } from './host.mjs';
 import { discardAll, ownVariables, Server } from './server.mjs';
 import { until } from './wait.mjs';
 
@@ -159,13 +159,6 @@ function ask(agent) {
     });
     request.once('error', reject);
   });
-}
-
-/** Processor time in ticks of 10 ms. */
-function ticksOf(pid) {
-  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return Number(fields[11]) + Number(fields[12]);
 }
 
 test('a warden without descriptors refuses new sessions and keeps those it has', async () => {

@@ -77,6 +77,13 @@ export function descendants(pid) {
   return found;
 }
 
+/** Processor time that a process has used, in ticks of 10 ms. */
+export function ticksOf(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
 /** The fields of /proc/PID/status. @returns {Record<string, string>} */
 export function statusOf(pid) {
   const lines = (readOr(`/proc/${pid}/status`) ?? '').split('\n').filter(Boolean);

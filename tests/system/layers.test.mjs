@@ -2,15 +2,11 @@
 // nothing of it is started; what is only reported is said.
 
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 
 import { PASSWORD } from './desktop.mjs';
 import { mounts } from './host.mjs';
-import { discardAll, Server } from './server.mjs';
-
-const WITHOUT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'without.py');
+import { discardAll, refusing, Server } from './server.mjs';
 
 /** System calls that the kernel lacks, and the layer that is missed. */
 const REQUIRED = {
@@ -30,7 +26,7 @@ after(discardAll);
 /** The same server, started anew on a kernel without these system calls. */
 async function restartWithout(calls) {
   await server.stop();
-  server.launcher = ['python3', WITHOUT, calls];
+  server.launcher = refusing(calls);
   await server.launch();
 }
 

@@ -96,6 +96,11 @@ function groupOf({ SANDBOX_UID_BASE }) {
   return `sandbox-tests-${SANDBOX_UID_BASE}`;
 }
 
+/** Starts a program on a kernel that refuses these system calls; for a server's `launcher`. */
+export function refusing(calls) {
+  return ['python3', path.join(ROOT, 'tests/system/without.py'), calls];
+}
+
 /** The variables of a server of its own: nothing of it meets another server's. */
 export async function ownVariables(changes = {}) {
   fs.mkdirSync(BASE, { recursive: true, mode: 0o755 });

@@ -1,5 +1,5 @@
-// Upgrades to files that do not start: the daemon that runs goes on and says why. And one under
-// TLS.
+// Upgrades to files that do not start: the daemon that runs goes on and says why. And one that
+// does, under TLS.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';

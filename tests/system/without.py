@@ -1,6 +1,7 @@
-"""Runs a program on a kernel that lacks a system call: without.py NAME PROGRAM [ARGUMENT ...]
+"""Runs a program on a kernel that refuses system calls.
 
-NAME is one of CALLS. The call answers ENOSYS in the program and in all that it starts.
+without.py NAME[,NAME] PROGRAM [ARGUMENT ...]: NAME is one of CALLS. The calls are refused in the
+program and in all that it starts.
 """
 
 import ctypes
@@ -8,42 +9,44 @@ import os
 import struct
 import sys
 
-# Numbers of x86-64; the second one is what the first argument must be, where it matters.
+ENOSYS, EPERM = 38, 1
+
+# The number on x86-64, the error, and what an argument must be (its place, its value).
 CALLS = {
-    'unshare': (272, None),
-    'pivot_root': (155, None),
-    'move_mount': (429, None),
-    'landlock_create_ruleset': (444, None),
-    'seccomp': (317, None),
-    'prctl(PR_SET_SECCOMP)': (157, 22),
+    'unshare': (272, ENOSYS, None),
+    'pivot_root': (155, ENOSYS, None),
+    'move_mount': (429, ENOSYS, None),
+    'landlock_create_ruleset': (444, ENOSYS, None),
+    'seccomp': (317, ENOSYS, None),
+    'prctl(PR_SET_SECCOMP)': (157, ENOSYS, (0, 22)),
+    # Without flags: that is how datagrams are sent, and nothing else is.
+    'sendmsg(0)': (46, EPERM, (2, 0)),
 }
 
-ENOSYS = 38
-PR_SET_NO_NEW_PRIVS = 38
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2
 ALLOW = 0x7FFF0000
-REFUSE = 0x00050000 | ENOSYS
+REFUSE = 0x00050000
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
-NUMBER, FIRST_ARGUMENT = 0, 16
+NUMBER, FIRST_ARGUMENT, ARGUMENT_BYTES = 0, 16, 8
 
 
 def instruction(code, value, if_true=0, if_false=0):
     return struct.pack('HBBI', code, if_true, if_false, value)
 
 
-def refusing(number, argument):
+def refusing(number, error, argument):
     """A filter in classic BPF."""
-    is_checked = argument is not None
+    place, value = argument or (0, 0)
     check = [
-        instruction(LOAD, FIRST_ARGUMENT),
-        instruction(JUMP_IF_EQUAL, argument, 0, 1),
-    ] if is_checked else []
+        instruction(LOAD, FIRST_ARGUMENT + place * ARGUMENT_BYTES),
+        instruction(JUMP_IF_EQUAL, value, 0, 1),
+    ] if argument else []
     return b''.join([
         instruction(LOAD, NUMBER),
         instruction(JUMP_IF_EQUAL, number, 0, len(check) + 1),
         *check,
-        instruction(RETURN, REFUSE),
+        instruction(RETURN, REFUSE | error),
         instruction(RETURN, ALLOW),
     ])
 

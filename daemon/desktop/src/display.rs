@@ -1,8 +1,8 @@
 //! Our connections to the X server: what it shows, how large, and what changed.
 
 mod connections;
+mod error;
 
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -10,20 +10,22 @@ use sandbox_hw::Rect;
 use sandbox_protocol::Size;
 use sandbox_protocol::local::worker::Begin;
 use x11rb::connection::{Connection, RequestConnection};
-use x11rb::errors::{ConnectError, ConnectionError, ReplyError, ReplyOrIdError};
+use x11rb::errors::ConnectionError;
 use x11rb::protocol::Event;
 use x11rb::protocol::damage::{self, ConnectionExt as _, Damage, ReportLevel};
 use x11rb::protocol::randr::{self, ConnectionExt as _, NotifyMask};
 use x11rb::protocol::xfixes::{self, ConnectionExt as _, CursorNotifyMask, GetCursorImageReply};
 use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
-    BUTTON_RELEASE_EVENT, ConnectionExt as _, KEY_RELEASE_EVENT, ModMask, PropertyNotifyEvent,
-    SelectionClearEvent, SelectionNotifyEvent, SelectionRequestEvent, Window,
+    BUTTON_RELEASE_EVENT, ClientMessageEvent, ConnectionExt as _, CreateWindowAux, EventMask,
+    KEY_RELEASE_EVENT, ModMask, PropertyNotifyEvent, SelectionClearEvent, SelectionNotifyEvent,
+    SelectionRequestEvent, Window, WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
 use self::connections::{connect, get_through_grabs, succeed};
+pub(crate) use self::error::DisplayError;
 use crate::x_stream::XStream;
 
 /// A connection to the X server.
@@ -34,7 +36,7 @@ pub(crate) type X = RustConnection<XStream>;
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long X may take to answer: it works for milliseconds, so a program holds it.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Damage of more rectangles than this is taken as their bounding box: a hostile program can
 /// make thousands of them.
@@ -42,56 +44,6 @@ const RECTS_MAX: usize = 32;
 
 /// Pixels per inch that the screen claims: what programs take as "not scaled".
 const DPI: u32 = 96;
-
-/// The X server cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DisplayError {
-    #[error("cannot connect to the X server")]
-    Connect(#[source] ConnectError),
-    #[error("the X server has no extension {0}")]
-    Extension(&'static str),
-    /// It answers nobody.
-    #[error("the X server has not answered for {} s", ANSWER_PATIENCE.as_secs())]
-    Held,
-    #[error("the connection to the X server broke")]
-    Connection(#[source] ConnectionError),
-    #[error("the X server refused a request")]
-    Refused(#[source] ReplyOrIdError),
-    #[error("the screen has {is}, not {wanted}")]
-    Size { is: Size, wanted: Size },
-}
-
-impl From<ConnectionError> for DisplayError {
-    fn from(error: ConnectionError) -> Self {
-        let is_timeout =
-            matches!(&error, ConnectionError::IoError(io) if io.kind() == ErrorKind::TimedOut);
-        if is_timeout {
-            Self::Held
-        } else {
-            Self::Connection(error)
-        }
-    }
-}
-
-impl From<ReplyError> for DisplayError {
-    fn from(error: ReplyError) -> Self {
-        match error {
-            ReplyError::ConnectionError(error) => error.into(),
-            error @ ReplyError::X11Error(_) => Self::Refused(error.into()),
-        }
-    }
-}
-
-impl From<ReplyOrIdError> for DisplayError {
-    fn from(error: ReplyOrIdError) -> Self {
-        match error {
-            ReplyOrIdError::ConnectionError(error) => error.into(),
-            error @ (ReplyOrIdError::X11Error(_) | ReplyOrIdError::IdsExhausted) => {
-                Self::Refused(error)
-            }
-        }
-    }
-}
 
 /// What the X server reported.
 #[derive(Clone, Debug)]
@@ -129,6 +81,8 @@ pub(crate) struct Display {
     spare: X,
     root: Window,
     region: xfixes::Region,
+    /// A window of our own, never shown.
+    window: Window,
     damage: Option<Damage>,
     size: Size,
     /// The mode we made for the present size.
@@ -171,6 +125,9 @@ impl Display {
         let root = x.setup().roots.first().map_or(x11rb::NONE, |it| it.root);
         let region = x.generate_id()?;
         x.xfixes_create_region(region, &[])?;
+        let window = x.generate_id()?;
+        let (class, nothing) = (WindowClass::INPUT_ONLY, CreateWindowAux::new());
+        x.create_window(0, window, root, -1, -1, 1, 1, 0, class, 0, &nothing)?;
         // The viewer draws the pointer; in the framebuffer it would be a second one, and damage.
         x.xfixes_hide_cursor(root)?;
         x.randr_select_input(root, NotifyMask::SCREEN_CHANGE)?;
@@ -179,6 +136,7 @@ impl Display {
             spare,
             root,
             region,
+            window,
             damage: None,
             size: Size {
                 width: 0,
@@ -207,6 +165,15 @@ impl Display {
     /// Sends what is still in our buffer.
     pub(crate) fn flush(&self) -> Result<(), DisplayError> {
         Ok(self.x.flush()?)
+    }
+
+    /// Has the X server say something, which comes as a report.
+    pub(crate) fn ask(&self) -> Result<(), DisplayError> {
+        let word = ClientMessageEvent::new(8, self.window, x11rb::NONE, [0; 20]);
+        // An event for nobody in particular goes to whoever made the window.
+        self.x
+            .send_event(false, self.window, EventMask::NO_EVENT, word)?;
+        Ok(())
     }
 
     /// From now on damage and cursor changes are reported. All that was there before counts as

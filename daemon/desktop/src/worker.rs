@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use sandbox_core::frame_clock::FrameClock;
+use sandbox_core::pulse::Pulse;
 use sandbox_core::refinement::{Refinement, Sent as SentFrame};
 use sandbox_hw::{Kind, Quality};
 use sandbox_protocol::limits::DESKTOP_SIZE_MIN;
@@ -20,7 +21,7 @@ use sandbox_protocol::{Bitrate, Deadline, Micros, Size};
 
 use crate::clock;
 use crate::copy::Copy;
-use crate::display::{Display, DisplayError};
+use crate::display::{ANSWER_PATIENCE, Display, DisplayError};
 use crate::encoding::{Encoding, Job, Moment};
 use crate::error::WorkerError;
 use crate::injection::Injection;
@@ -63,6 +64,8 @@ pub(crate) struct Worker {
     paste: Paste,
     copy: Copy,
     counters: Counters,
+    /// Of the X server: input needs no answer of it.
+    pulse: Pulse,
     /// Size of the picture: the screen's, with even sides.
     size: Size,
     bitrate: Bitrate,
@@ -103,6 +106,7 @@ impl Worker {
             paste: Paste::new(&parts.display)?,
             copy: Copy::new(&parts.display)?,
             counters: Counters::default(),
+            pulse: Pulse::new(ANSWER_PATIENCE),
             size,
             bitrate: parts.bitrate,
             idle_job: Some(Box::new(Job {
@@ -160,6 +164,7 @@ impl Worker {
     /// Does all that is due.
     fn pump(&mut self) -> Result<(), WorkerError> {
         let now = clock::now();
+        self.check_x(now)?;
         self.receiver.handle_timeout(now);
         self.paste.handle_timeout(&self.parts.display, now)?;
         self.copy.handle_timeout(now);
@@ -189,6 +194,9 @@ impl Worker {
             self.injection.apply(step, &self.parts.display)?;
         }
         if is_any {
+            if self.pulse.handle_input(now) {
+                self.parts.display.ask()?;
+            }
             self.parts.display.flush()?;
             self.injected = clock::micros();
             self.counters.input_applied = self.receiver.applied_count();
@@ -416,6 +424,7 @@ impl Worker {
             self.cursor_clock.poll_timeout(),
             self.refinement.poll_timeout(),
             self.parts.encoding.poll_timeout(),
+            self.pulse.poll_timeout(),
         ]
         .into_iter()
         .fold(None, Deadline::soonest)

@@ -1,9 +1,9 @@
 //! What the viewers of one session share: what their worker was told, and what it has told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sandbox_core::permit::{Control, Permit};
-use sandbox_core::pulse::Pulse;
+use sandbox_core::pulse::{Due, Pulse};
 use sandbox_protocol::local::access_unit::AccessUnitHeader;
 use sandbox_protocol::local::worker::{Cursor, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::wire::input::Event;
@@ -12,6 +12,10 @@ use sandbox_protocol::{Bitrate, Micros, Size};
 use super::figures::{Figures, Recent};
 use super::input_ledger::InputLedger;
 use super::keyframe_gate::{KeyframeGate, Rank};
+
+/// How long a worker may be silent after input. Answers take a millisecond; a machine that starts
+/// ten desktops at once makes them wait for two seconds.
+const WORKER_SILENCE_MAX: Duration = Duration::from_secs(4);
 
 /// The state beside the viewers themselves.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Shared {
             is_pasting: false,
             gate: KeyframeGate::default(),
             ledger: InputLedger::default(),
-            pulse: Pulse::default(),
+            pulse: Pulse::new(WORKER_SILENCE_MAX),
             figures: Figures::default(),
             inputs_in_doubt: 0,
         }
@@ -83,7 +87,7 @@ impl Shared {
             bitrate: told.bitrate,
             size: told.size,
         };
-        self.pulse = Pulse::default();
+        self.pulse = Pulse::new(WORKER_SILENCE_MAX);
         let question = self.ledger.handle_rewired();
         std::iter::once(hello).chain(question.into_iter().flatten())
     }
@@ -209,8 +213,8 @@ impl Shared {
         self.gate.handle_timeout(now)
     }
 
-    /// Lets time pass; says whether the worker hangs.
-    pub(super) fn handle_silence(&mut self, now: Instant) -> bool {
+    /// Lets time pass; says what is due about the worker's silence.
+    pub(super) fn handle_silence(&mut self, now: Instant) -> Option<Due> {
         self.pulse.handle_timeout(now)
     }
 

@@ -10,7 +10,6 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use x11rb::connection::{Connection, RequestConnection};
-use x11rb::errors::ConnectError;
 use x11rb::protocol::xc_misc;
 use x11rb::protocol::xproto::NO_OPERATION_REQUEST;
 use x11rb::protocol::xtest::{self, ConnectionExt as _};
@@ -28,18 +27,6 @@ const GENERIC_EVENT: u8 = 35;
 
 /// More of one reply than any event that this connection can get.
 const REST_MAX: usize = 64 << 10;
-
-impl From<ConnectError> for DisplayError {
-    fn from(error: ConnectError) -> Self {
-        let is_timeout =
-            matches!(&error, ConnectError::IoError(io) if io.kind() == ErrorKind::TimedOut);
-        if is_timeout {
-            Self::Held
-        } else {
-            Self::Connect(error)
-        }
-    }
-}
 
 /// Says hello on a connected socket.
 pub(super) fn connect(

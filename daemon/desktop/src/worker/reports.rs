@@ -1,8 +1,12 @@
 //! What the X server reports, and what follows from it.
 
+use std::time::Instant;
+
+use sandbox_core::pulse::Due;
+
 use super::{TURN_MAX, Worker};
 use crate::clock;
-use crate::display::Report;
+use crate::display::{DisplayError, Report};
 use crate::error::WorkerError;
 
 impl Worker {
@@ -17,8 +21,23 @@ impl Worker {
         Ok(true)
     }
 
+    /// Ends with an X server that does not answer. What came while we ourselves were held up
+    /// counts first.
+    pub(super) fn check_x(&mut self, now: Instant) -> Result<(), WorkerError> {
+        if self.pulse.poll_timeout().is_none_or(|it| now < it.at) {
+            return Ok(());
+        }
+        self.read_reports()?;
+        match self.pulse.handle_timeout(now) {
+            Some(Due::Question) => Ok(self.parts.display.ask()?),
+            Some(Due::End) => Err(DisplayError::Held.into()),
+            None => Ok(()),
+        }
+    }
+
     fn handle_report(&mut self, report: Report) -> Result<(), WorkerError> {
         let now = clock::now();
+        self.pulse.handle_word(now);
         let display = &self.parts.display;
         match report {
             Report::Damaged => {

@@ -160,6 +160,18 @@ fn an_x_server_that_answers_nobody_is_reported() {
 }
 
 #[test]
+fn an_x_server_that_takes_input_and_says_nothing_is_reported() {
+    let desktop = Desktop::start();
+    let mut viewer = desktop.attach_silently();
+    // Of one that was asked a moment ago, too.
+    viewer.send_events(STREAM, 1, &[key(A, true)]);
+    viewer.wait_for_ack(STREAM, 1);
+    desktop.freeze_x_server();
+    viewer.send_events(STREAM, 2, &[key(A, false)]);
+    assert_eq!(desktop.word_of_worker(), ToWarden::XHeld);
+}
+
+#[test]
 fn each_next_worker_goes_on_with_the_same_desktop_and_repeats_no_key() {
     let mut desktop = Desktop::start();
     let program = Program::start(&desktop);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use sandbox_core::permit::{Control, Permit};
+use sandbox_core::pulse::Due;
 use sandbox_protocol::local::access_unit::AccessUnitHeader;
 use sandbox_protocol::local::worker::{CopiedPiece, Counters, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::{SessionId, ViewerId};
@@ -333,12 +334,16 @@ impl Hub {
 
     /// Asks for the key frame that observers have waited for; gives up a worker that hangs.
     pub(super) fn handle_audience_timeout(self: &Rc<Self>, audience: &Rc<Audience>, now: Instant) {
-        let is_silent = audience.shared.borrow_mut().handle_silence(now);
-        if is_silent {
-            audience
-                .span
-                .in_scope(|| tracing::warn!("the worker does not answer"));
-            return self.lose_worker(audience);
+        let silence = audience.shared.borrow_mut().handle_silence(now);
+        match silence {
+            Some(Due::Question) => self.ask_counters(audience),
+            Some(Due::End) => {
+                audience
+                    .span
+                    .in_scope(|| tracing::warn!("the worker does not answer"));
+                return self.lose_worker(audience);
+            }
+            None => {}
         }
         let is_due = audience.shared.borrow_mut().handle_timeout(now);
         self.send(audience, is_due.then_some(ToWorker::Keyframe));

@@ -209,7 +209,7 @@ impl Session {
                 self.end(EndReason::WorkerEnded, turn);
             }
             Ok(ToWarden::Ready { size, weaker }) => {
-                self.succession.handle_ready();
+                self.succession.handle_ready(turn.now);
                 if !self.is_running() {
                     self.weaker
                         .extend(weaker.into_iter().take(8).map(shortened));

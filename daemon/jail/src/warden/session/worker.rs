@@ -30,7 +30,7 @@ pub(super) struct Succession {
     /// When the next worker must be ready.
     due: Option<Instant>,
     /// Attaches that the worker has not answered, oldest first: when each must be.
-    attaches: VecDeque<Instant>,
+    attaches: Vec<Instant>,
     ends: VecDeque<Instant>,
     owed: VecDeque<Owed>,
 }
@@ -53,31 +53,34 @@ impl Succession {
         (begin, self.spare.take())
     }
 
-    pub(super) fn handle_ready(&mut self) {
+    pub(super) fn handle_ready(&mut self, now: Instant) {
         self.due = None;
         self.spare = self.next_spare.take();
+        // What it was sent while it started it can answer from here on.
+        self.attaches.fill(now + ATTACH_TIMEOUT);
     }
 
     /// The worker has taken its viewer's sockets.
     pub(super) fn handle_attached(&mut self) {
-        self.attaches.pop_front();
+        if !self.attaches.is_empty() {
+            self.attaches.remove(0);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let attach = self.attaches.front().copied();
-        [self.due, attach].into_iter().flatten().min()
+        self.due.or_else(|| self.attaches.first().copied())
     }
 
     /// What a worker did not do in time, if anything.
     fn handle_timeout(&mut self, now: Instant) -> Option<&'static str> {
-        if self.due.take_if(|at| now >= *at).is_some() {
+        if self.poll_timeout().is_none_or(|at| now < at) {
+            return None;
+        }
+        if self.due.take().is_some() {
             return Some("the next worker is not ready in time");
         }
-        let is_hanging = self.attaches.front().is_some_and(|at| now >= *at);
-        is_hanging.then(|| {
-            self.attaches.clear();
-            "the worker does not answer"
-        })
+        self.attaches.clear();
+        Some("the worker does not answer")
     }
 
     /// Notes an end; whether another worker may follow.
@@ -145,9 +148,7 @@ impl Session {
         let session = self.id();
         let outgoing = match self.fresh_pair() {
             Ok(descriptors) => {
-                self.succession
-                    .attaches
-                    .push_back(turn.now + ATTACH_TIMEOUT);
+                self.succession.attaches.push(turn.now + ATTACH_TIMEOUT);
                 Outgoing {
                     event: Event::Attached { session },
                     descriptors,
@@ -219,5 +220,53 @@ impl Session {
             &[worker_control.as_fd(), worker_media.as_fd()],
         )?;
         Ok(vec![control, media])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_worker_that_starts_has_that_time_to_answer_too() {
+        let now = clock::now();
+        let mut succession = Succession {
+            due: Some(now + START_TIMEOUT),
+            attaches: vec![now + ATTACH_TIMEOUT],
+            ..Succession::default()
+        };
+        assert_eq!(succession.handle_timeout(now + ATTACH_TIMEOUT), None);
+        let ready = now + START_TIMEOUT - Duration::from_secs(1);
+        succession.handle_ready(ready);
+        assert_eq!(succession.poll_timeout(), Some(ready + ATTACH_TIMEOUT));
+        succession.handle_attached();
+        assert_eq!(succession.poll_timeout(), None);
+        succession.handle_attached();
+    }
+
+    #[test]
+    fn what_is_late_is_said_once() {
+        let now = clock::now();
+        let mut succession = Succession {
+            due: Some(now),
+            attaches: vec![now],
+            ..Succession::default()
+        };
+        assert!(
+            succession
+                .handle_timeout(now)
+                .unwrap()
+                .contains("not ready")
+        );
+        assert!(
+            succession
+                .handle_timeout(now)
+                .unwrap()
+                .contains("not answer")
+        );
+        assert_eq!(succession.handle_timeout(now), None);
     }
 }

@@ -1,4 +1,5 @@
-// Programs that take all they can get: what they cost is their own session, if anything.
+// Programs that take all they can get, and processes that hang: what they cost is their own
+// session, if anything.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -31,11 +32,13 @@ let browser;
 let ada;
 let bob;
 let bobs = 0;
+let token;
 before(async () => {
   browser = await openBrowser();
   const files = { runner: { text: RUNNER }, 'sandbox-bully': { from: BULLY } };
   const autostart = `${SHOW_BARCODE}"$HOME"/bin/runner &\n`;
   server = await serverWith(['ada', 'bob'], autostart, files);
+  token = await server.login('ada', PASSWORD);
   bob = await openBarcode(browser, server, 'bob');
   ada = await openBarcode(browser, server, 'ada');
 });
@@ -77,18 +80,22 @@ function worker() {
   return server.jailed().find((it) => it.command[1] === 'desktop' && uids.has(it.uid - 2));
 }
 
-const session = async () => onlySession(server, await server.login('ada', PASSWORD));
+const session = () => onlySession(server, token);
 
 /** Ends Ada's desktop as she would, checks that nothing of it is left, and starts another. */
 async function renew() {
-  const token = await server.login('ada', PASSWORD);
   const uids = new Set(server.programsOf('ada').map((it) => it.uid));
   const isTheirs = ({ uid }) => [uid, uid - 1, uid - 2].some((it) => uids.has(it));
-  const { id } = await onlySession(server, token);
+  const { id } = await session();
   await server.endSession(token, id);
   await server.untilState(token, id, 'ended');
   await until('nothing to be left', () => !server.jailed().some(isTheirs));
   await until('no group to be left', () => !server.ownCgroups().some((it) => it.includes(id)));
+  await reopen();
+}
+
+/** Opens Ada's desktop in a page of its own: the one that runs, or another. */
+async function reopen() {
   await ada.context().close();
   ada = await openBarcode(browser, server, 'ada');
 }
@@ -103,7 +110,7 @@ test('a program that keeps keyboard and pointer gets the keys; the desktop lives
   await until('the program to get the key', got(38));
   await ada.context().close();
   const { id } = await session();
-  await server.untilState(await server.login('ada', PASSWORD), id, 'detached');
+  await server.untilState(token, id, 'detached');
 
   ada = await openPage(browser);
   await signIn(ada, server.url, 'ada', PASSWORD);
@@ -144,17 +151,31 @@ test('a program that takes all memory dies, and the desktop lives', async () => 
   await bobGoesOn();
 });
 
+test('a worker that hangs is replaced like one that ended', async () => {
+  const stopped = worker();
+  process.kill(stopped.pid, 'SIGSTOP');
+  await ada.keyboard.press('KeyA');
+  await bobGoesOn();
+  await until('the worker to be replaced', () => processOf(stopped.pid) === null);
+  // The page has dropped the key that waited for too long.
+  await ada.keyboard.press('KeyA');
+  await waitForNumber(ada, 4);
+  const { id } = await session();
+  const line = server.log.split('\n').find((it) => it.includes('the worker is replaced'));
+  assert.ok(line?.includes(id), server.log.slice(-2_000));
+  await bobGoesOn();
+});
+
 test('ten thousand windows are only slow', { skip: !IS_LONG }, async () => {
   await bully('windows');
   await ada.keyboard.press('KeyA');
-  await waitForNumber(ada, 4);
+  await waitForNumber(ada, 5);
   await bobGoesOn();
   await renew();
 });
 
 test('a fork bomb stays in its limit and goes with its desktop', { skip: !IS_LONG }, async () => {
   run('bomb() { bomb | bomb & }; bomb');
-  const token = await server.login('ada', PASSWORD);
   const { id } = await session();
   await until('the limit', async () => (await server.stats(token, id)).pids >= PIDS_MAX);
   await ada.keyboard.press('KeyA');
@@ -163,25 +184,38 @@ test('a fork bomb stays in its limit and goes with its desktop', { skip: !IS_LON
   await renew();
 });
 
+/** The page shows that Ada's desktop has ended, and why. */
+async function endsWith(reason, words) {
+  await untilState(ada, 'ended');
+  assert.match(await ada.textContent('#message'), words);
+  assert.match(server.log, new RegExp(`reason="?${reason}`));
+  await bobGoesOn();
+}
+
 test('one that reads no answer costs its X server the memory', { skip: !IS_LONG }, async () => {
   await bully('deaf');
   await bobGoesOn();
-  await untilState(ada, 'ended');
-  assert.match(await ada.textContent('#message'), /display stopped working/);
-  assert.ok(/reason="?display_ended/.test(server.log), server.log.slice(-2_000));
-  await bobGoesOn();
+  await endsWith('display_ended', /display stopped working/);
 });
 
 test('one that kills and holds ends its session, with the reason', { skip: !IS_LONG }, async () => {
-  await ada.context().close();
-  ada = await openBarcode(browser, server, 'ada');
+  await reopen();
   const before = worker();
   await bully('kill-and-hold');
   await until('the worker to end', () => processOf(before.pid) === null);
   await bobGoesOn();
-  await untilState(ada, 'ended');
-  assert.match(await ada.textContent('#message'), /display stopped answering/);
+  await endsWith('x_held_by_program', /display stopped answering/);
+});
+
+test('an X server that answers nobody ends its session with the reason', async () => {
+  if (await stateOf(ada) === 'ended') await reopen();
+  const uids = new Set(server.programsOf('ada').map((it) => it.uid));
+  const xvfb = server.jailed().find((it) => it.name === 'Xvfb' && uids.has(it.uid - 1));
+  server.log = '';
+  process.kill(xvfb.pid, 'SIGSTOP');
+  await ada.keyboard.press('KeyA');
   await bobGoesOn();
+  await endsWith('x_held_by_program', /display stopped answering/);
 });
 
 test('through all of this the server lived, and its end leaves nothing', async () => {
