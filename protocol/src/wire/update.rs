@@ -10,7 +10,7 @@ use crate::limits::{
     ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, TILE_PIXELS_MAX, UPDATE_BYTES_MAX,
     VIDEO_RECTS_MAX,
 };
-use crate::{Point, Rect, Size};
+use crate::{Pixel, Point, Rect, Size};
 pub use draft::Draft;
 use reader::Reader;
 
@@ -31,9 +31,6 @@ const OP_CACHED: u8 = 5;
 const OP_VIDEO: u8 = 6;
 
 const RECT_LEN: usize = 8;
-
-/// A colour: `0x00RRGGBB`. The byte that BGRX has left over is always zero.
-pub type Pixel = u32;
 
 /// What an update says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use super::{
     Coding, FLAG_REFINEMENT, FLAG_SKIPS, FLAG_WHOLE, HEADER_LEN_MAX, Header, OP_CACHED, OP_COPY,
-    OP_FILL, OP_KEEP, OP_TILE, OP_VIDEO, Pixel, Run,
+    OP_FILL, OP_KEEP, OP_TILE, OP_VIDEO, Run,
 };
 use crate::limits::{ACCESS_UNIT_BYTES_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX};
-use crate::{Point, Rect};
+use crate::{Pixel, Point, Rect};
 
 /// An update in the making. Runs of tiles and neighbouring fills become one op.
 #[derive(Debug)]

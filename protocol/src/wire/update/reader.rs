@@ -1,7 +1,7 @@
 //! Takes the fields of an update off its bytes.
 
-use super::{Pixel, RECT_LEN, Run, UpdateError};
-use crate::Rect;
+use super::{RECT_LEN, Run, UpdateError};
+use crate::{Pixel, Rect};
 
 /// What is left to read.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

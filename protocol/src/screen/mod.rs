@@ -1,0 +1,15 @@
+//! The lossless screen layer: one picture that server and viewer keep the same.
+//!
+//! The server's [`Composer`] turns changed pixels into updates, the viewer's [`Shadow`] applies
+//! them. Both hold the same picture after each update, but for what video has painted.
+
+pub mod coding;
+mod grid;
+mod picture;
+#[cfg(test)]
+mod sample;
+mod view;
+
+pub use grid::Grid;
+pub use picture::Picture;
+pub use view::View;

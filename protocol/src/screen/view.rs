@@ -1,0 +1,153 @@
+//! Pixels as they come out of a framebuffer: bytes BGRX, whose X means nothing.
+
+use super::picture::PIXEL_BYTES;
+use crate::{Pixel, Rect, Size};
+
+/// Where the colour is; the rest of a pixel's four bytes is ignored everywhere.
+const COLOUR: u32 = 0x00FF_FFFF;
+
+/// Pixels that are compared at once.
+const PIECE: usize = 16;
+
+/// A desktop's pixels, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    size: Size,
+}
+
+impl<'a> View<'a> {
+    /// `bytes` begins with the upper left pixel, `stride` is in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When `bytes` holds fewer rows than `size` says, or `stride` fewer bytes than one of them.
+    pub fn new(bytes: &'a [u8], stride: usize, size: Size) -> Self {
+        let row_bytes = usize::from(size.width) * PIXEL_BYTES;
+        let needed = stride * usize::from(size.height).saturating_sub(1) + row_bytes;
+        assert!(
+            stride >= row_bytes && bytes.len() >= needed && row_bytes > 0,
+            "{} bytes with stride {stride} for a desktop of {size}",
+            bytes.len()
+        );
+        Self {
+            bytes,
+            stride,
+            size,
+        }
+    }
+
+    /// Its size.
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The rows of a rectangle within it.
+    pub(super) fn rows(&self, rect: Rect) -> impl DoubleEndedIterator<Item = Row<'a>> {
+        let columns = usize::from(rect.x) * PIXEL_BYTES..usize::from(rect.right()) * PIXEL_BYTES;
+        // The last row may lack what others have behind their pixels.
+        self.bytes
+            .chunks(self.stride)
+            .take(usize::from(self.size.height))
+            .skip(usize::from(rect.y))
+            .take(usize::from(rect.height))
+            .filter_map(move |it| it.get(columns.clone()).map(Row))
+    }
+
+    /// Appends the pixels of a rectangle to `out`.
+    pub(super) fn read(&self, rect: Rect, out: &mut Vec<Pixel>) {
+        for row in self.rows(rect) {
+            out.extend(row.pixels());
+        }
+    }
+}
+
+/// Some pixels of one row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'a>(&'a [u8]);
+
+impl<'a> Row<'a> {
+    pub(super) fn pixels(self) -> impl DoubleEndedIterator<Item = Pixel> + ExactSizeIterator + 'a {
+        self.0.chunks_exact(PIXEL_BYTES).map(pixel)
+    }
+
+    /// Has the same colours.
+    pub(super) fn is_same(self, other: &[Pixel]) -> bool {
+        self.pieces(other).all(|(a, b)| !is_different(a, b))
+    }
+
+    /// From the first pixel with another colour to behind the last one.
+    pub(super) fn difference(self, other: &[Pixel]) -> Option<(usize, usize)> {
+        let at = |piece: usize| piece * PIECE;
+        let first = self.pieces(other).position(|(a, b)| is_different(a, b))?;
+        let last = self.pieces(other).rposition(|(a, b)| is_different(a, b))?;
+        let is_other = |(a, b): (Pixel, &Pixel)| a != *b;
+        let pixels = |from: usize| {
+            let rest = other.get(from..from + PIECE).or(other.get(from..));
+            self.pixels().skip(from).zip(rest.unwrap_or_default())
+        };
+        let first = at(first) + pixels(at(first)).position(is_other)?;
+        let last = at(last) + pixels(at(last)).rposition(is_other)?;
+        Some((first, last + 1))
+    }
+
+    fn pieces<'b>(
+        self,
+        other: &'b [Pixel],
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'b [Pixel])> + ExactSizeIterator {
+        self.0.chunks(PIECE * PIXEL_BYTES).zip(other.chunks(PIECE))
+    }
+}
+
+fn pixel(bytes: &[u8]) -> Pixel {
+    let bytes = bytes.try_into().unwrap_or_default();
+    u32::from_le_bytes(bytes) & COLOUR
+}
+
+/// Folds instead of stopping early: so it is done by vectors.
+fn is_different(a: &[u8], b: &[Pixel]) -> bool {
+    let pairs = a.chunks_exact(PIXEL_BYTES).zip(b);
+    pairs.fold(0, |sum, (a, b)| sum | (pixel(a) ^ b)) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_differs_between_its_first_and_last_other_pixel() {
+        for width in [1, 15, 16, 17, 40] {
+            let pixels: Vec<Pixel> = (0..width).collect();
+            let mut bytes: Vec<u8> = pixels.iter().flat_map(|it| it.to_le_bytes()).collect();
+            for (n, byte) in bytes.iter_mut().enumerate().filter(|(n, _)| n % 4 == 3) {
+                *byte = u8::try_from(n % 251).unwrap();
+            }
+            assert_eq!(Row(&bytes).difference(&pixels), None);
+            assert!(Row(&bytes).is_same(&pixels));
+            for first in 0..width as usize {
+                for last in first..width as usize {
+                    let mut other = pixels.clone();
+                    other[first] ^= 1;
+                    other[last] ^= 2;
+                    let found = Row(&bytes).difference(&other);
+                    assert_eq!(found, Some((first, last + 1)), "{width}");
+                    assert!(!Row(&bytes).is_same(&other));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_row_needs_no_gap_behind_it() {
+        let size = Size {
+            width: 2,
+            height: 3,
+        };
+        let bytes = [9; 12 * 2 + 8];
+        let view = View::new(&bytes, 12, size);
+        let mut pixels = Vec::new();
+        view.read(Rect::whole(size), &mut pixels);
+        assert_eq!(pixels, [0x0009_0909; 6]);
+    }
+}
