@@ -3,11 +3,14 @@
 //! The server's [`Composer`] turns changed pixels into updates, the viewer's [`Shadow`] applies
 //! them. Both hold the same picture after each update, but for what video has painted.
 
+mod cache;
 pub mod coding;
 mod grid;
 mod picture;
 #[cfg(test)]
 mod sample;
+mod shift;
+mod stale;
 mod view;
 
 pub use grid::Grid;
