@@ -30,6 +30,12 @@ impl Grid {
         self.len() == 0
     }
 
+    /// All of them.
+    pub fn tiles(self) -> std::ops::Range<u16> {
+        // The largest desktop has fewer than a number can name.
+        0..u16::try_from(self.len()).unwrap_or(u16::MAX)
+    }
+
     /// Where a tile is; `None` for one that the desktop has not.
     pub fn rect(self, tile: u16) -> Option<Rect> {
         let columns = self.columns();

@@ -5,14 +5,21 @@
 
 mod cache;
 pub mod coding;
+mod composer;
 mod grid;
+#[cfg(test)]
+mod pair;
 mod picture;
 #[cfg(test)]
 mod sample;
+mod shadow;
 mod shift;
 mod stale;
 mod view;
 
+pub use cache::SLOT_BYTES;
+pub use composer::{Composed, Composer};
 pub use grid::Grid;
 pub use picture::Picture;
+pub use shadow::{ApplyError, Shadow, VideoSource};
 pub use view::View;

@@ -11,7 +11,7 @@ use super::picture::Picture;
 use super::view::View;
 use crate::{Point, Rect};
 use anchors::Anchors;
-use blocks::Blocks;
+use blocks::{Blocks, Measured};
 
 /// Below this, tiles are cheap enough.
 const AREA_MIN: usize = 128 * 128;
@@ -85,11 +85,19 @@ impl Finder {
     }
 
     fn best(&mut self, old: &Picture, new: &View<'_>, area: Rect) -> Option<Shift> {
-        let measured = self
-            .anchors
-            .candidates()
-            .filter_map(|it| self.blocks.measure(old, new, area, it));
-        measured.max_by_key(|it| it.1).map(|it| it.0)
+        let mut best: Option<Measured> = None;
+        for offset in self.anchors.candidates() {
+            let Some(measured) = self.blocks.measure(old, new, area, offset) else {
+                continue;
+            };
+            if best.is_none_or(|it| it.gain < measured.gain) {
+                best = Some(measured);
+            }
+            if measured.is_clear {
+                break;
+            }
+        }
+        best.map(|it| it.shift)
     }
 }
 

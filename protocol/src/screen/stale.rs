@@ -28,12 +28,6 @@ impl Stale {
         }
     }
 
-    /// Marks every block.
-    pub(super) fn mark_all(&mut self) {
-        self.marks.fill(true);
-        self.count = self.marks.len();
-    }
-
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -164,7 +158,7 @@ mod tests {
     #[test]
     fn the_edge_of_the_desktop_ends_its_blocks() {
         let mut stale = Stale::new(SIZE);
-        stale.mark_all();
+        stale.mark(Rect::whole(SIZE));
         stale.clear(Rect::between(96, 32, 100, 40));
         stale.clear(Rect::between(0, 0, 99, 40));
         let left: Vec<Rect> = stale.marked(Rect::whole(SIZE)).collect();

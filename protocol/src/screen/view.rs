@@ -1,5 +1,7 @@
 //! Pixels as they come out of a framebuffer: bytes BGRX, whose X means nothing.
 
+use std::ops::Range;
+
 use super::picture::PIXEL_BYTES;
 use crate::{Pixel, Rect, Size};
 
@@ -69,46 +71,51 @@ pub(super) struct Row<'a>(&'a [u8]);
 
 impl<'a> Row<'a> {
     pub(super) fn pixels(self) -> impl DoubleEndedIterator<Item = Pixel> + ExactSizeIterator + 'a {
-        self.0.chunks_exact(PIXEL_BYTES).map(pixel)
+        let (pixels, _) = self.0.as_chunks::<PIXEL_BYTES>();
+        pixels.iter().map(|it| pixel(*it))
+    }
+
+    pub(super) fn write(self, to: &mut [Pixel]) {
+        for (to, from) in to.iter_mut().zip(self.pixels()) {
+            *to = from;
+        }
+    }
+
+    /// Some of them.
+    pub(super) fn part(self, pixels: Range<usize>) -> Self {
+        let bytes = pixels.start * PIXEL_BYTES..pixels.end * PIXEL_BYTES;
+        Self(self.0.get(bytes).unwrap_or_default())
     }
 
     /// Has the same colours.
     pub(super) fn is_same(self, other: &[Pixel]) -> bool {
-        self.pieces(other).all(|(a, b)| !is_different(a, b))
+        let (pixels, _) = self.0.as_chunks::<PIXEL_BYTES>();
+        let (pieces, rest) = pixels.as_chunks::<PIECE>();
+        let (other_pieces, other_rest) = other.as_chunks::<PIECE>();
+        let mut pieces = pieces.iter().zip(other_pieces);
+        pieces.all(|(a, b)| difference(a, b) == 0) && difference(rest, other_rest) == 0
     }
 
     /// From the first pixel with another colour to behind the last one.
     pub(super) fn difference(self, other: &[Pixel]) -> Option<(usize, usize)> {
-        let at = |piece: usize| piece * PIECE;
-        let first = self.pieces(other).position(|(a, b)| is_different(a, b))?;
-        let last = self.pieces(other).rposition(|(a, b)| is_different(a, b))?;
-        let is_other = |(a, b): (Pixel, &Pixel)| a != *b;
-        let pixels = |from: usize| {
-            let rest = other.get(from..from + PIECE).or(other.get(from..));
-            self.pixels().skip(from).zip(rest.unwrap_or_default())
-        };
-        let first = at(first) + pixels(at(first)).position(is_other)?;
-        let last = at(last) + pixels(at(last)).rposition(is_other)?;
+        if self.is_same(other) {
+            return None;
+        }
+        let mut pairs = self.pixels().zip(other);
+        let first = pairs.position(|(a, b)| a != *b)?;
+        let last = self.pixels().zip(other).rposition(|(a, b)| a != *b)?;
         Some((first, last + 1))
-    }
-
-    fn pieces<'b>(
-        self,
-        other: &'b [Pixel],
-    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'b [Pixel])> + ExactSizeIterator {
-        self.0.chunks(PIECE * PIXEL_BYTES).zip(other.chunks(PIECE))
     }
 }
 
-fn pixel(bytes: &[u8]) -> Pixel {
-    let bytes = bytes.try_into().unwrap_or_default();
+const fn pixel(bytes: [u8; PIXEL_BYTES]) -> Pixel {
     u32::from_le_bytes(bytes) & COLOUR
 }
 
-/// Folds instead of stopping early: so it is done by vectors.
-fn is_different(a: &[u8], b: &[Pixel]) -> bool {
-    let pairs = a.chunks_exact(PIXEL_BYTES).zip(b);
-    pairs.fold(0, |sum, (a, b)| sum | (pixel(a) ^ b)) != 0
+/// Zero for the same colours. Does not stop early: so it is done by vectors.
+fn difference(a: &[[u8; PIXEL_BYTES]], b: &[Pixel]) -> u32 {
+    let pairs = a.iter().zip(b);
+    pairs.fold(0, |sum, (a, b)| sum | (pixel(*a) ^ b))
 }
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ const RECT_LEN: usize = 8;
 /// What an update says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The update needs nothing before it: the desktop has this size, its picture begins black,
-    /// the cache empty, and every pixel is covered.
+    /// The update needs nothing before it: the desktop has this size, and before the first op its
+    /// picture is black and the cache is empty.
     pub whole: Option<Size>,
     /// Nothing changed on the desktop: the picture only comes closer to it.
     pub is_refinement: bool,
@@ -68,6 +68,11 @@ pub struct Skips {
 pub struct Lapse(u16);
 
 impl Lapse {
+    /// From steps of 16 µs.
+    pub const fn from_steps(steps: u16) -> Self {
+        Self(steps)
+    }
+
     /// From microseconds; what is longer than it can say becomes the longest.
     pub fn from_micros(micros: u64) -> Self {
         Self(u16::try_from(micros / 16).unwrap_or(u16::MAX))

@@ -5,8 +5,8 @@ use crate::Rect;
 use crate::screen::picture::Picture;
 use crate::screen::view::View;
 
-/// Blocks that are compared as one: as high as half a line of text, as wide as two letters.
-const WIDTH: u16 = 16;
+/// Blocks that are compared as one: as high as half a line of text, as wide as a word.
+const WIDTH: u16 = 32;
 const HEIGHT: u16 = 8;
 
 /// The shift must explain one in so many of the pixels that changed.
@@ -24,6 +24,16 @@ enum Block {
     New,
 }
 
+/// What a distance explains.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) shift: Shift,
+    /// How many changed pixels.
+    pub(super) gain: usize,
+    /// That is nearly all of them.
+    pub(super) is_clear: bool,
+}
+
 /// The blocks of an area.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
@@ -31,15 +41,15 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// The rectangle that has moved, and how many changed pixels that explains; `None` where it
-    /// explains too little, or would destroy too much.
+    /// The rectangle that has moved; `None` where that explains too little, or would destroy too
+    /// much.
     pub(super) fn measure(
         &mut self,
         old: &Picture,
         new: &View<'_>,
         area: Rect,
         offset: Offset,
-    ) -> Option<(Shift, usize)> {
+    ) -> Option<Measured> {
         self.blocks.clear();
         for y in (area.y..area.bottom()).step_by(HEIGHT.into()) {
             for x in (area.x..area.right()).step_by(WIDTH.into()) {
@@ -71,7 +81,11 @@ impl Blocks {
         let target = grow(old, new, area, target, offset);
         let from = offset.source(target, Rect::whole(old.size()))?;
         let to = target.origin();
-        Some((Shift { from, to }, gain))
+        Some(Measured {
+            shift: Shift { from, to },
+            gain,
+            is_clear: gain * 4 >= changed * 3,
+        })
     }
 }
 
