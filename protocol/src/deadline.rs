@@ -20,6 +20,8 @@ pub enum Wakeup {
     SessionTimeout,
     /// A step of a start, attach or end took too long.
     StepTimeout,
+    /// What moved has been still long enough to be shown exactly.
+    Handover,
     /// The rate estimator wants to look at the link.
     Rate,
 }

@@ -10,4 +10,5 @@ pub mod frame_clock;
 pub mod lifecycle;
 pub mod rate_limit;
 pub mod refinement;
+pub mod region_owner;
 pub mod sessions;

@@ -37,7 +37,7 @@ pub struct Composer {
 /// What an update became.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Composed {
-    /// Where pixels have been moved to.
+    /// The rectangle around where pixels were that have been moved, and where they are.
     pub moved: Option<Rect>,
     /// The rectangle around all other changes.
     pub changed: Rect,
@@ -184,7 +184,7 @@ impl Composer {
         self.shadow.copy(shift.from, shift.to);
         self.compare(picture, damage, video);
         self.compare_rect(picture, target, video);
-        Some(target)
+        Some(target.union(shift.from))
     }
 
     /// Paints the tiles that are in the cache, after it has kept those that vanish. What is
