@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::screen::coding::{Coded, Coder, Decoder};
-use sandbox_protocol::screen::{Composer, Grid, Shadow, VideoSource, View};
+use sandbox_protocol::screen::{Composer, Frame, Grid, Shadow, VideoSource, View};
 use sandbox_protocol::wire::update::{Draft, Header, Lapse, Update};
 use sandbox_protocol::{Pixel, Point, Rect, Size};
 
@@ -176,8 +176,12 @@ impl Pair {
     fn show(&mut self, what: &'static str, view: &View<'_>) -> Step {
         self.draft.clear();
         let start = Instant::now();
-        let damage = [Rect::whole(view.size())];
-        self.composer.compose(view, &damage, &[], &mut self.draft);
+        let frame = Frame {
+            picture: *view,
+            damage: &[Rect::whole(view.size())],
+            video: &[],
+        };
+        self.composer.compose(&frame, usize::MAX, &mut self.draft);
         let compose = start.elapsed();
         let bytes = self.draft.finish(&Header {
             whole: self.whole.take(),

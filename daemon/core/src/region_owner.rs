@@ -239,4 +239,6 @@ fn is_beside(a: Rect, b: Rect) -> bool {
 }
 
 #[cfg(test)]
+mod screen_tests;
+#[cfg(test)]
 mod tests;

@@ -7,10 +7,13 @@ use super::coding::{Coded, Coder};
 use super::shift::Finder;
 use super::stale::Stale;
 use super::{Grid, Picture, View};
-use crate::limits::TILE_PIXELS_MAX;
+use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE};
 use crate::wire::update::Draft;
 use crate::{Pixel, Point, Rect, Size};
-use changes::{Before, Changes};
+use changes::Changes;
+
+/// Changes of fewer pixels of a tile come before larger ones, and are joined with neighbours.
+const SMALL_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize / 2;
 
 /// Knows what one viewer shows, and what its cache holds.
 ///
@@ -34,6 +37,23 @@ pub struct Composer {
     focus: Point,
 }
 
+/// What a composer is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The desktop as it is now.
+    pub picture: View<'a>,
+    /// Outside of these rectangles it is as it was.
+    pub damage: &'a [Rect],
+    /// What video shows, which the composer leaves alone.
+    pub video: &'a [Rect],
+}
+
+impl Frame<'_> {
+    fn is_video(&self, rect: Rect) -> bool {
+        self.video.iter().any(|it| it.touches(rect))
+    }
+}
+
 /// What an update became.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Composed {
@@ -41,6 +61,9 @@ pub struct Composed {
     pub moved: Option<Rect>,
     /// The rectangle around all other changes.
     pub changed: Rect,
+    /// The rectangle around those changes that were too many for the update, so that the viewer
+    /// does not show them: to be repainted, or shown as video.
+    pub left: Rect,
 }
 
 impl Composer {
@@ -85,36 +108,46 @@ impl Composer {
         self.stale.is_empty()
     }
 
-    /// Writes what has changed within `damage`, but for what `video` shows. Elsewhere the picture
-    /// is as it was. Without any change the draft stays as it is.
+    /// Writes what has changed, as long as the update stays within `budget` bytes: first what was
+    /// moved or is in the viewer's cache, whatever that takes, then small changes, then large ones.
+    /// Without any change the draft stays as it is.
     ///
     /// # Panics
     ///
     /// When the picture has another size.
-    pub fn compose(
-        &mut self,
-        picture: &View<'_>,
-        damage: &[Rect],
-        video: &[Rect],
-        draft: &mut Draft,
-    ) -> Composed {
+    pub fn compose(&mut self, frame: &Frame<'_>, budget: usize, draft: &mut Draft) -> Composed {
         assert!(
-            picture.size() == self.shadow.size(),
+            frame.picture.size() == self.shadow.size(),
             "a picture of {} for a viewer of {}",
-            picture.size(),
+            frame.picture.size(),
             self.shadow.size()
         );
-        self.compare(picture, damage, video);
-        let moved = self.shift(picture, damage, video, draft);
+        self.compare(frame);
+        let moved = self.shift(frame, draft);
         let changed = self.changes.bounds();
         self.index.begin();
-        self.paint_cached(picture, video, moved, draft);
-        self.paint_changed(picture, video, draft);
-        self.take_video(picture, damage, video);
-        if let Some(centre) = (!changed.is_empty()).then(|| changed.centre()) {
-            self.focus = centre;
+        self.find_cached(frame);
+        if moved.is_none() {
+            self.keep_vanishing(draft);
         }
-        Composed { moved, changed }
+        self.paint_cached(frame, draft);
+        let mut room = Room::new(draft, budget);
+        self.paint_small(frame, &mut room);
+        for tile in self.grid.tiles() {
+            self.paint(frame, self.changes.of(tile), &mut room);
+            // Another one would hardly fit where this did not, and coding it takes time.
+            room.is_full |= !room.left.is_empty();
+        }
+        let left = room.left;
+        self.take_video(frame);
+        if !changed.is_empty() {
+            self.focus = changed.centre();
+        }
+        Composed {
+            moved,
+            changed,
+            left,
+        }
     }
 
     /// Writes a video frame that the viewer shows within `rects`. What it shows there is not
@@ -131,82 +164,68 @@ impl Composer {
     }
 
     /// Writes pixels that the viewer does not show exactly, those nearest to the latest change
-    /// first, until the update has `budget` bytes; the last tile may exceed it. What `video` shows
-    /// stays as it is.
+    /// first, as long as the update stays within `budget` bytes; one tile fits always. What
+    /// `video` shows stays as it is.
     pub fn repaint(&mut self, video: &[Rect], budget: usize, draft: &mut Draft) {
         if self.is_exact() {
             return;
         }
         self.find_nearest(video);
         self.index.begin();
+        let mut room = Room::new(draft, budget);
         let nearest = std::mem::take(&mut self.nearest);
         for (_, tile) in &nearest {
-            if draft.len() >= budget {
+            if room.is_full {
                 break;
             }
-            self.repaint_tile(*tile, video, draft);
+            room.is_full = !self.repaint_tile(*tile, video, &mut room);
         }
         self.nearest = nearest;
     }
 
-    fn compare(&mut self, picture: &View<'_>, damage: &[Rect], video: &[Rect]) {
+    fn compare(&mut self, frame: &Frame<'_>) {
         self.changes.clear();
-        for rect in damage {
-            self.compare_rect(picture, *rect, video);
+        for rect in frame.damage {
+            self.compare_rect(frame, *rect);
         }
     }
 
-    fn compare_rect(&mut self, picture: &View<'_>, rect: Rect, video: &[Rect]) {
-        let before = Before {
-            shadow: &self.shadow,
-            stale: &self.stale,
-            video,
-        };
-        self.changes.compare(before, picture, rect);
+    fn compare_rect(&mut self, frame: &Frame<'_>, rect: Rect) {
+        self.changes.compare(frame, &self.shadow, &self.stale, rect);
     }
 
     /// Moves what has moved, and looks again at what is then left to paint.
-    fn shift(
-        &mut self,
-        picture: &View<'_>,
-        damage: &[Rect],
-        video: &[Rect],
-        draft: &mut Draft,
-    ) -> Option<Rect> {
+    fn shift(&mut self, frame: &Frame<'_>, draft: &mut Draft) -> Option<Rect> {
         let bounds = self.changes.bounds();
-        let shift = self.finder.find(&self.shadow, picture, bounds)?;
-        let target = shift.target();
-        let is_foreign = video.iter().any(|it| it.touches(target));
-        if is_foreign || self.stale.touches(shift.from) {
+        let shift = self.finder.find(&self.shadow, &frame.picture, bounds)?;
+        if frame.is_video(shift.target()) || self.stale.touches(shift.from) {
             return None;
         }
         draft.copy(shift.from, shift.to);
         self.shadow.copy(shift.from, shift.to);
-        self.compare(picture, damage, video);
-        self.compare_rect(picture, target, video);
-        Some(target.union(shift.from))
+        self.compare(frame);
+        if !frame.damage.iter().any(|it| it.contains(shift.target())) {
+            self.compare_rect(frame, shift.target());
+        }
+        Some(shift.target().union(shift.from))
     }
 
-    /// Paints the tiles that are in the cache, after it has kept those that vanish. What is
-    /// scrolled away is not kept: it comes back at another place of the grid, if at all.
-    fn paint_cached(
-        &mut self,
-        picture: &View<'_>,
-        video: &[Rect],
-        moved: Option<Rect>,
-        draft: &mut Draft,
-    ) {
+    /// Lists the changed tiles that the viewer has in its cache.
+    fn find_cached(&mut self, frame: &Frame<'_>) {
         self.hits.clear();
-        let is_foreign = |rect: Rect| video.iter().any(|it| it.touches(rect));
-        for (tile, rect) in self.changes.large().filter(|it| !is_foreign(it.1)) {
+        for (tile, rect) in self.changes.large().filter(|it| !frame.is_video(it.1)) {
             self.pixels.clear();
-            picture.read(rect, &mut self.pixels);
+            frame.picture.read(rect, &mut self.pixels);
             let key = self.namer.key(&self.pixels, rect.width);
             self.hits
                 .extend(self.index.find(key).map(|slot| (tile, slot)));
         }
-        let vanishing = self.changes.large().filter(|_| moved.is_none());
-        for (tile, rect) in vanishing.filter(|it| !self.stale.touches(it.1)) {
+    }
+
+    /// Keeps the tiles that are about to change. What is scrolled away is not kept: it comes back
+    /// at another place of the grid, if at all.
+    fn keep_vanishing(&mut self, draft: &mut Draft) {
+        for (tile, rect) in self.changes.large().filter(|it| !self.stale.touches(it.1)) {
             self.pixels.clear();
             self.shadow.read(rect, &mut self.pixels);
             if is_flat(&self.pixels) {
@@ -220,70 +239,74 @@ impl Composer {
                 draft.keep(tile, slot);
             }
         }
+    }
+
+    fn paint_cached(&mut self, frame: &Frame<'_>, draft: &mut Draft) {
         for (tile, slot) in self.hits.iter().copied() {
-            let Some(rect) = self.grid.rect(tile) else {
-                continue;
-            };
-            draft.cached(tile, slot);
-            self.pixels.clear();
-            picture.read(rect, &mut self.pixels);
-            self.shadow.write(rect, &self.pixels);
-            self.stale.clear(rect);
-            self.changes.remove(tile);
+            if let Some(rect) = self.grid.rect(tile) {
+                draft.cached(tile, slot);
+                frame.picture.write(rect, &mut self.shadow);
+                self.stale.clear(rect);
+                self.changes.remove(tile);
+            }
         }
     }
 
-    /// Paints what is left, small neighbours as one.
-    fn paint_changed(&mut self, picture: &View<'_>, video: &[Rect], draft: &mut Draft) {
+    /// Paints the small changes, neighbours as one: a line of text, a letter across two tiles.
+    fn paint_small(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
         let mut waiting = Rect::default();
         for tile in self.grid.tiles() {
             let rect = self.changes.of(tile);
+            if rect.is_empty() || rect.area() >= SMALL_PIXELS {
+                continue;
+            }
+            self.changes.remove(tile);
             let both = waiting.union(rect);
             let is_one = both.area() <= TILE_PIXELS_MAX
                 && both.area() * 4 <= (waiting.area() + rect.area()) * 5
-                && rect.area() < TILE_PIXELS_MAX / 8
-                && !video.iter().any(|it| it.touches(both));
-            if rect.is_empty() {
-                continue;
-            }
+                && !frame.is_video(both);
             if is_one {
                 waiting = both;
             } else {
-                self.paint(picture, waiting, draft);
+                self.paint(frame, waiting, room);
                 waiting = rect;
             }
         }
-        self.paint(picture, waiting, draft);
+        self.paint(frame, waiting, room);
     }
 
-    fn paint(&mut self, picture: &View<'_>, rect: Rect, draft: &mut Draft) {
+    /// What does not fit the update is remembered for repainting.
+    fn paint(&mut self, frame: &Frame<'_>, rect: Rect, room: &mut Room<'_>) {
         if rect.is_empty() {
             return;
         }
-        self.pixels.clear();
-        picture.read(rect, &mut self.pixels);
-        self.shadow.write(rect, &self.pixels);
-        self.stale.clear(rect);
-        self.write(rect, draft);
-    }
-
-    /// Writes `pixels`.
-    fn write(&mut self, rect: Rect, draft: &mut Draft) {
-        match self.coder.encode(&self.pixels, rect.width) {
-            Coded::Solid(colour) => draft.fill(rect, colour),
-            Coded::Tile(coding, bytes) => draft.tile(rect, coding, bytes),
+        frame.picture.write(rect, &mut self.shadow);
+        if !room.is_full && self.write(rect, room) {
+            self.stale.clear(rect);
+        } else {
+            self.stale.mark(rect);
+            room.left = room.left.union(rect);
         }
     }
 
+    /// Writes pixels of the shadow; `false` where there is no room for them.
+    fn write(&mut self, rect: Rect, room: &mut Room<'_>) -> bool {
+        self.pixels.clear();
+        self.shadow.read(rect, &mut self.pixels);
+        match self.coder.encode(&self.pixels, rect.width) {
+            Coded::Solid(colour) => room.draft.fill(rect, colour),
+            Coded::Tile(coding, bytes) if room.fits(bytes) => room.draft.tile(rect, coding, bytes),
+            Coded::Tile(..) => return false,
+        }
+        true
+    }
+
     /// The viewer gets these pixels as video; here they are remembered for repainting.
-    fn take_video(&mut self, picture: &View<'_>, damage: &[Rect], video: &[Rect]) {
+    fn take_video(&mut self, frame: &Frame<'_>) {
         let desktop = Rect::whole(self.shadow.size());
-        for rect in video {
-            let parts = damage.iter().filter_map(|it| it.intersection(*rect));
-            for part in parts.filter_map(|it| it.intersection(desktop)) {
-                for (to, from) in self.shadow.rows_mut(part).zip(picture.rows(part)) {
-                    from.write(to);
-                }
+        for rect in frame.video.iter().filter_map(|it| it.intersection(desktop)) {
+            for part in frame.damage.iter().filter_map(|it| it.intersection(rect)) {
+                frame.picture.write(part, &mut self.shadow);
                 self.stale.mark(part);
             }
         }
@@ -314,22 +337,49 @@ impl Composer {
             .fold(Rect::default(), Rect::union)
     }
 
-    fn repaint_tile(&mut self, tile: u16, video: &[Rect], draft: &mut Draft) {
-        let Some(whole) = self.grid.rect(tile) else {
-            return;
-        };
+    /// Writes what of a tile is not exact; `false` where there is no room for it.
+    fn repaint_tile(&mut self, tile: u16, video: &[Rect], room: &mut Room<'_>) -> bool {
+        let whole = self.grid.rect(tile).unwrap_or_default();
         let rect = self.repaintable(whole, video);
-        self.pixels.clear();
-        self.shadow.read(rect, &mut self.pixels);
-        self.stale.clear(rect);
-        if rect == whole {
+        let slot = if rect == whole {
+            self.pixels.clear();
+            self.shadow.read(rect, &mut self.pixels);
             let key = self.namer.key(&self.pixels, rect.width);
-            if let Some(slot) = self.index.find(key) {
-                draft.cached(tile, slot);
-                return;
-            }
+            self.index.find(key)
+        } else {
+            None
+        };
+        if let Some(slot) = slot {
+            room.draft.cached(tile, slot);
+        } else if !self.write(rect, room) {
+            return false;
         }
-        self.write(rect, draft);
+        self.stale.clear(rect);
+        true
+    }
+}
+
+/// An update that must not become too large.
+struct Room<'a> {
+    draft: &'a mut Draft,
+    budget: usize,
+    is_full: bool,
+    /// Around what found no room.
+    left: Rect,
+}
+
+impl<'a> Room<'a> {
+    fn new(draft: &'a mut Draft, budget: usize) -> Self {
+        Self {
+            draft,
+            budget,
+            is_full: false,
+            left: Rect::default(),
+        }
+    }
+
+    fn fits(&self, bytes: &[u8]) -> bool {
+        self.draft.is_empty() || self.draft.len() + bytes.len() <= self.budget
     }
 }
 

@@ -18,7 +18,7 @@ mod stale;
 mod view;
 
 pub use cache::SLOT_BYTES;
-pub use composer::{Composed, Composer};
+pub use composer::{Composed, Composer, Frame};
 pub use grid::Grid;
 pub use picture::Picture;
 pub use shadow::{ApplyError, Shadow, VideoSource};

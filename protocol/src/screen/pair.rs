@@ -1,7 +1,7 @@
 //! A server and a viewer that talk to each other, for tests.
 
 use super::sample::{Page, Random};
-use super::{ApplyError, Composed, Composer, Shadow, VideoSource, View};
+use super::{ApplyError, Composed, Composer, Frame, Shadow, VideoSource, View};
 use crate::wire::update::{Draft, Header, Lapse, Update};
 use crate::{Pixel, Point, Rect, Size};
 
@@ -43,6 +43,8 @@ pub(crate) struct Pair {
     frames: u32,
     /// Bytes of the newest update.
     pub(crate) bytes: usize,
+    /// What an update may have.
+    pub(crate) budget: usize,
     whole: Option<Size>,
 }
 
@@ -54,6 +56,7 @@ impl Pair {
             draft: Draft::default(),
             frames: 0,
             bytes: 0,
+            budget: usize::MAX,
             whole: Some(size),
         }
     }
@@ -69,10 +72,13 @@ impl Pair {
     pub(crate) fn show(&mut self, page: &Page, damage: &[Rect], video: &[Rect]) -> Composed {
         let bytes = page.bytes();
         let size = page.picture.size();
-        let view = View::new(&bytes, usize::from(size.width) * 4, size);
         let whole = [Rect::whole(size)];
-        let damage = if self.whole.is_some() { &whole } else { damage };
-        let composed = self.composer.compose(&view, damage, video, &mut self.draft);
+        let frame = Frame {
+            picture: View::new(&bytes, usize::from(size.width) * 4, size),
+            damage: if self.whole.is_some() { &whole } else { damage },
+            video,
+        };
+        let composed = self.composer.compose(&frame, self.budget, &mut self.draft);
         if !video.is_empty() {
             self.frames += 1;
             let access_unit = self.frames.to_le_bytes();

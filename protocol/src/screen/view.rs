@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::picture::PIXEL_BYTES;
+use super::picture::{PIXEL_BYTES, Picture};
 use crate::{Pixel, Rect, Size};
 
 /// Where the colour is; the rest of a pixel's four bytes is ignored everywhere.
@@ -57,6 +57,13 @@ impl<'a> View<'a> {
             .filter_map(move |it| it.get(columns.clone()).map(Row))
     }
 
+    /// Copies the pixels of a rectangle into a picture of the same size.
+    pub(super) fn write(&self, rect: Rect, picture: &mut Picture) {
+        for (to, from) in picture.rows_mut(rect).zip(self.rows(rect)) {
+            from.write(to);
+        }
+    }
+
     /// Appends the pixels of a rectangle to `out`.
     pub(super) fn read(&self, rect: Rect, out: &mut Vec<Pixel>) {
         for row in self.rows(rect) {
@@ -75,7 +82,7 @@ impl<'a> Row<'a> {
         pixels.iter().map(|it| pixel(*it))
     }
 
-    pub(super) fn write(self, to: &mut [Pixel]) {
+    fn write(self, to: &mut [Pixel]) {
         for (to, from) in to.iter_mut().zip(self.pixels()) {
             *to = from;
         }

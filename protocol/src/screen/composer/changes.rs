@@ -1,20 +1,12 @@
 //! What of each tile has changed.
 
+use super::Frame;
 use crate::limits::TILE_SIDE;
 use crate::screen::Grid;
 use crate::screen::picture::Picture;
 use crate::screen::stale::Stale;
-use crate::screen::view::{Row, View};
+use crate::screen::view::Row;
 use crate::{Pixel, Rect, Size};
-
-/// The pictures that are compared, and who owns what of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Before<'a> {
-    pub(super) shadow: &'a Picture,
-    pub(super) stale: &'a Stale,
-    /// What video shows: no change there is ours to send.
-    pub(super) video: &'a [Rect],
-}
 
 /// For each tile the rectangle around its changed pixels.
 #[derive(Debug)]
@@ -36,21 +28,27 @@ impl Changes {
         self.tiles.fill(Rect::default());
     }
 
-    /// Adds what is new in a rectangle.
-    pub(super) fn compare(&mut self, before: Before<'_>, picture: &View<'_>, rect: Rect) {
-        let Some(rect) = rect.intersection(Rect::whole(picture.size())) else {
+    /// Adds what is new in a rectangle, but for what video shows.
+    pub(super) fn compare(
+        &mut self,
+        frame: &Frame<'_>,
+        shadow: &Picture,
+        stale: &Stale,
+        rect: Rect,
+    ) {
+        let Some(rect) = rect.intersection(Rect::whole(shadow.size())) else {
             return;
         };
-        outside(rect, before.video, &mut |piece| {
+        outside(rect, frame.video, &mut |piece| {
             // Row by row, as memory lies: most of them are the same.
-            let rows = picture.rows(piece).zip(before.shadow.rows(piece));
+            let rows = frame.picture.rows(piece).zip(shadow.rows(piece));
             for (y, (new, old)) in (piece.y..).zip(rows) {
                 if !new.is_same(old) {
                     self.compare_row(piece.x, y, new, old);
                 }
             }
-            if before.stale.touches(piece) {
-                self.add_stale(before, piece);
+            if stale.touches(piece) {
+                self.add_stale(frame, stale, piece);
             }
         });
     }
@@ -85,13 +83,12 @@ impl Changes {
 
     /// Adds the stale blocks: what the viewer shows there is not known. Where video goes on beside
     /// the piece, no more than the piece.
-    fn add_stale(&mut self, before: Before<'_>, piece: Rect) {
-        for block in before.stale.marked(piece) {
-            let is_free = !before.video.iter().any(|it| it.touches(block));
-            let part = if is_free {
-                Some(block)
-            } else {
+    fn add_stale(&mut self, frame: &Frame<'_>, stale: &Stale, piece: Rect) {
+        for block in stale.marked(piece) {
+            let part = if frame.is_video(block) {
                 block.intersection(piece)
+            } else {
+                Some(block)
             };
             let tile = self.tile_at(block.x, block.y);
             if let Some((all, part)) = self.tiles.get_mut(tile).zip(part) {

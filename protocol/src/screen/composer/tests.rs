@@ -104,6 +104,7 @@ fn run(seed: u64, size: Size, slots: u16) {
         if random.below(25) == 0 {
             pair.reset(size);
         }
+        pair.budget = [usize::MAX, 5_000, 200][random.below(3) as usize];
         pair.show(&page, &damage, &video);
         if random.below(3) == 0 {
             pair.repaint(&video, 2_000);
@@ -245,7 +246,7 @@ fn what_video_showed_is_repainted_in_portions_the_nearest_first() {
     while pair.composer.is_stale(far) {
         let was_near = pair.composer.is_stale(near);
         pair.repaint(&[], 1_000);
-        assert!((1..=1_600).contains(&pair.bytes), "{} bytes", pair.bytes);
+        assert!((1..=1_100).contains(&pair.bytes), "{} bytes", pair.bytes);
         assert!(!was_near || portions < 3, "the nearest come first");
         portions += 1;
     }
@@ -253,6 +254,33 @@ fn what_video_showed_is_repainted_in_portions_the_nearest_first() {
     while !pair.composer.is_exact() {
         pair.repaint(&[], 1_000);
     }
+}
+
+#[test]
+fn a_change_that_is_too_large_is_left_for_later_and_small_ones_are_not() {
+    let (mut page, mut pair) = terminal(false);
+    pair.budget = 10_000;
+    let photo = Rect::between(100, 100, 500, 400);
+    let mut random = Random::new(1);
+    for row in page.picture.rows_mut(photo) {
+        row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
+    }
+    page.letter(600, 500, 'x');
+    let letter = Rect::between(600, 500, 608, 516);
+    let composed = pair.show(&page, &[photo, letter], &[]);
+    assert!(pair.bytes < 10_100, "{} bytes", pair.bytes);
+    assert!(photo.contains(composed.left) && composed.left.area() > photo.area() / 2);
+    assert!(!pair.composer.is_stale(letter));
+    let mut updates = 0;
+    while !pair.composer.is_exact() {
+        pair.repaint(&[], 10_000);
+        updates += 1;
+    }
+    assert!((10..60).contains(&updates), "{updates} updates");
+    // The same at once as video.
+    let (_, mut pair) = terminal(false);
+    pair.show(&page, &[photo, letter], &[photo]);
+    assert!(pair.bytes < 1_000, "{} bytes", pair.bytes);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::screen::pair::{FalseColours, HEADER};
 use crate::screen::sample::{Page, Random, lines};
-use crate::screen::{Composer, View};
+use crate::screen::{Composer, Frame, View};
 use crate::wire::update::{Coding, Draft, Form, Header};
 
 const SIZE: Size = Size {
@@ -148,9 +148,13 @@ fn real_update() -> (Vec<u8>, Vec<u8>) {
     let mut draft = Draft::default();
     let mut compose = |page: &Page, video: &[Rect], header: &Header| {
         let bytes = page.bytes();
-        let view = View::new(&bytes, usize::from(SIZE.width) * 4, SIZE);
+        let frame = Frame {
+            picture: View::new(&bytes, usize::from(SIZE.width) * 4, SIZE),
+            damage: &[Rect::whole(SIZE)],
+            video,
+        };
         draft.clear();
-        composer.compose(&view, &[Rect::whole(SIZE)], video, &mut draft);
+        composer.compose(&frame, usize::MAX, &mut draft);
         if !video.is_empty() {
             composer.video(video, &[1, 2, 3, 4], &mut draft);
         }
