@@ -186,7 +186,6 @@ impl Pair {
         let bytes = self.draft.finish(&Header {
             whole: self.whole.take(),
             is_refinement: false,
-            skips: None,
             qp: 0,
             input_seq: 0,
             captured: 0,

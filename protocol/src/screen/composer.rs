@@ -7,10 +7,14 @@ use super::coding::{Coded, Coder};
 use super::shift::Finder;
 use super::stale::Stale;
 use super::{Grid, Picture, View};
-use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE};
+use crate::limits::{ACCESS_UNIT_BYTES_MAX, TILE_PIXELS_MAX, TILE_SIDE, UPDATE_BYTES_MAX};
 use crate::wire::update::Draft;
 use crate::{Pixel, Point, Rect, Size};
 use changes::Changes;
+
+/// Bytes of tiles that an update may have at most: an access unit finds room beside them, and so
+/// do copies and references, of which each tile has a handful of bytes.
+const BUDGET_MAX: usize = UPDATE_BYTES_MAX - ACCESS_UNIT_BYTES_MAX - (1 << 20);
 
 /// Changes of fewer pixels of a tile come before larger ones, and are joined with neighbours.
 const SMALL_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize / 2;
@@ -372,7 +376,7 @@ impl<'a> Room<'a> {
     fn new(draft: &'a mut Draft, budget: usize) -> Self {
         Self {
             draft,
-            budget,
+            budget: budget.min(BUDGET_MAX),
             is_full: false,
             left: Rect::default(),
         }

@@ -26,7 +26,6 @@ impl VideoSource for FalseColours {
 pub(crate) const HEADER: Header = Header {
     whole: None,
     is_refinement: false,
-    skips: None,
     qp: 0,
     input_seq: 0,
     captured: 0,

@@ -16,12 +16,11 @@ use reader::Reader;
 
 const FLAG_WHOLE: u8 = 1;
 const FLAG_REFINEMENT: u8 = 2;
-const FLAG_SKIPS: u8 = 4;
 
-/// Bytes of a header without its optional parts.
+/// Bytes of a header without a size.
 const HEADER_LEN: usize = 16;
-/// Bytes of a header with all of them.
-const HEADER_LEN_MAX: usize = HEADER_LEN + 4 + 5;
+/// Bytes of a header with it.
+const HEADER_LEN_MAX: usize = HEADER_LEN + 4;
 
 const OP_COPY: u8 = 1;
 const OP_FILL: u8 = 2;
@@ -40,8 +39,6 @@ pub struct Header {
     pub whole: Option<Size>,
     /// Nothing changed on the desktop: the picture only comes closer to it.
     pub is_refinement: bool,
-    /// Updates that never come.
-    pub skips: Option<Skips>,
     /// Quantiser of the video; 0 where there is none.
     pub qp: u8,
     /// Newest input that the picture contains.
@@ -52,15 +49,6 @@ pub struct Header {
     pub lag: Lapse,
     /// From the copy to the finished update.
     pub encode: Lapse,
-}
-
-/// Updates that held nothing but video, were lost, and are not repaired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skips {
-    /// Number of the first one.
-    pub first: u32,
-    /// How many, at least one.
-    pub count: u8,
 }
 
 /// A short time in steps of 16 µs, a second at most.
@@ -321,7 +309,7 @@ impl Coding {
 /// Header and number of ops.
 fn header(reader: &mut Reader<'_>) -> Result<(Header, u16), UpdateError> {
     let flags = reader.byte()?;
-    if flags & !(FLAG_WHOLE | FLAG_REFINEMENT | FLAG_SKIPS) != 0 {
+    if flags & !(FLAG_WHOLE | FLAG_REFINEMENT) != 0 {
         return Err(UpdateError::Unknown {
             what: "flag",
             value: flags,
@@ -332,7 +320,6 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, u16), UpdateError> {
     let mut header = Header {
         whole: None,
         is_refinement: flags & FLAG_REFINEMENT != 0,
-        skips: None,
         qp,
         input_seq: reader.word()?,
         captured: reader.word()?,
@@ -350,12 +337,6 @@ fn header(reader: &mut Reader<'_>) -> Result<(Header, u16), UpdateError> {
             return Err(UpdateError::Desktop(size));
         }
         header.whole = Some(size);
-    }
-    if flags & FLAG_SKIPS != 0 {
-        header.skips = Some(Skips {
-            first: reader.word()?,
-            count: reader.count("skipped updates")?,
-        });
     }
     Ok((header, ops))
 }

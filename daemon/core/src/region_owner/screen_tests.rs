@@ -106,7 +106,6 @@ impl World {
         let bytes = self.draft.finish(&Header {
             whole,
             is_refinement: false,
-            skips: None,
             qp: 0,
             input_seq: 0,
             captured: 0,

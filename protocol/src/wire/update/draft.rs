@@ -1,8 +1,8 @@
 //! Writes an update into one buffer that is used again for the next.
 
 use super::{
-    Coding, FLAG_REFINEMENT, FLAG_SKIPS, FLAG_WHOLE, HEADER_LEN_MAX, Header, OP_CACHED, OP_COPY,
-    OP_FILL, OP_KEEP, OP_TILE, OP_VIDEO, Run,
+    Coding, FLAG_REFINEMENT, FLAG_WHOLE, HEADER_LEN_MAX, Header, OP_CACHED, OP_COPY, OP_FILL,
+    OP_KEEP, OP_TILE, OP_VIDEO, Run,
 };
 use crate::limits::{ACCESS_UNIT_BYTES_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX};
 use crate::{Pixel, Point, Rect};
@@ -142,14 +142,9 @@ impl Draft {
     pub fn finish(&mut self, header: &Header) -> &[u8] {
         self.close();
         let flags = u8::from(header.whole.is_some()) * FLAG_WHOLE
-            + u8::from(header.is_refinement) * FLAG_REFINEMENT
-            + u8::from(header.skips.is_some()) * FLAG_SKIPS;
+            + u8::from(header.is_refinement) * FLAG_REFINEMENT;
         // Written backwards, so that it ends where the ops begin.
         let mut at = HEADER_LEN_MAX;
-        if let Some(skips) = header.skips {
-            self.put_before(&mut at, &[skips.count]);
-            self.put_before(&mut at, &skips.first.to_le_bytes());
-        }
         if let Some(size) = header.whole {
             self.put_before(&mut at, &size.height.to_le_bytes());
             self.put_before(&mut at, &size.width.to_le_bytes());
