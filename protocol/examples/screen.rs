@@ -174,11 +174,16 @@ impl Pair {
 
     /// Sends a picture, all of it damaged.
     fn show(&mut self, what: &'static str, view: &View<'_>) -> Step {
+        self.show_within(what, view, Rect::whole(view.size()))
+    }
+
+    /// Sends a picture.
+    fn show_within(&mut self, what: &'static str, view: &View<'_>, damage: Rect) -> Step {
         self.draft.clear();
         let start = Instant::now();
         let frame = Frame {
             picture: *view,
-            damage: &[Rect::whole(view.size())],
+            damage: &[damage],
             video: &[],
         };
         self.composer.compose(&frame, usize::MAX, &mut self.draft);
@@ -231,15 +236,40 @@ fn measure_updates(screens: &[Screen]) -> Vec<Step> {
     moved.copy_within(48 * first.stride.., 0);
     let moved = View::new(&moved, first.stride, first.size);
     steps.push(pair.show("scrolled by 48 rows", &moved));
-    let mut letter = first.bytes.clone();
-    for row in letter.chunks_mut(first.stride).skip(300).take(13) {
-        if let Some(cell) = row.get_mut(400..424) {
-            cell.rotate_right(4);
-        }
-    }
-    let mut pair = Pair::new(first.size);
-    pair.show("first picture", &first.view());
-    let letter = View::new(&letter, first.stride, first.size);
-    steps.push(pair.show("six pixels of thirteen rows, in the damage of all", &letter));
+    steps.push(pair.show("and back", &first.view()));
+    steps.extend(measure_changes(first));
     steps
+}
+
+/// What happens within one window.
+fn measure_changes(screen: &Screen) -> Vec<Step> {
+    let mut pair = Pair::new(screen.size);
+    pair.show("first picture", &screen.view());
+    let mut bytes = screen.bytes.clone();
+    let window = Rect::between(860, 80, 1700, 720);
+    let rows = |bytes: &mut [u8], rect: Rect, each: &mut dyn FnMut(&mut [u8])| {
+        let columns = usize::from(rect.x) * 4..usize::from(rect.right()) * 4;
+        let rows = bytes.chunks_mut(screen.stride).skip(rect.y.into());
+        for row in rows.take(rect.height.into()) {
+            each(row.get_mut(columns.clone()).unwrap());
+        }
+    };
+    let letter = Rect::between(900, 300, 910, 316);
+    let line = Rect::between(860, 300, 1700, 316);
+    rows(&mut bytes, letter, &mut |row| row.rotate_right(4));
+    let view = View::new(&bytes, screen.stride, screen.size);
+    let typed = pair.show_within("a letter, in the damage of its line", &view, line);
+    let by = 18;
+    let mut bytes = bytes.clone();
+    let mut lower: Vec<Vec<u8>> = Vec::new();
+    rows(&mut bytes, window, &mut |row| lower.push(row.to_vec()));
+    // What leaves at the top comes in at the bottom.
+    lower.rotate_left(by);
+    let mut from = lower.iter();
+    rows(&mut bytes, window, &mut |row| {
+        row.copy_from_slice(from.next().unwrap())
+    });
+    let view = View::new(&bytes, screen.stride, screen.size);
+    let scrolled = pair.show_within("a window of 840x640 scrolled by a line", &view, window);
+    vec![typed, scrolled]
 }

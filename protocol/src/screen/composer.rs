@@ -19,6 +19,9 @@ const BUDGET_MAX: usize = UPDATE_BYTES_MAX - ACCESS_UNIT_BYTES_MAX - (1 << 20);
 /// Changes of fewer pixels of a tile come before larger ones, and are joined with neighbours.
 const SMALL_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize / 2;
 
+/// Changes of fewer pixels are not searched for what has moved: tiles are cheap enough.
+const SHIFT_PIXELS_MIN: usize = 128 * 128;
+
 /// Knows what one viewer shows, and what its cache holds.
 ///
 /// Where video has painted, the viewer's pixels are not known; there the shadow holds the pixels
@@ -200,6 +203,9 @@ impl Composer {
 
     /// Moves what has moved, and looks again at what is then left to paint.
     fn shift(&mut self, frame: &Frame<'_>, draft: &mut Draft) -> Option<Rect> {
+        if self.changes.area() < SHIFT_PIXELS_MIN {
+            return None;
+        }
         let bounds = self.changes.bounds();
         let shift = self.finder.find(&self.shadow, &frame.picture, bounds)?;
         if frame.is_video(shift.target()) || self.stale.touches(shift.from) {

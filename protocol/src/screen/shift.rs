@@ -13,9 +13,6 @@ use crate::{Point, Rect};
 use anchors::Anchors;
 use blocks::{Blocks, Measured};
 
-/// Below this, tiles are cheap enough.
-const AREA_MIN: usize = 128 * 128;
-
 /// Largest area in which pieces are searched at every column: a millisecond's work.
 const AREA_MAX: usize = 1 << 20;
 
@@ -71,9 +68,6 @@ impl Finder {
     /// The largest part of `area` whose new pixels are elsewhere in the old picture, if it is a
     /// good part of all that has changed. Time is bounded by the area, not by what it shows.
     pub(super) fn find(&mut self, old: &Picture, new: &View<'_>, area: Rect) -> Option<Shift> {
-        if area.area() < AREA_MIN {
-            return None;
-        }
         self.anchors.take(old, new, area);
         self.anchors.search_same_columns(old, area);
         let found = self.best(old, new, area);

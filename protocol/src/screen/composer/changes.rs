@@ -131,6 +131,11 @@ impl Changes {
         }
     }
 
+    /// The pixels of all changes, give or take.
+    pub(super) fn area(&self) -> usize {
+        self.iter().map(|it| it.1.area()).sum()
+    }
+
     /// The rectangle around all changes.
     pub(super) fn bounds(&self) -> Rect {
         self.iter().fold(Rect::default(), |all, it| all.union(it.1))
