@@ -1,6 +1,7 @@
 //! Codes a rectangle's pixels without loss, in the form that suits how many colours it has.
 
 mod palette;
+mod predicted;
 mod runs;
 
 use lz4_flex::block::{self, CompressTable};
@@ -18,8 +19,12 @@ const INDICES_COLOURS: usize = 256;
 /// No form has a longer body: a palette, and three bytes for each pixel.
 const BODY_BYTES_MAX: usize = INDICES_COLOURS * COLOUR_BYTES + TILE_PIXELS_MAX * COLOUR_BYTES;
 
-/// Below this a Lempel-Ziv coder finds nothing to refer to.
+/// Below this a Lempel-Ziv coder finds nothing to refer to, nor is there much to be saved.
 const PACKED_BYTES_MIN: usize = 48;
+
+/// What takes more than this share of its plain bytes may be a photograph: prediction is tried,
+/// which takes as long as all else together.
+const PHOTO_SHARE: usize = 4;
 
 /// Codes pixels; its buffers serve one call after the other.
 pub struct Coder {
@@ -27,6 +32,7 @@ pub struct Coder {
     indices: Vec<u8>,
     body: Vec<u8>,
     packed: Vec<u8>,
+    predicted: Vec<u8>,
     table: CompressTable,
 }
 
@@ -64,6 +70,7 @@ impl Default for Coder {
             indices: Vec::with_capacity(TILE_PIXELS_MAX),
             body: Vec::with_capacity(BODY_BYTES_MAX),
             packed: vec![0; block::get_maximum_output_size(BODY_BYTES_MAX)],
+            predicted: Vec::with_capacity(BODY_BYTES_MAX),
             table: CompressTable::small(),
         }
     }
@@ -81,11 +88,39 @@ impl Coder {
             "a tile of {} pixels",
             pixels.len()
         );
+        let Some(form) = self.write_body(pixels, width) else {
+            return Coded::Solid(pixels.first().copied().unwrap_or_default());
+        };
+        let packed = self.pack();
+        let shortest = packed.unwrap_or(self.body.len());
+        let has_many_colours = matches!(form, Form::Indices | Form::Plain);
+        if has_many_colours
+            && shortest > PACKED_BYTES_MIN
+            && shortest * PHOTO_SHARE > pixels.len() * COLOUR_BYTES
+        {
+            self.predicted.clear();
+            predicted::write(pixels, width.into(), &mut self.predicted);
+            if self.predicted.len() < shortest {
+                return Coded::Tile(Coding::of(Form::Predicted), &self.predicted);
+            }
+        }
+        match packed.and_then(|len| self.packed.get(..len)) {
+            Some(packed) => Coded::Tile(Coding::of(form).packed(), packed),
+            None => Coded::Tile(Coding::of(form), &self.body),
+        }
+    }
+
+    /// Writes the body in the form that suits the number of colours; `None` for one colour.
+    fn write_body(&mut self, pixels: &[Pixel], width: u16) -> Option<Form> {
         self.body.clear();
-        let form = match self.palette.index(pixels, &mut self.indices) {
-            Some([colour]) => return Coded::Solid(*colour),
-            Some(colours) if colours.len() <= BITS_COLOURS => Form::Bits,
-            Some(colours) if colours.len() <= RUNS_COLOURS => Form::Runs,
+        let form = match self
+            .palette
+            .index(pixels, &mut self.indices)
+            .map(<[Pixel]>::len)
+        {
+            Some(1) => return None,
+            Some(..=BITS_COLOURS) => Form::Bits,
+            Some(..=RUNS_COLOURS) => Form::Runs,
             Some(_) => Form::Indices,
             None => Form::Plain,
         };
@@ -106,33 +141,25 @@ impl Coder {
                 self.palette.write(&mut self.body);
                 self.body.extend_from_slice(&self.indices);
             }
-            Form::Plain => (),
+            Form::Plain | Form::Predicted => (),
         }
         // A few pixels of many colours are shorter without a palette.
-        let form = if form == Form::Plain || self.body.len() > pixels.len() * COLOUR_BYTES {
+        if form == Form::Plain || self.body.len() > pixels.len() * COLOUR_BYTES {
             self.body.clear();
             palette::write(pixels, &mut self.body);
-            Form::Plain
-        } else {
-            form
-        };
-        self.pack(form)
+            return Some(Form::Plain);
+        }
+        Some(form)
     }
 
-    fn pack(&mut self, form: Form) -> Coded<'_> {
-        if self.body.len() >= PACKED_BYTES_MIN {
-            let packed =
-                block::compress_into_with_table(&self.body, &mut self.packed, &mut self.table)
-                    .ok()
-                    .and_then(|len| self.packed.get(..len))
-                    .filter(|it| it.len() < self.body.len());
-            if let Some(packed) = packed {
-                let is_packed = true;
-                return Coded::Tile(Coding { form, is_packed }, packed);
-            }
+    /// Packs the body; returns how long that is, where it is shorter.
+    fn pack(&mut self) -> Option<usize> {
+        if self.body.len() < PACKED_BYTES_MIN {
+            return None;
         }
-        let is_packed = false;
-        Coded::Tile(Coding { form, is_packed }, &self.body)
+        block::compress_into_with_table(&self.body, &mut self.packed, &mut self.table)
+            .ok()
+            .filter(|it| *it < self.body.len())
     }
 }
 
@@ -180,6 +207,7 @@ impl Decoder {
             Form::Runs => read_runs(body, usize::from(width), pixels),
             Form::Indices => read_indices(body, pixels),
             Form::Plain => read_plain(body, pixels),
+            Form::Predicted => predicted::read(body, width.into(), pixels),
         };
         read.ok_or(bad)
     }

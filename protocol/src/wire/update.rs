@@ -92,6 +92,8 @@ pub enum Form {
     Indices,
     /// Three bytes for each pixel.
     Plain,
+    /// What each pixel differs from what its neighbours suggest.
+    Predicted,
 }
 
 /// Consecutive tiles of the grid, in rows from the top left, and as many consecutive slots.
@@ -272,12 +274,26 @@ impl<'a> Iterator for Ops<'a> {
 impl Coding {
     const PACKED: u8 = 0x80;
 
+    /// The bytes are what the form says.
+    pub const fn of(form: Form) -> Self {
+        let is_packed = false;
+        Self { form, is_packed }
+    }
+
+    /// The same, packed.
+    #[must_use]
+    pub const fn packed(self) -> Self {
+        let is_packed = true;
+        Self { is_packed, ..self }
+    }
+
     const fn encode(self) -> u8 {
         let form = match self.form {
             Form::Bits => 0,
             Form::Runs => 1,
             Form::Indices => 2,
             Form::Plain => 3,
+            Form::Predicted => 4,
         };
         if self.is_packed {
             form | Self::PACKED
@@ -292,6 +308,7 @@ impl Coding {
             1 => Form::Runs,
             2 => Form::Indices,
             3 => Form::Plain,
+            4 => Form::Predicted,
             _ => {
                 return Err(UpdateError::Unknown {
                     what: "coding",

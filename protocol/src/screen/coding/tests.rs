@@ -105,6 +105,50 @@ fn the_bytes_of_a_form_never_change() {
         &[2, 3, 2, 1, 6, 5, 4, 9, 8, 7, 0x81, 255, 43, 2, 3],
     );
     golden(&[a, b, c], 1, Form::Plain, &[3, 2, 1, 6, 5, 4, 9, 8, 7]);
+    let mut predicted = Vec::new();
+    predicted::write(&[a, a, b, c, 0x00FF_0000, a], 3, &mut predicted);
+    assert_eq!(predicted, [65, 1, 14, 252, 192, 45, 202, 1]);
+}
+
+/// Something like a photograph: slopes, and a little noise.
+fn photo(random: &mut Random, width: u16, height: u16) -> Vec<Pixel> {
+    let mut pixels = Vec::new();
+    for y in 0..u32::from(height) {
+        for x in 0..u32::from(width) {
+            let noise = random.below(4);
+            let (r, g, b) = (x * 2 + y + noise, x + y * 2 + noise, 90 + x / 3 + noise);
+            pixels.push((r & 255) << 16 | (g & 255) << 8 | b & 255);
+        }
+    }
+    pixels
+}
+
+#[test]
+fn a_photo_is_predicted() {
+    let mut random = Random::new(9);
+    for (width, height) in [(64, 64), (128, 128), (1, 128), (128, 1), (7, 5)] {
+        let pixels = photo(&mut random, width, height);
+        let (coding, bytes) = check(&pixels, width);
+        let is_large = pixels.len() >= 4096;
+        if is_large {
+            assert_eq!(coding, Some(Coding::of(Form::Predicted)));
+            assert!(bytes.len() < pixels.len() * 3 / 2, "{} bytes", bytes.len());
+        }
+        let mut predicted = Vec::new();
+        predicted::write(&pixels, width.into(), &mut predicted);
+        let mut read = vec![0; pixels.len()];
+        assert_eq!(
+            predicted::read(&predicted, width.into(), &mut read),
+            Some(())
+        );
+        assert!(read == pixels);
+        for end in 0..predicted.len().min(600) {
+            let cut = predicted::read(&predicted[..end], width.into(), &mut read);
+            assert_eq!(cut, None, "{end} bytes");
+        }
+        predicted.push(0);
+        assert_eq!(predicted::read(&predicted, width.into(), &mut read), None);
+    }
 }
 
 #[test]
@@ -121,7 +165,13 @@ fn hostile_bytes_are_refused_or_make_some_pixels() {
     let mut random = Random::new(2);
     let mut decoder = Decoder::default();
     let mut pixels = vec![0; 64 * 64];
-    let forms = [Form::Bits, Form::Runs, Form::Indices, Form::Plain];
+    let forms = [
+        Form::Bits,
+        Form::Runs,
+        Form::Indices,
+        Form::Plain,
+        Form::Predicted,
+    ];
     let mut accepted = 0;
     for round in 0..4_000_usize {
         let sample = sample(&mut random, [2, 9, 200, 4000][round % 4], 64, 64);
@@ -131,7 +181,7 @@ fn hostile_bytes_are_refused_or_make_some_pixels() {
             0 => bytes.truncate(random.below(u32::try_from(bytes.len()).unwrap()) as usize),
             1 => bytes.push(0),
             2 => coding.is_packed ^= true,
-            3 => coding.form = forms[random.below(4) as usize],
+            3 => coding.form = forms[random.below(5) as usize],
             _ => (),
         }
         for _ in 0..random.below(4) {

@@ -157,7 +157,7 @@ fn what_the_layout_does_not_know_is_refused() {
     );
     check(20, 9, unknown("op", 9));
     check(38, 0, count("tiles", 0));
-    check(66, 4, unknown("coding", 4));
+    check(66, 5, unknown("coding", 5));
     check(73, 65, count("video rectangles", 65));
     let mut bytes = GOLDEN.to_vec();
     bytes.push(0);
