@@ -140,11 +140,7 @@ impl Composer {
         self.paint_cached(frame, draft);
         let mut room = Room::new(draft, budget);
         self.paint_small(frame, &mut room);
-        for tile in self.grid.tiles() {
-            self.paint(frame, self.changes.of(tile), &mut room);
-            // Another one would hardly fit where this did not, and coding it takes time.
-            room.is_full |= !room.left.is_empty();
-        }
+        self.paint_large(frame, &mut room);
         let left = room.left;
         self.take_video(frame);
         if !changed.is_empty() {
@@ -285,6 +281,47 @@ impl Composer {
         self.paint(frame, waiting, room);
     }
 
+    /// Paints the other changes, neighbours of the same two colours as one: text refers to text.
+    fn paint_large(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
+        let mut waiting = Rect::default();
+        let mut colours = None;
+        for tile in self.grid.tiles() {
+            let Some(whole) = self.grid.rect(tile).filter(|_| self.changes.has(tile)) else {
+                continue;
+            };
+            let its_own = self.two_colours(frame, whole);
+            let rect = if its_own.is_some() && !frame.is_video(whole) {
+                whole
+            } else {
+                self.changes.of(tile)
+            };
+            let joined = join_colours(colours, its_own);
+            let both = waiting.union(rect);
+            let is_beside =
+                (waiting.right(), waiting.y, waiting.height) == (rect.x, rect.y, rect.height);
+            if is_beside && joined.is_some() && both.area() <= TILE_PIXELS_MAX {
+                (waiting, colours) = (both, joined);
+                continue;
+            }
+            self.paint(frame, waiting, room);
+            // Another one would hardly fit where this did not, and coding it takes time.
+            room.is_full |= !room.left.is_empty();
+            (waiting, colours) = (rect, its_own);
+        }
+        self.paint(frame, waiting, room);
+    }
+
+    /// The colours of a rectangle, where it has no more than two.
+    fn two_colours(&mut self, frame: &Frame<'_>, rect: Rect) -> Option<[Pixel; 2]> {
+        self.pixels.clear();
+        frame.picture.read(rect, &mut self.pixels);
+        let first = *self.pixels.first()?;
+        let second = self.pixels.iter().find(|it| **it != first);
+        let second = second.copied().unwrap_or(first);
+        let is_two = self.pixels.iter().all(|it| *it == first || *it == second);
+        is_two.then_some([first, second])
+    }
+
     /// What does not fit the update is remembered for repainting.
     fn paint(&mut self, frame: &Frame<'_>, rect: Rect, room: &mut Room<'_>) {
         if rect.is_empty() {
@@ -391,6 +428,16 @@ impl<'a> Room<'a> {
     fn fits(&self, bytes: &[u8]) -> bool {
         self.draft.is_empty() || self.draft.len() + bytes.len() <= self.budget
     }
+}
+
+/// The colours of both, where they are no more than two.
+fn join_colours(a: Option<[Pixel; 2]>, b: Option<[Pixel; 2]>) -> Option<[Pixel; 2]> {
+    let (a, b) = a.zip(b)?;
+    let ([first, a], [b, c]) = (a, b);
+    let others = [a, b, c];
+    let second = others.into_iter().find(|it| *it != first).unwrap_or(first);
+    let is_two = others.iter().all(|it| *it == first || *it == second);
+    is_two.then_some([first, second])
 }
 
 fn is_flat(pixels: &[Pixel]) -> bool {

@@ -102,6 +102,11 @@ impl Changes {
         row + usize::from(x / TILE_SIDE)
     }
 
+    /// Something has changed of one tile.
+    pub(super) fn has(&self, tile: u16) -> bool {
+        !self.of(tile).is_empty()
+    }
+
     /// What has changed of one tile.
     pub(super) fn of(&self, tile: u16) -> Rect {
         self.tiles
