@@ -204,11 +204,12 @@ impl Composer {
         }
         let bounds = self.changes.bounds();
         let shift = self.finder.find(&self.shadow, &frame.picture, bounds)?;
-        if frame.is_video(shift.target()) || self.stale.touches(shift.from) {
+        if frame.is_video(shift.target()) {
             return None;
         }
         draft.copy(shift.from, shift.to);
         self.shadow.copy(shift.from, shift.to);
+        self.stale.copy(shift.from, shift.to);
         self.compare(frame);
         if !frame.damage.iter().any(|it| it.contains(shift.target())) {
             self.compare_rect(frame, shift.target());

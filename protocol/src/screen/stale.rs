@@ -1,7 +1,7 @@
 //! Where the viewer's picture may differ from ours: what video painted and nothing repainted.
 
 use crate::limits::TILE_SIDE;
-use crate::{Rect, Size};
+use crate::{Point, Rect, Size};
 
 /// Side of a block in pixels; a tile is made of whole blocks.
 const BLOCK: u16 = 16;
@@ -14,6 +14,8 @@ pub(super) struct Stale {
     size: Size,
     marks: Vec<bool>,
     count: usize,
+    /// Of a copy that is being made.
+    moved: Vec<Rect>,
 }
 
 impl Stale {
@@ -25,6 +27,7 @@ impl Stale {
             size,
             marks: vec![false; blocks],
             count: 0,
+            moved: Vec::new(),
         }
     }
 
@@ -40,6 +43,21 @@ impl Stale {
     /// Takes the mark from the blocks that a rectangle covers to the desktop's edge.
     pub(super) fn clear(&mut self, rect: Rect) {
         self.set(inner(rect, self.size), false);
+    }
+
+    /// Pixels go to another place, and the doubt about them goes along.
+    pub(super) fn copy(&mut self, from: Rect, to: Point) {
+        let mut moved = std::mem::take(&mut self.moved);
+        let parts = self.marked(from).filter_map(|it| it.intersection(from));
+        moved.extend(parts.map(|it| Rect {
+            x: it.x - from.x + to.x,
+            y: it.y - from.y + to.y,
+            ..it
+        }));
+        for rect in moved.drain(..) {
+            self.mark(rect);
+        }
+        self.moved = moved;
     }
 
     /// A marked block is touched.
@@ -153,6 +171,16 @@ mod tests {
         );
         stale.clear(Rect::between(0, 0, 32, 32));
         assert!(stale.is_empty());
+    }
+
+    #[test]
+    fn doubt_goes_along_with_a_copy() {
+        let mut stale = Stale::new(SIZE);
+        stale.mark(Rect::between(0, 0, 16, 16));
+        stale.copy(Rect::between(8, 8, 40, 24), Point { x: 60, y: 20 });
+        let marked: Vec<Rect> = stale.marked(Rect::whole(SIZE)).collect();
+        let copied = [48, 64].map(|x| Rect::between(x, 16, x + 16, 32));
+        assert_eq!(marked, [Rect::between(0, 0, 16, 16), copied[0], copied[1]]);
     }
 
     #[test]
