@@ -3,12 +3,18 @@
 use super::cache::Store;
 use super::coding::{BadTile, Decoder};
 use super::{Grid, Picture};
-use crate::limits::TILE_PIXELS_MAX;
+use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE};
 use crate::wire::update::{Op, Rects, Run, Update};
 use crate::{Pixel, Point, Rect, Size};
 
+const TILE_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize;
+
 /// Rectangles to be shown that are told apart; more are joined.
 const DAMAGE_MAX: usize = 16;
+
+/// An update paints, copies and keeps so many times the desktop's pixels at most: what a server
+/// needs is less than half of that, and one without a bound would hold a viewer for minutes.
+const WORK_MAX: usize = 8;
 
 /// What decodes video for a [`Shadow`].
 pub trait VideoSource {
@@ -53,6 +59,9 @@ pub enum ApplyError {
         /// Which slot.
         slot: u16,
     },
+    /// More pixels are touched than an update may.
+    #[error("an update that touches more than {WORK_MAX} times the pixels of a desktop of {0}")]
+    TooMuch(Size),
     /// Pixels that are none.
     #[error(transparent)]
     Tile(#[from] BadTile),
@@ -109,7 +118,12 @@ impl Shadow {
             None if self.grid.is_empty() => return Err(ApplyError::NotWhole),
             None => (),
         }
+        let size = self.picture.size();
+        let mut room = WORK_MAX * Rect::whole(size).area();
         for op in update.ops() {
+            room = room
+                .checked_sub(work(&op))
+                .ok_or(ApplyError::TooMuch(size))?;
             match op {
                 Op::Copy { from, to } => self.copy(from, to)?,
                 Op::Fill { rect, colour } => {
@@ -220,6 +234,15 @@ impl Shadow {
             }
             Some(_) | None => self.damage.push(rect),
         }
+    }
+}
+
+/// Pixels that an op touches.
+fn work(op: &Op<'_>) -> usize {
+    match op {
+        Op::Copy { from: rect, .. } | Op::Fill { rect, .. } | Op::Tile { rect, .. } => rect.area(),
+        Op::Keep(run) | Op::Cached(run) => usize::from(run.count) * TILE_PIXELS,
+        Op::Video { rects, .. } => rects.iter().map(Rect::area).sum(),
     }
 }
 

@@ -69,6 +69,22 @@ fn what_does_not_fit_the_cache_is_refused() {
 }
 
 #[test]
+fn an_update_of_endless_work_is_refused() {
+    let whole = Rect::whole(SIZE);
+    let copy = |times: usize| {
+        let mut draft = Draft::default();
+        for _ in 0..times {
+            draft.copy(whole, whole.origin());
+        }
+        apply(&mut begun(), draft.finish(&HEADER))
+    };
+    assert_eq!(copy(WORK_MAX), Ok(()));
+    assert_eq!(copy(WORK_MAX + 1), Err(ApplyError::TooMuch(SIZE)));
+    let keep = |draft: &mut Draft| (0..200).for_each(|_| draft.keep(0, 0));
+    check(keep, ApplyError::TooMuch(SIZE));
+}
+
+#[test]
 fn what_cannot_be_decoded_is_refused() {
     let rect = Rect::between(0, 0, 2, 1);
     check(|it| it.video(&[rect], b"nothing"), ApplyError::Video(7));
