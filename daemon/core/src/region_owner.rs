@@ -91,6 +91,14 @@ impl RegionOwner {
         self.list();
     }
 
+    /// A change was too much for tiles: it becomes video at once, coarse but whole, and is made
+    /// exact as soon as it rests. A little is left to the tiles.
+    pub fn handle_left(&mut self, left: Rect, now: Instant) {
+        self.take(left, Duration::ZERO, now);
+        self.join_regions();
+        self.list();
+    }
+
     /// The desktop shows another picture altogether, or nobody watches.
     pub fn handle_reset(&mut self, size: Size) {
         self.history = History::new(size);
@@ -137,33 +145,35 @@ impl RegionOwner {
     }
 
     fn take_candidates(&mut self, now: Instant) {
-        for candidate in self.candidates.iter().filter(|it| it.area() >= AREA_MIN) {
-            let is_full = self.regions.len() == REGIONS_MAX;
-            let region = self
-                .regions
-                .iter_mut()
-                .find(|it| it.rect.touches(*candidate));
-            match region {
-                Some(region) => {
-                    let both = region.rect.union(*candidate);
-                    let growth = both.area() - region.rect.area();
-                    if growth >= AREA_MIN {
-                        region.rect = both;
-                        self.handovers += 1;
-                    }
-                }
-                None if !is_full => {
-                    self.regions.push(Region {
-                        rect: *candidate,
-                        last: now,
-                        gap: GAP_MAX,
-                    });
+        let candidates = std::mem::take(&mut self.candidates);
+        for candidate in &candidates {
+            self.take(*candidate, GAP_MAX, now);
+        }
+        self.candidates = candidates;
+        self.join_regions();
+    }
+
+    /// Makes a rectangle part of a region, or a region of its own that changes so often.
+    fn take(&mut self, rect: Rect, gap: Duration, now: Instant) {
+        if rect.area() < AREA_MIN {
+            return;
+        }
+        let is_full = self.regions.len() == REGIONS_MAX;
+        match self.regions.iter_mut().find(|it| it.rect.touches(rect)) {
+            Some(region) => {
+                let both = region.rect.union(rect);
+                if both.area() - region.rect.area() >= AREA_MIN {
+                    region.rect = both;
                     self.handovers += 1;
                 }
-                None => (),
             }
+            None if !is_full => {
+                let last = now;
+                self.regions.push(Region { rect, last, gap });
+                self.handovers += 1;
+            }
+            None => (),
         }
-        self.join_regions();
     }
 
     /// Regions that have grown into each other are one.

@@ -45,6 +45,8 @@ struct World {
     bytes: Vec<u8>,
     now: Instant,
     updates: u32,
+    /// Bytes of tiles that an update may have.
+    budget: usize,
 }
 
 impl World {
@@ -57,6 +59,7 @@ impl World {
             bytes: vec![0xC0; usize::from(SIZE.width) * usize::from(SIZE.height) * 4],
             now: Instant::now(),
             updates: 0,
+            budget: usize::MAX,
         };
         world.frame(&[Rect::whole(SIZE)], Some(SIZE));
         world
@@ -86,12 +89,12 @@ impl World {
             damage,
             video: &video,
         };
-        let composed = self.composer.compose(&frame, usize::MAX, &mut self.draft);
-        if damage
-            .iter()
-            .any(|it| video.iter().any(|video| video.touches(*it)))
-        {
-            self.composer.video(&video, &self.bytes, &mut self.draft);
+        let composed = self.composer.compose(&frame, self.budget, &mut self.draft);
+        self.owner.handle_left(composed.left, self.now);
+        let video = self.owner.video();
+        let is_shown = |it: &Rect| video.iter().any(|video| video.touches(*it));
+        if damage.iter().any(is_shown) {
+            self.composer.video(video, &self.bytes, &mut self.draft);
         }
         if whole.is_none() {
             self.owner.handle_change(damage, composed.moved, self.now);
@@ -182,4 +185,30 @@ fn what_is_painted_where_a_film_has_been_is_right_at_once() {
     world.frame(&[window], None);
     assert_eq!(world.wrong(window), 0);
     assert!(world.wrong(FILM) > 0, "the rest waits for repainting");
+}
+
+#[test]
+fn a_photo_is_shown_at_once_and_exact_after_a_moment() {
+    let mut world = World::new();
+    world.budget = 20_000;
+    world.film(0);
+    world.frame(&[FILM], None);
+    let far_off = |it: &[Pixel], ours: &[Pixel]| {
+        let pairs = it.iter().zip(ours);
+        pairs.filter(|(a, b)| (*a ^ *b) & 0x00F8_F8F8 != 0).count()
+    };
+    let rows = world.shadow.picture().rows(FILM);
+    let wrong: usize = rows
+        .zip(world.composer.picture().rows(FILM))
+        .map(|(a, b)| far_off(a, b))
+        .sum();
+    assert_eq!(wrong, 0, "all of it is there, if coarse");
+    assert!(!world.composer.is_exact());
+    world.pass(REST_MIN);
+    assert_eq!(world.owner.video(), []);
+    while !world.composer.is_exact() {
+        world.composer.repaint(&[], PORTION, &mut world.draft);
+        world.send(None);
+    }
+    assert_eq!(world.wrong(FILM), 0);
 }

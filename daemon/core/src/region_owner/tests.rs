@@ -252,6 +252,30 @@ fn one_large_change_does_not_make_all_of_it_video() {
 }
 
 #[test]
+fn a_photo_that_is_too_much_for_tiles_is_video_for_a_moment() {
+    let mut world = World::new();
+    world.change(&[FILM], Duration::ZERO);
+    world.owner.handle_left(FILM, world.now);
+    world.expect(&[FILM], 1);
+    world.pass(REST_MIN);
+    world.expect(&[], 2);
+    // What tiles have nearly done they finish.
+    let little = Rect::between(0, 0, 100, 100);
+    world.owner.handle_left(little, world.now);
+    world.expect(&[], 2);
+}
+
+#[test]
+fn a_film_that_is_too_much_for_tiles_is_video_from_its_first_frame() {
+    let mut world = World::new();
+    world.change(&bands(FILM), Duration::ZERO);
+    world.owner.handle_left(FILM, world.now);
+    world.pass(FRAME);
+    world.play(FILM, 300, FRAME);
+    world.expect(&[FILM], 1);
+}
+
+#[test]
 fn spinners_and_meters_stay_tiles_however_many() {
     let mut world = World::new();
     for _ in 0..300 {
