@@ -76,7 +76,7 @@ impl Anchors {
         self.columns.extend(columns);
         self.columns.dedup();
         // Pixel rows: the middle of each of so many equal parts.
-        let step = (area.height / ROWS).max(1);
+        let step = area.height.div_ceil(ROWS).max(1);
         for y in (area.y + step / 2..area.bottom()).step_by(step.into()) {
             for x in &self.columns {
                 let piece = Rect::between(*x, y, *x + PIECE, y + 1);
