@@ -84,8 +84,8 @@ impl Coder {
     /// When there is no pixel, or more than [`TILE_PIXELS_MAX`].
     pub fn encode(&mut self, pixels: &[Pixel], width: u16) -> Coded<'_> {
         assert!(
-            (1..=TILE_PIXELS_MAX).contains(&pixels.len()),
-            "a tile of {} pixels",
+            (1..=TILE_PIXELS_MAX).contains(&pixels.len()) && width > 0,
+            "a tile of {} pixels in rows of {width}",
             pixels.len()
         );
         let Some(form) = self.write_body(pixels, width) else {
@@ -196,6 +196,9 @@ impl Decoder {
             bytes: bytes.len(),
             pixels: pixels.len(),
         };
+        if width == 0 {
+            return Err(bad);
+        }
         let body = if coding.is_packed {
             let len = block::decompress_into(bytes, &mut self.body).map_err(|_| bad)?;
             self.body.get(..len).ok_or(bad)?
