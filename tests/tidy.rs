@@ -16,10 +16,12 @@ const COLUMNS_MAX: usize = 100;
 /// What the pure crates may depend on: no clock, socket, file or runtime among it.
 const PURE_DEPENDENCIES: &[&str] = &[
     "bincode",
+    "lz4_flex",
     "sandbox-protocol",
     "serde",
     "serde_json",
     "thiserror",
+    "xxhash-rust",
 ];
 const PURE_CRATES: [&str; 2] = ["protocol", "daemon/core"];
 

@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sandbox_protocol::Size;
+use sandbox_protocol::{Rect, Size};
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
 /// Bytes per BGRX pixel.
@@ -25,51 +25,6 @@ const BLACK: u8 = 16;
 /// Chroma without colour.
 const GREY: u8 = 128;
 
-/// A rectangle in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rect {
-    /// Left edge.
-    pub x: u16,
-    /// Upper edge.
-    pub y: u16,
-    /// Pixels from left to right.
-    pub width: u16,
-    /// Pixels from top to bottom.
-    pub height: u16,
-}
-
-impl Rect {
-    /// The rectangle that covers all of `size`.
-    pub const fn whole(size: Size) -> Self {
-        Self {
-            x: 0,
-            y: 0,
-            width: size.width,
-            height: size.height,
-        }
-    }
-
-    /// The smallest rectangle with even edges around this one, cut to `size`; `None` if nothing
-    /// is left. Half a chroma sample cannot be converted.
-    fn even_within(self, size: Size) -> Option<Span> {
-        let right = (usize::from(self.x) + usize::from(self.width)).min(size.width.into());
-        let bottom = (usize::from(self.y) + usize::from(self.height)).min(size.height.into());
-        let left = usize::from(self.x & !1);
-        let top = usize::from(self.y & !1);
-        let right = right.next_multiple_of(2);
-        let bottom = bottom.next_multiple_of(2);
-        if self.width == 0 || self.height == 0 {
-            return None;
-        }
-        Some(Span {
-            left,
-            top,
-            width: right.checked_sub(left).filter(|it| *it > 0)?,
-            height: bottom.checked_sub(top).filter(|it| *it > 0)?,
-        })
-    }
-}
-
 /// A rectangle with even edges that lies within its frame.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -77,6 +32,28 @@ struct Span {
     top: usize,
     width: usize,
     height: usize,
+}
+
+impl Span {
+    /// The smallest one around `rect`, cut to `size`; `None` if nothing is left. Half a chroma
+    /// sample cannot be converted.
+    fn around(rect: Rect, size: Size) -> Option<Self> {
+        let right = (usize::from(rect.x) + usize::from(rect.width)).min(size.width.into());
+        let bottom = (usize::from(rect.y) + usize::from(rect.height)).min(size.height.into());
+        let left = usize::from(rect.x & !1);
+        let top = usize::from(rect.y & !1);
+        let right = right.next_multiple_of(2);
+        let bottom = bottom.next_multiple_of(2);
+        if rect.is_empty() {
+            return None;
+        }
+        Some(Self {
+            left,
+            top,
+            width: right.checked_sub(left).filter(|it| *it > 0)?,
+            height: bottom.checked_sub(top).filter(|it| *it > 0)?,
+        })
+    }
 }
 
 /// One frame in 4:2:0, kept and updated in place: only the damaged part is converted.
@@ -177,7 +154,7 @@ impl I420 {
         );
         let size = self.size;
         self.version += 1;
-        for span in rects.iter().filter_map(|it| it.even_within(size)) {
+        for span in rects.iter().filter_map(|it| Span::around(*it, size)) {
             self.convert(bgrx, stride, span);
             self.touch(span);
         }
@@ -413,7 +390,7 @@ mod tests {
         frame.update(&after, STRIDE, &[given]);
         let mut expected = before;
         if let Some(even) = even {
-            assert_eq!(given.even_within(SIZE).map(Span::rect), Some(even));
+            assert_eq!(Span::around(given, SIZE).map(Span::rect), Some(even));
             for row in usize::from(even.y)..usize::from(even.y + even.height) {
                 let start = row * STRIDE + usize::from(even.x) * PIXEL_BYTES;
                 let row = start..start + usize::from(even.width) * PIXEL_BYTES;

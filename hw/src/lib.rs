@@ -9,5 +9,6 @@ mod x264;
 pub use encoder::{
     AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
 };
-pub use i420::{I420, Rect};
+pub use i420::I420;
 pub use probe::{Choice, Found, Opened, choose, open, probe};
+pub use sandbox_protocol::Rect;

@@ -26,6 +26,8 @@ pub enum Wakeup {
     UnwrittenRecord,
     /// A process has not spoken since it was asked.
     Silence,
+    /// What moved has been still long enough to be shown exactly.
+    Handover,
     /// The rate estimator wants to look at the link.
     Rate,
 }

@@ -20,6 +20,21 @@ pub const LOCAL_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one access unit on the media socket: a 4K key frame at low quantiser fits.
 pub const ACCESS_UNIT_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of one update: every pixel of the largest desktop, hardly compressed.
+pub const UPDATE_BYTES_MAX: usize = 16 << 20;
+
+/// Rectangles that one video frame is shown in.
+pub const VIDEO_RECTS_MAX: usize = 64;
+
+/// Side of the grid's tiles in pixels, which cache and repainting go by.
+pub const TILE_SIDE: u16 = 64;
+
+/// Pixels of one coded rectangle: four tiles of the grid, so that a line of text needs few.
+pub const TILE_PIXELS_MAX: usize = 4 * TILE_SIDE as usize * TILE_SIDE as usize;
+
+/// Tiles that a viewer's cache may hold: 256 MiB of pixels.
+pub const CACHE_SLOTS_MAX: u16 = 16_384;
+
 /// Bytes of one WebSocket message.
 pub const SIGNAL_BYTES_MAX: usize = 64 << 10;
 
@@ -56,3 +71,13 @@ const _: () = assert!(
 );
 const _: () = assert!(COPY_PIECE_BYTES_MAX * 6 + 64 <= CTL_BYTES_MAX);
 const _: () = assert!(PASTE_PIECE_BYTES_MAX + 64 <= LOCAL_MESSAGE_BYTES_MAX);
+const _: () = assert!(
+    TILE_PIXELS_MAX * 3 <= u16::MAX as usize,
+    "a tile says its length in 16 bits"
+);
+const _: () = assert!(
+    DESKTOP_SIZE_MAX.width.div_ceil(TILE_SIDE) as usize
+        * DESKTOP_SIZE_MAX.height.div_ceil(TILE_SIDE) as usize
+        <= u16::MAX as usize,
+    "a tile is named in 16 bits"
+);

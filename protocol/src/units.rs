@@ -44,6 +44,9 @@ impl Bitrate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Micros(pub u64);
 
+/// A colour: `0x00RRGGBB`. The byte that BGRX has left over is always zero.
+pub type Pixel = u32;
+
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Size {

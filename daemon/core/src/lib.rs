@@ -12,4 +12,5 @@ pub mod permit;
 pub mod pulse;
 pub mod rate_limit;
 pub mod refinement;
+pub mod region_owner;
 pub mod sessions;

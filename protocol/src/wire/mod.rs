@@ -3,3 +3,4 @@
 pub mod ctl;
 pub mod input;
 pub mod signal;
+pub mod update;
