@@ -54,9 +54,7 @@ impl ParityEncoder {
                 coder.reset(count, size, shard_len).expect(SUPPORTED);
                 coder
             }
-            none => {
-                none.insert(ReedSolomonEncoder::new(count, size, shard_len).expect(SUPPORTED))
-            }
+            none => none.insert(ReedSolomonEncoder::new(count, size, shard_len).expect(SUPPORTED)),
         };
         for shard in data.chunks_exact(shard_len) {
             coder.add_original_shard(shard).expect(SUPPORTED);
@@ -95,9 +93,7 @@ impl ParityDecoder {
                 coder.reset(count, size, shard_len).expect(SUPPORTED);
                 coder
             }
-            none => {
-                none.insert(ReedSolomonDecoder::new(count, size, shard_len).expect(SUPPORTED))
-            }
+            none => none.insert(ReedSolomonDecoder::new(count, size, shard_len).expect(SUPPORTED)),
         };
         for (index, shard) in data.chunks_exact(shard_len).enumerate() {
             if has(index) {
@@ -209,7 +205,11 @@ mod tests {
             let mut parity = Vec::new();
             ParityEncoder::default().encode(&data, 1_078, &mut parity);
             let fnv = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-            assert_eq!(parity.iter().fold(0xcbf2_9ce4_8422_2325, fnv), sum, "{count}");
+            assert_eq!(
+                parity.iter().fold(0xcbf2_9ce4_8422_2325, fnv),
+                sum,
+                "{count}"
+            );
         }
         check(2, 0xb052_9a1e_f97e_61d5);
         check(18, 0x1997_3dd5_ea51_13e9);

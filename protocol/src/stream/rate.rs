@@ -137,6 +137,18 @@ impl Rate {
         self.round_trip
     }
 
+    /// The link's own rate as bursts last measured it; `None` before the first.
+    pub fn link_rate(&self) -> Option<Bitrate> {
+        let measured = self.bursts.last_measured()?;
+        Some(Bitrate::from_bps(measured as u64))
+    }
+
+    /// When a packet left that a report names; `None` for one long reported.
+    pub fn sent_at(&self, seq: u16) -> Option<Instant> {
+        let at = self.flight.sent_at(seq)?;
+        Some(self.epoch? + Duration::from_micros(u64::try_from(at).ok()?))
+    }
+
     /// A round trip was measured.
     pub fn handle_round_trip(&mut self, sample: Duration) {
         self.round_trip = Some(match self.round_trip {

@@ -71,11 +71,6 @@ impl ParityRule {
         }
     }
 
-    /// Share of packets that are lost.
-    pub(crate) const fn loss(&self) -> f64 {
-        self.loss
-    }
-
     /// Parity fragments for `data` fragments, sent unasked. On a link that is too full half of
     /// it: what is lost there is lost to load.
     pub(crate) fn count(&mut self, data: usize, round_trip: Duration, is_full: bool) -> usize {
@@ -185,12 +180,18 @@ mod tests {
         check(&mut after([]), [1, 1, 2, 4]);
         check(&mut after(vec![true; 10_000]), [0; 4]);
         check(&mut after((0..10_000).map(|it| it % 50 != 0)), [1, 2, 3, 5]);
-        check(&mut after((0..10_000).map(|it| it % 10 != 0)), [1, 2, 7, 14]);
+        check(
+            &mut after((0..10_000).map(|it| it % 10 != 0)),
+            [1, 2, 7, 14],
+        );
     }
 
     #[test]
     fn runs_of_losses_need_more() {
-        check(&mut after((0..10_000).map(|it| it % 200 >= 4)), [1, 2, 9, 20]);
+        check(
+            &mut after((0..10_000).map(|it| it % 200 >= 4)),
+            [1, 2, 9, 20],
+        );
     }
 
     #[test]
@@ -204,7 +205,10 @@ mod tests {
     fn parity_never_exceeds_its_code() {
         let mut rule = after((0..1_000).map(|it| it % 2 == 0));
         for data in 0..=FRAGMENTS_MAX + 1 {
-            assert!(rule.count(data, FAR, false) <= code_size(data.max(1)), "{data}");
+            assert!(
+                rule.count(data, FAR, false) <= code_size(data.max(1)),
+                "{data}"
+            );
         }
     }
 }

@@ -69,8 +69,28 @@ impl FragmentHeader {
         let [l0, l1] = self.length.to_le_bytes();
         let [v0, v1, v2, v3] = self.void.to_le_bytes();
         [
-            CLASS_FRAGMENT, flags, e0, e1, p0, p1, u0, u1, u2, u3, s0, s1, s2, s3, l0, l1,
-            self.index, self.parity, v0, v1, v2, v3,
+            CLASS_FRAGMENT,
+            flags,
+            e0,
+            e1,
+            p0,
+            p1,
+            u0,
+            u1,
+            u2,
+            u3,
+            s0,
+            s1,
+            s2,
+            s3,
+            l0,
+            l1,
+            self.index,
+            self.parity,
+            v0,
+            v1,
+            v2,
+            v3,
         ]
     }
 }

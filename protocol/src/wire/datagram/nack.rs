@@ -57,9 +57,7 @@ impl<'a> Nack<'a> {
                 value: u32::from(count),
             });
         }
-        let wanted = reader
-            .bytes(usize::from(count) * WANTED_LEN)
-            .ok_or(short)?;
+        let wanted = reader.bytes(usize::from(count) * WANTED_LEN).ok_or(short)?;
         end(reader)?;
         Ok(Self { epoch, wanted })
     }

@@ -129,7 +129,11 @@ impl SoundHeader {
     ///
     /// When the sound exceeds [`SOUND_BYTES_MAX`].
     pub fn encode_into(&self, sound: &[u8], out: &mut Vec<u8>) {
-        assert!(sound.len() <= SOUND_BYTES_MAX, "sound of {} bytes", sound.len());
+        assert!(
+            sound.len() <= SOUND_BYTES_MAX,
+            "sound of {} bytes",
+            sound.len()
+        );
         out.clear();
         out.push(CLASS_SOUND);
         for number in [self.epoch.0, self.packet, self.number] {

@@ -167,10 +167,7 @@ fn the_bytes_of_small_datagrams_never_change() {
     assert_eq!(read(CURSOR_BYTES), FromServer::Cursor(cursor));
     assert_eq!(read(SOUND_BYTES), FromServer::Sound(sound, b"op"));
     assert_eq!(read(PONG_BYTES), FromServer::Pong(pong));
-    assert_eq!(
-        read(ACK_BYTES),
-        FromServer::InputAck { stream: 1, seq: 2 }
-    );
+    assert_eq!(read(ACK_BYTES), FromServer::InputAck { stream: 1, seq: 2 });
     assert_eq!(FromViewer::decode(PING_BYTES), Ok(FromViewer::Ping(ping)));
 }
 
@@ -178,7 +175,10 @@ fn the_bytes_of_small_datagrams_never_change() {
 fn every_cut_of_every_datagram_is_refused() {
     for whole in FROM_VIEWER {
         for end in 0..whole.len() {
-            assert!(FromViewer::decode(&whole[..end]).is_err(), "{whole:?} {end}");
+            assert!(
+                FromViewer::decode(&whole[..end]).is_err(),
+                "{whole:?} {end}"
+            );
         }
     }
     for whole in FROM_SERVER {
@@ -188,7 +188,10 @@ fn every_cut_of_every_datagram_is_refused() {
             _ => whole.len(),
         };
         for end in 0..last {
-            assert!(FromServer::decode(&whole[..end]).is_err(), "{whole:?} {end}");
+            assert!(
+                FromServer::decode(&whole[..end]).is_err(),
+                "{whole:?} {end}"
+            );
         }
     }
 }
@@ -222,7 +225,10 @@ fn what_the_layout_does_not_know_is_refused() {
             value: number,
         };
         let (viewer, server) = (FromViewer::decode(&bytes), FromServer::decode(&bytes));
-        assert!(viewer == Err(error) || server == Err(error), "{viewer:?} {server:?}");
+        assert!(
+            viewer == Err(error) || server == Err(error),
+            "{viewer:?} {server:?}"
+        );
     }
     check(FRAGMENT_BYTES, 1, 8, "flags", 8);
     check(FRAGMENT_BYTES, 14, 0, "length", 0);
@@ -239,10 +245,7 @@ fn what_the_layout_does_not_know_is_refused() {
         FromViewer::decode(FRAGMENT_BYTES),
         Err(DatagramError::Class(3))
     );
-    assert_eq!(
-        FromServer::decode(NACK_BYTES),
-        Err(DatagramError::Class(6))
-    );
+    assert_eq!(FromServer::decode(NACK_BYTES), Err(DatagramError::Class(6)));
     let long = vec![CLASS_FRAGMENT; DATAGRAM_BYTES_MAX + 1];
     assert_eq!(
         FromServer::decode(&long),
@@ -258,10 +261,7 @@ fn bytes_after_a_datagram_are_refused() {
     }
     for whole in [ACK_BYTES, CURSOR_BYTES, PONG_BYTES] {
         let bytes = [whole, &[0]].concat();
-        assert_eq!(
-            FromServer::decode(&bytes),
-            Err(DatagramError::Trailing(1))
-        );
+        assert_eq!(FromServer::decode(&bytes), Err(DatagramError::Trailing(1)));
     }
 }
 
