@@ -3,6 +3,7 @@
 pub mod clock;
 mod feedback;
 pub mod input;
+pub mod input_sender;
 mod nack;
 mod pacer;
 pub mod packetize;
