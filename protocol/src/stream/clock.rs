@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use crate::wire::datagram::{Ping, Pong};
 use crate::{Deadline, Micros, Wakeup};
 
-/// Questions at the start, so many and so far apart.
-const FIRST_PINGS: u16 = 4;
+/// Answers that are wanted on a path about which nothing is known, and the first pause between
+/// questions. Unanswered ones double it: the server learns a viewer's address from them.
+const FIRST_ANSWERS: u32 = 3;
 const FIRST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Unanswered questions in a row after which the path counts as dead: half a minute.
+const UNANSWERED_MAX: u32 = 32;
 
 /// Questions while media flows. At rest there are none.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,6 +41,10 @@ pub struct Clock {
     samples: VecDeque<Sample>,
     due: Option<Instant>,
     last: Option<Instant>,
+    /// Answers that are still wanted at once.
+    wanted: u32,
+    /// Questions since the last answer.
+    unanswered: u32,
 }
 
 impl Clock {
@@ -48,6 +56,8 @@ impl Clock {
             samples: VecDeque::with_capacity(SAMPLES),
             due: Some(now),
             last: None,
+            wanted: FIRST_ANSWERS,
+            unanswered: 0,
         }
     }
 
@@ -63,6 +73,11 @@ impl Clock {
         let index = self.open.iter().position(|(it, _)| *it == pong.number)?;
         let (_, asked) = self.open.remove(index)?;
         let round_trip = now.saturating_duration_since(asked);
+        self.unanswered = 0;
+        self.wanted = self.wanted.saturating_sub(1);
+        if self.wanted == 0 {
+            self.due = None;
+        }
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
@@ -77,6 +92,9 @@ impl Clock {
     /// The path has changed: what was learnt on the other one is void.
     pub fn handle_path_change(&mut self, now: Instant) {
         self.samples.clear();
+        self.open.clear();
+        self.wanted = FIRST_ANSWERS;
+        self.unanswered = 0;
         self.due = Some(now);
     }
 
@@ -113,7 +131,11 @@ impl Clock {
         }
         self.open.push_back((self.next, now));
         self.last = Some(now);
-        self.due = (self.next < FIRST_PINGS).then(|| now + FIRST_INTERVAL);
+        self.unanswered += 1;
+        let is_asking = self.wanted > 0 && self.unanswered < UNANSWERED_MAX;
+        let doublings = self.unanswered.saturating_sub(FIRST_ANSWERS).min(8);
+        let wait = (FIRST_INTERVAL * (1 << doublings)).min(INTERVAL);
+        self.due = is_asking.then(|| now + wait);
         Some(Ping { number: self.next })
     }
 
@@ -153,20 +175,46 @@ mod tests {
         assert_eq!(at(1_000), Some(Micros(6_000_000)));
     }
 
+    /// Milliseconds at which it asks within twenty seconds; each answer takes as `answer` says.
+    fn asked(clock: &mut Clock, start: Instant, answer: Option<u64>) -> Vec<u64> {
+        let mut asked = Vec::new();
+        let mut answers = VecDeque::new();
+        for at in 0..20_000 {
+            let now = start + ms(at);
+            if (5_000..7_500).contains(&at) {
+                clock.handle_media(now);
+            }
+            if let Some(Ping { number }) = clock.poll_ping(now) {
+                asked.push(at);
+                answers.extend(answer.map(|it| (at + it, number)));
+            }
+            while let Some((_, number)) = answers.pop_front_if(|it| it.0 <= at) {
+                clock.handle_pong(now, Pong { number, clock: 1 });
+            }
+        }
+        asked
+    }
+
     #[test]
     fn it_asks_at_the_start_then_while_media_flows_and_never_at_rest() {
         let start = Instant::now();
         let mut clock = Clock::new(start);
-        let mut asked = Vec::new();
-        for at in 0..10_000 {
-            if (2_000..4_500).contains(&at) {
-                clock.handle_media(start + ms(at));
-            }
-            if clock.poll_ping(start + ms(at)).is_some() {
-                asked.push(at);
-            }
-        }
-        assert_eq!(asked, [0, 50, 100, 150, 2_000, 3_000, 4_000, 5_000]);
+        let asked = asked(&mut clock, start, Some(20));
+        assert_eq!(asked, [0, 50, 100, 5_000, 6_000, 7_000, 8_000]);
         assert_eq!(clock.poll_timeout(), None);
+    }
+
+    #[test]
+    fn it_asks_until_it_is_answered_ever_more_rarely_and_not_for_ever() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        let unanswered = asked(&mut clock, start, None);
+        assert_eq!(unanswered[..7], [0, 50, 100, 150, 250, 450, 850]);
+        assert_eq!(unanswered.len(), 26);
+        let later = start + ms(20_000);
+        asked(&mut clock, later, None);
+        assert_eq!(clock.poll_timeout(), None);
+        clock.handle_path_change(later + ms(30_000));
+        assert!(clock.poll_timeout().is_some());
     }
 }

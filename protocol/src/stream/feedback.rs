@@ -11,6 +11,13 @@ use crate::{Deadline, Wakeup};
 const INTERVAL: Duration = Duration::from_millis(10);
 const PACKETS: usize = 20;
 
+/// On a path that reorders a gap is held back for so long before it is reported as a loss: loss
+/// keeps the rate down and asks for parity.
+const GAP_HELD: Duration = Duration::from_millis(12);
+
+/// A path that has not reordered for so long is one that does not.
+const REORDERING_AGE_MAX: Duration = Duration::from_secs(60);
+
 /// The packets that are not yet reported.
 #[derive(Debug)]
 pub(crate) struct Reporter {
@@ -21,6 +28,8 @@ pub(crate) struct Reporter {
     arrivals: VecDeque<Option<Instant>>,
     count: usize,
     due: Option<Instant>,
+    /// A packet came after it had been reported as missing.
+    reordered: Option<Instant>,
 }
 
 impl Reporter {
@@ -31,6 +40,7 @@ impl Reporter {
             arrivals: VecDeque::with_capacity(FEEDBACK_PACKETS_MAX),
             count: 0,
             due: None,
+            reordered: None,
         }
     }
 
@@ -39,7 +49,8 @@ impl Reporter {
     pub(crate) fn handle_packet(&mut self, now: Instant, packet: u16) -> bool {
         let first = *self.first.get_or_insert(packet);
         let Ok(index) = usize::try_from(packet.wrapping_sub(first).cast_signed()) else {
-            // Reported as missing. It was late, which the next estimate will bear.
+            // Reported as missing, or a copy.
+            self.reordered = Some(now);
             return true;
         };
         if index >= FEEDBACK_PACKETS_MAX {
@@ -84,28 +95,50 @@ impl Reporter {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         self.due.filter(|it| *it <= now)?;
-        self.due = None;
+        let told = self.arrivals.len() - self.held_back(now);
         let micros = |it: Instant| it.saturating_duration_since(self.start).as_micros() as u64;
-        let base = self.arrivals.iter().flatten().min().copied();
-        let newest = self.arrivals.back().copied().flatten();
-        let first = self.first.unwrap_or_default();
+        let arrivals = self.arrivals.iter().take(told);
+        let base = arrivals.clone().flatten().min().copied();
+        let newest = arrivals.clone().next_back().copied().flatten();
         let held = newest.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
         let header = FeedbackHeader {
-            first_packet: first,
+            first_packet: self.first.unwrap_or_default(),
             base: base.map_or(0, micros) as u32,
             held: u16::try_from(held.as_micros()).unwrap_or(u16::MAX),
             ..header
         };
         let zero = base.map_or(0, micros);
         let offset = |it: &Option<Instant>| it.map(|it| (micros(it) - zero) as u32);
-        header.encode_into(self.arrivals.iter().map(offset), out);
+        header.encode_into(arrivals.map(offset), out);
+        self.arrivals.drain(..told);
         // At most `FEEDBACK_PACKETS_MAX`.
-        self.first = self
-            .first
-            .map(|it| it.wrapping_add(self.arrivals.len() as u16));
-        self.arrivals.clear();
-        self.count = 0;
+        self.first = self.first.map(|it| it.wrapping_add(told as u16));
+        self.count = self.arrivals.iter().flatten().count();
+        self.due = (self.count > 0).then(|| now + INTERVAL);
         Some(())
+    }
+
+    /// How many of the last packets wait for a gap among them to be filled.
+    fn held_back(&self, now: Instant) -> usize {
+        let is_recent = |it: Instant, age| now.saturating_duration_since(it) < age;
+        let reorders = self
+            .reordered
+            .is_some_and(|it| is_recent(it, REORDERING_AGE_MAX));
+        if !reorders || self.arrivals.len() > FEEDBACK_PACKETS_MAX / 2 {
+            return 0;
+        }
+        let mut after = None;
+        let mut gap = self.arrivals.len();
+        for (index, arrival) in self.arrivals.iter().enumerate().rev() {
+            match arrival {
+                Some(at) => after = Some(after.map_or(*at, |it: Instant| it.min(*at))),
+                None if after.is_some_and(|it| is_recent(it, GAP_HELD)) => gap = index,
+                None => break,
+            }
+        }
+        // A report ends with a packet that came.
+        let came = self.arrivals.iter().take(gap).rposition(Option::is_some);
+        self.arrivals.len() - came.map_or(0, |it| it + 1)
     }
 }
 
@@ -179,6 +212,27 @@ mod tests {
             report(&mut reporter, due),
             Some((7_000, vec![Some(0)], 10_000))
         );
+    }
+
+    #[test]
+    fn a_path_that_reorders_has_its_gaps_filled_before_they_are_told() {
+        let start = Instant::now();
+        let mut reporter = Reporter::new(start);
+        for (at, packet) in [(0, 0), (0, 2), (11, 1), (20, 3), (20, 5)] {
+            if at > 10 {
+                report(&mut reporter, start + ms(10));
+            }
+            reporter.handle_packet(start + ms(at), packet);
+        }
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(
+            report(&mut reporter, at(30)),
+            Some((3, vec![Some(0)], 10_000))
+        );
+        reporter.handle_packet(at(31), 4);
+        let rest = vec![Some(10_992), Some(0)];
+        assert_eq!(report(&mut reporter, at(40)), Some((4, rest, 20_000)));
+        assert_eq!(reporter.poll_timeout(), None);
     }
 
     #[test]

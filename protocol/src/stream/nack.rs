@@ -15,8 +15,11 @@ const REORDERING_MAX: Duration = Duration::from_millis(16);
 /// A path that has not reordered for so long is one that does not.
 const REORDERING_AGE_MAX: Duration = Duration::from_secs(60);
 
-/// The first request is sent twice, so far apart: its loss would cost a round trip.
-const COPY_AFTER: Duration = Duration::from_millis(4);
+/// Until its answer can have come a request is sent again and again, an eighth of that time apart
+/// but not closer: few packets go this way, so that a run of losses lasts long, and one that is
+/// lost costs a round trip.
+const COPIES: u32 = 8;
+const COPY_AFTER_MIN: Duration = Duration::from_millis(4);
 
 /// The answer takes the round trip and so much for the server.
 const ANSWER: Duration = Duration::from_millis(4);
@@ -29,17 +32,10 @@ const INTERVAL_MAX: Duration = Duration::from_millis(250);
 pub(crate) struct Ask {
     /// When to ask; `None` while nothing tells a loss.
     at: Option<Instant>,
+    /// Counts the requests, their copies not; 0 before the first.
     round: u8,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    NotAsked,
-    /// Asked once; the copy is due.
-    Asked,
-    Copied,
+    /// When the answer to the present round is overdue.
+    until: Option<Instant>,
 }
 
 /// How patient requests are on this path.
@@ -53,7 +49,7 @@ pub(crate) struct Patience {
 impl Ask {
     /// A fragment came, and others are missing.
     pub(crate) fn handle_fragment(&mut self, now: Instant, patience: &Patience) {
-        if self.state == State::NotAsked {
+        if !self.was_asked() {
             let at = now + PATIENCE.max(patience.reordering);
             self.at = Some(self.at.map_or(at, |it| it.max(at)));
         }
@@ -61,7 +57,7 @@ impl Ask {
 
     /// Something of a newer update came first.
     pub(crate) fn handle_gap(&mut self, now: Instant, patience: &Patience) {
-        if self.state == State::NotAsked {
+        if !self.was_asked() {
             let at = now + GAP_PATIENCE.max(patience.reordering);
             self.at = Some(self.at.map_or(at, |it| it.min(at)));
         }
@@ -71,25 +67,27 @@ impl Ask {
         self.at
     }
 
-    pub(crate) fn was_asked(&self) -> bool {
-        self.state != State::NotAsked
+    pub(crate) const fn was_asked(&self) -> bool {
+        self.until.is_some()
     }
 
     /// Asks, where it is time. Returns the round.
     pub(crate) fn poll(&mut self, now: Instant, round_trip: Duration) -> Option<u8> {
         self.at.filter(|it| *it <= now)?;
-        // Where an answer comes sooner than a copy would leave, there is none.
-        let is_far = round_trip > 2 * COPY_AFTER;
-        let (state, wait) = match self.state {
-            State::NotAsked if is_far => (State::Asked, COPY_AFTER),
-            State::Asked => (State::Copied, self.interval(round_trip) - COPY_AFTER),
-            State::NotAsked | State::Copied => (State::Copied, self.interval(round_trip)),
+        let until = match self.until.filter(|it| *it > now) {
+            Some(until) => until,
+            None => {
+                self.round = self.round.wrapping_add(1);
+                now + self.interval(round_trip)
+            }
         };
-        if self.state != State::Asked {
-            self.round = self.round.wrapping_add(1);
-        }
-        self.state = state;
-        self.at = Some(now + wait);
+        self.until = Some(until);
+        let copy = now + (self.interval(round_trip) / COPIES).max(COPY_AFTER_MIN);
+        self.at = Some(if copy + COPY_AFTER_MIN <= until {
+            copy
+        } else {
+            until
+        });
         Some(self.round)
     }
 
@@ -152,21 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_copied_once_and_grow_rare() {
+    fn requests_are_copied_within_their_round_and_grow_rare() {
         let (start, patience) = (Instant::now(), Patience::default());
         let mut ask = Ask::default();
         ask.handle_fragment(start, &patience);
         let far = requests(&mut ask, start, TRIP);
-        let expected = [
-            (3, 1),
-            (7, 1),
-            (47, 2),
-            (91, 3),
-            (135, 4),
-            (223, 5),
-            (311, 6),
-        ];
-        assert_eq!(far[..7], expected);
+        let begins = |round| far.iter().find(|it| it.1 == round).unwrap().0;
+        assert_eq!([1, 2, 3, 4, 5].map(begins), [3, 47, 91, 179, 267]);
+        assert!(
+            (1..6).all(|round| (5..=9).contains(&far.iter().filter(|it| it.1 == round).count())),
+            "{far:?}"
+        );
         let mut ask = Ask::default();
         ask.handle_fragment(start, &patience);
         let near = requests(&mut ask, start, ms(1));

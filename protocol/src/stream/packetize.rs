@@ -246,10 +246,10 @@ impl Fragments {
         self.unasked
     }
 
-    /// The fragments that answer a request, with half as many again: a repair that is lost too
-    /// costs another round trip. Hands out their number; the fragments follow by
+    /// How many fragments answer a request: half as many again, and as many as are lost together
+    /// (`run`), for a repair that is lost too costs another round trip. Which ones tells
     /// [`next_repair`](Self::next_repair).
-    pub(crate) fn answer(&mut self, wanted: Wanted) -> usize {
+    pub(crate) fn answer(&mut self, wanted: Wanted, run: usize) -> usize {
         let is_under_way = self.left < self.data || self.queued > 0;
         if is_under_way || self.round == Some(wanted.round) || wanted.count == 0 {
             return 0;
@@ -261,7 +261,7 @@ impl Fragments {
             return self.flight();
         }
         let count = usize::from(wanted.count);
-        (count + count.div_ceil(2)).min(all)
+        (count + count.div_ceil(2).max(run)).min(all)
     }
 
     /// The next fragment that is worth sending again.

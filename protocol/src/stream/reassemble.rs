@@ -259,7 +259,6 @@ impl Reassembler {
         Some((self.next, self.next + last as u32))
     }
 
-    #[cfg(test)]
     pub(crate) const fn memory(&self) -> usize {
         self.bytes
     }

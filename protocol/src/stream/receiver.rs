@@ -182,9 +182,8 @@ impl Receiver {
         (self.updates.epoch(), self.updates.delivered())
     }
 
-    /// Bytes of memory that grow with what comes.
-    #[cfg(test)]
-    pub(crate) const fn memory(&self) -> usize {
+    /// Bytes of updates that are incomplete or wait for others.
+    pub const fn memory(&self) -> usize {
         self.updates.memory()
     }
 

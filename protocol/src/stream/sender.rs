@@ -1,51 +1,38 @@
 //! The server's end of a viewer's stream: updates go in, datagrams come out in the order of their
 //! urgency; what the viewer reports decides rate, parity, repairs and recovery.
 
+mod repairs;
 mod reports;
 mod sent;
+mod tail;
+mod transmit;
+
+pub use self::transmit::Transmit;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::repairs::Repairs;
 use self::reports::Reports;
 use self::sent::SentUpdates;
+use self::tail::Tail;
 use super::pacer::Pacer;
 use super::packetize::{Carriage, Packetizer, UpdateKind};
 use super::rate::RateConfig;
 use super::recovery::{Demand, Encoder, Recovery};
-use super::scheduler::{self, Class, OnlyRefinement, Waiting};
 use crate::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, SOUND_BYTES_MAX, UPDATE_BYTES_MAX};
-use crate::wire::datagram::{
-    Cursor, Epoch, Feedback, FragmentFlags, FragmentHeader, Nack, Ping, Pong, ReferenceLost,
-    SoundHeader,
-};
-use crate::wire::update_stream::StreamHeader;
+use crate::wire::datagram::{Cursor, Epoch, Feedback, Nack, Ping, ReferenceLost};
 use crate::{Bitrate, Deadline, Micros, Wakeup};
-
-/// Bytes that go to a stream at once, so that datagrams need not wait behind them.
-const STREAM_CHUNK: usize = 16 << 10;
-
-/// Repairs that wait to be sent; what is beyond will be asked for again.
-const REPAIRS_MAX: usize = 1_024;
 
 /// Sound datagrams that wait; the oldest goes when there are more. The encoder makes one each
 /// 10 ms, and late sound is no sound.
 const SOUNDS_MAX: usize = 4;
 
 /// Standing queue that the window in front of the encoder allows.
-const QUEUE_ALLOWED: Duration = Duration::from_millis(25);
+const QUEUE_ALLOWED: Duration = Duration::from_millis(12);
 
 /// Least bytes in flight that do not hold the encoder back: a few packets.
 const WINDOW_MIN: usize = 6_000;
-
-/// A report on a packet takes the round trip and at most this.
-const REPORT_DELAY: Duration = Duration::from_millis(15);
-
-/// Longest wait between two probes of a path that seems dead.
-const PROBE_INTERVAL_MAX: Duration = Duration::from_millis(250);
-
-/// Probes without an answer after which the path counts as dead.
-const PROBES_UNTIL_DEAD: u32 = 2;
 
 /// Share of the target that bulk may have, in hundredths.
 const BULK_SHARE: u64 = 50;
@@ -62,30 +49,6 @@ pub struct SenderConfig {
     pub encoder: Encoder,
     /// The server's clock at the start of the stream.
     pub clock: Micros,
-}
-
-/// What to hand to QUIC next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transmit {
-    /// The buffer holds a datagram.
-    Datagram,
-    /// The buffer holds the next bytes of an update's own stream.
-    Stream {
-        /// Epoch of the update.
-        epoch: Epoch,
-        /// Its number.
-        update: u32,
-        /// The stream is to be opened.
-        is_first: bool,
-        /// The stream ends here.
-        is_last: bool,
-    },
-    /// So many bytes of clipboard or files may be written; tell by
-    /// [`Sender::handle_bulk_sent`] how many were.
-    Bulk {
-        /// At most.
-        bytes_max: usize,
-    },
 }
 
 /// Whether the next update is welcome.
@@ -122,7 +85,7 @@ pub struct Sender {
     epoch: Epoch,
     sent: SentUpdates,
     packetizer: Packetizer,
-    repairs: VecDeque<Repair>,
+    repairs: Repairs,
     sounds: VecDeque<Sound>,
     sound_number: u16,
     /// Buffers of sounds that have left.
@@ -139,24 +102,7 @@ pub struct Sender {
     /// Counts the packets that feedback speaks of.
     packet: u16,
     datagram_max: usize,
-    /// When something that asks for an answer last left, or an answer came.
-    last_sign: Instant,
-    probes: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Repair {
-    update: u32,
-    index: usize,
-}
-
-/// Which fragment of an update leaves.
-#[derive(Clone, Copy, Debug)]
-enum Which {
-    /// The next of the first flight.
-    Next,
-    /// One that is sent because something is missing.
-    Repair(usize),
+    tail: Tail,
 }
 
 #[derive(Debug, Default)]
@@ -176,7 +122,7 @@ impl Sender {
             epoch: Epoch::default(),
             sent: SentUpdates::default(),
             packetizer: Packetizer::default(),
-            repairs: VecDeque::new(),
+            repairs: Repairs::default(),
             sounds: VecDeque::new(),
             sound_number: 0,
             spare_sounds: Vec::new(),
@@ -191,8 +137,7 @@ impl Sender {
             recovery,
             packet: 0,
             datagram_max: DATAGRAM_BYTES_MIN,
-            last_sign: now,
-            probes: 0,
+            tail: Tail::default(),
         }
     }
 
@@ -203,7 +148,7 @@ impl Sender {
 
     /// Whether the next update is welcome.
     pub fn readiness(&mut self) -> Readiness {
-        if self.probes >= PROBES_UNTIL_DEAD {
+        if self.tail.is_dead() {
             return Readiness::Busy;
         }
         if self.recovery.needs_whole() {
@@ -314,8 +259,7 @@ impl Sender {
         });
         self.pacer = Pacer::new();
         self.set_rate(now);
-        self.probes = 0;
-        self.last_sign = now;
+        self.handle_answer(now);
         self.repairs.clear();
         let numbers: Vec<u32> = self.sent.numbers_in_datagrams().collect();
         for number in numbers {
@@ -336,34 +280,20 @@ impl Sender {
         let has_news =
             header.epoch == self.epoch && self.sent.release(header.delivered, &mut self.packetizer);
         if has_news || !feedback.arrivals.is_empty() {
-            self.probes = 0;
-            self.last_sign = now;
+            self.handle_answer(now);
         }
         self.set_rate(now);
     }
 
     /// The viewer misses fragments.
-    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
+    pub fn handle_nack(&mut self, nack: &Nack<'_>) {
         if nack.epoch != self.epoch {
             return;
         }
-        self.probes = 0;
-        self.last_sign = now;
+        self.tail.handle_sign();
+        let run = self.reports.lost_run();
         for wanted in nack.iter() {
-            let room = REPAIRS_MAX - self.repairs.len();
-            let repairs = &mut self.repairs;
-            self.sent.change(wanted.update, |update| {
-                let Carriage::Datagrams(fragments) = &mut update.carriage else {
-                    return;
-                };
-                for _ in 0..fragments.answer(wanted).min(room) {
-                    fragments.queued += 1;
-                    repairs.push_back(Repair {
-                        update: wanted.update,
-                        index: fragments.next_repair(),
-                    });
-                }
-            });
+            self.repairs.answer(&mut self.sent, wanted, run);
         }
     }
 
@@ -423,165 +353,9 @@ impl Sender {
         self.reset.take()
     }
 
-    /// Hands out what leaves next, written into `out`; `None` until the next deadline or input.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        loop {
-            let waiting = self.waiting();
-            let is_open = self.pacer.is_open(now);
-            let may_bulk = self.bulk.is_open(now);
-            let transmit = match scheduler::next(&waiting, is_open, may_bulk)? {
-                Class::Sound => self.transmit_sound(now, out),
-                Class::Cursor => self.transmit_cursor(out),
-                Class::Repair => self.transmit_repair(now, out),
-                Class::Update | Class::Refinement => self.transmit_update(now, out),
-                Class::Parity => self.transmit_parity(now, out),
-                Class::Bulk => {
-                    return Some(Transmit::Bulk {
-                        bytes_max: STREAM_CHUNK,
-                    });
-                }
-            };
-            if let Some(transmit) = transmit {
-                self.pacer.handle_sent(now, out.len());
-                return Some(transmit);
-            }
-        }
-    }
-
-    /// Bytes of memory that grow with what waits.
-    #[cfg(test)]
-    pub(crate) fn memory(&self) -> usize {
+    /// Bytes of updates that are kept for repair.
+    pub fn memory(&self) -> usize {
         self.sent.bytes()
-    }
-
-    fn waiting(&mut self) -> Waiting {
-        let waits = self.sent.waiting().is_some();
-        Waiting {
-            sound: self.ping.is_some() || !self.sounds.is_empty(),
-            cursor: self.cursor.is_some(),
-            repair: !self.repairs.is_empty(),
-            update: waits.then(|| OnlyRefinement(self.sent.waits_only_for_refinement())),
-            parity: self.sent.waiting_parity().is_some(),
-            bulk: self.has_bulk,
-        }
-    }
-
-    fn transmit_sound(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some(Ping { number }) = self.ping.take() {
-            let clock = self.clock(now);
-            Pong { number, clock }.encode_into(out);
-            return Some(Transmit::Datagram);
-        }
-        let sound = self.sounds.pop_front()?;
-        self.sound_number = self.sound_number.wrapping_add(1);
-        let header = SoundHeader {
-            epoch: self.epoch,
-            packet: self.packet,
-            number: self.sound_number,
-            taken: sound.taken,
-        };
-        header.encode_into(&sound.bytes, out);
-        self.spare_sounds.push(sound);
-        self.count_packet(now, out.len());
-        Some(Transmit::Datagram)
-    }
-
-    fn transmit_cursor(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
-        self.cursor.take()?.encode_into(out);
-        Some(Transmit::Datagram)
-    }
-
-    fn transmit_repair(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let Repair { update, index } = self.repairs.pop_front()?;
-        self.transmit_fragment(now, update, Which::Repair(index), out)
-    }
-
-    fn transmit_update(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let number = self.sent.waiting()?;
-        let update = self.sent.get_mut(number)?;
-        match &update.carriage {
-            Carriage::Datagrams(_) => self.transmit_fragment(now, number, Which::Next, out),
-            Carriage::Stream { written } => {
-                let is_first = *written == 0;
-                out.clear();
-                if is_first {
-                    out.extend(stream_header(self.epoch, update).encode());
-                }
-                out.extend(update.write(STREAM_CHUNK));
-                let is_last = update.is_out();
-                if is_last {
-                    self.sent.change(number, |it| it.forget_bytes());
-                }
-                self.last_sign = now;
-                Some(Transmit::Stream {
-                    epoch: self.epoch,
-                    update: number,
-                    is_first,
-                    is_last,
-                })
-            }
-            Carriage::Void => None,
-        }
-    }
-
-    fn transmit_parity(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        let number = self.sent.waiting_parity()?;
-        self.transmit_fragment(now, number, Which::Next, out)
-    }
-
-    fn transmit_fragment(
-        &mut self,
-        now: Instant,
-        number: u32,
-        which: Which,
-        out: &mut Vec<u8>,
-    ) -> Option<Transmit> {
-        let (epoch, packet, sent) = (self.epoch, self.packet, self.clock(now) as u32);
-        let packetizer = &mut self.packetizer;
-        self.sent.change(number, |update| {
-            let Carriage::Datagrams(fragments) = &mut update.carriage else {
-                return None;
-            };
-            let index = match which {
-                Which::Next => {
-                    fragments.left += 1;
-                    fragments.left - 1
-                }
-                Which::Repair(index) => {
-                    fragments.queued = fragments.queued.saturating_sub(1);
-                    index
-                }
-            };
-            let parity = fragments.unasked() as u8;
-            let header = FragmentHeader {
-                flags: FragmentFlags {
-                    is_repair: matches!(which, Which::Repair(_)),
-                    ..update.flags()
-                },
-                epoch,
-                packet,
-                update: number,
-                sent,
-                // Updates in datagrams are at most 65,535 bytes, fragments fewer than 256.
-                length: update.length as u16,
-                index: index as u8,
-                parity,
-                void: update.void,
-            };
-            out.clear();
-            out.extend(header.encode());
-            out.extend(packetizer.shard(update, index));
-            Some(())
-        })??;
-        self.count_packet(now, out.len());
-        self.last_sign = now;
-        Some(Transmit::Datagram)
-    }
-
-    /// The packet in hand is one that feedback will speak of.
-    fn count_packet(&mut self, now: Instant, bytes: usize) {
-        self.reports.handle_sent(now, self.packet, bytes);
-        self.packet = self.packet.wrapping_add(1);
     }
 
     fn begin_epoch(&mut self) {
@@ -611,35 +385,25 @@ impl Sender {
         void.unwrap_or_default()
     }
 
-    /// The tail of what was sent may be lost without a trace: the newest update is touched again,
-    /// and the viewer's answer tells what is missing.
+    /// The newest update is touched again: the viewer's answer tells what is missing.
     fn probe(&mut self, now: Instant) {
-        self.probes += 1;
-        self.last_sign = now;
-        let Some(number) = self.sent.newest_in_datagrams() else {
-            return;
-        };
-        let repairs = &mut self.repairs;
-        self.sent.change(number, |update| {
-            if let Carriage::Datagrams(fragments) = &mut update.carriage {
-                fragments.queued += 1;
-                repairs.push_back(Repair {
-                    update: number,
-                    index: fragments.next_repair(),
-                });
-            }
-        });
+        self.tail.handle_probe(now);
+        if let Some(number) = self.sent.newest_in_datagrams() {
+            self.repairs.touch(&mut self.sent, number);
+        }
     }
 
     fn probe_at(&self) -> Option<Instant> {
-        if !self.repairs.is_empty() {
-            return None;
-        }
-        self.sent.newest_in_datagrams()?;
-        let round_trip = self.reports.round_trip().smooth();
-        let patience = round_trip + (round_trip / 2).max(REPORT_DELAY);
-        let factor = 1 << self.probes.min(8);
-        Some(self.last_sign + (patience * factor).min(PROBE_INTERVAL_MAX.max(patience)))
+        self.sent
+            .newest_in_datagrams()
+            .filter(|_| self.repairs.is_empty())?;
+        self.tail.probe_at(self.reports.round_trip().smooth())
+    }
+
+    /// What was sent is reported: what is on its way has the whole time again.
+    fn handle_answer(&mut self, now: Instant) {
+        let waits = self.sent.newest_in_datagrams().is_some();
+        self.tail.handle_report(now, waits);
     }
 
     fn window(&self) -> usize {
@@ -658,16 +422,5 @@ impl Sender {
     fn clock(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.start).as_micros();
         self.config.clock.0.wrapping_add(since as u64)
-    }
-}
-
-fn stream_header(epoch: Epoch, update: &super::packetize::SentUpdate) -> StreamHeader {
-    StreamHeader {
-        flags: update.flags(),
-        epoch,
-        update: update.number,
-        void: update.void,
-        // At most `UPDATE_BYTES_MAX`.
-        length: update.length as u32,
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::FRAGMENTS_MAX;
 
 /// Share of updates that may still need asking. Updates are handed out in order, so one that
 /// waits a round trip holds up those behind it: at 60 a second and 40 ms some four in all.
-const RESIDUAL: f64 = 0.002;
+const RESIDUAL: f64 = 0.001;
 
 /// Below this loss a repair by asking is rare enough.
 const LOSS_MIN: f64 = 0.001;
@@ -69,6 +69,12 @@ impl ParityRule {
             self.run += (self.running.min(RUN_MAX) - self.run) / RUNS;
             self.running = 0.0;
         }
+    }
+
+    /// Packets that are lost together, in the mean.
+    pub(crate) fn run(&self) -> usize {
+        // Between 1 and `RUN_MAX`.
+        self.run.round() as usize
     }
 
     /// Parity fragments for `data` fragments, sent unasked. On a link that is too full half of
@@ -179,10 +185,10 @@ mod tests {
     fn parity_follows_the_loss() {
         check(&mut after([]), [1, 1, 2, 4]);
         check(&mut after(vec![true; 10_000]), [0; 4]);
-        check(&mut after((0..10_000).map(|it| it % 50 != 0)), [1, 2, 3, 5]);
+        check(&mut after((0..10_000).map(|it| it % 50 != 0)), [1, 2, 3, 6]);
         check(
             &mut after((0..10_000).map(|it| it % 10 != 0)),
-            [1, 2, 7, 14],
+            [1, 2, 7, 15],
         );
     }
 
@@ -190,7 +196,7 @@ mod tests {
     fn runs_of_losses_need_more() {
         check(
             &mut after((0..10_000).map(|it| it % 200 >= 4)),
-            [1, 2, 9, 20],
+            [1, 2, 9, 23],
         );
     }
 

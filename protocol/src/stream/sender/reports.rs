@@ -11,6 +11,9 @@ use crate::{Bitrate, Deadline};
 /// A fall of the target is a sign of a full link for so long.
 const FULL: Duration = Duration::from_secs(1);
 
+/// Parity of half an update makes good what a bad radio link loses; beyond this it does not.
+const LOSS_BORNE: f64 = 0.25;
+
 /// The path as its reports tell it.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -19,14 +22,14 @@ pub(super) struct Reports {
     rule: ParityRule,
     /// The target fell then.
     fell: Option<Instant>,
-    /// Half the span of a `u32` of microseconds: the viewer's clock, not wrapped.
+    /// The viewer's clock as it was last reported, not wrapped.
     base: Option<u64>,
 }
 
 impl Reports {
     pub(super) fn new(config: RateConfig) -> Self {
         Self {
-            rate: Rate::new(config),
+            rate: Rate::new(config).bearing_loss(LOSS_BORNE),
             round_trip: RoundTrip::default(),
             rule: ParityRule::default(),
             fell: None,
@@ -62,6 +65,11 @@ impl Reports {
         let since = |it| now.saturating_duration_since(it);
         let is_full = self.fell.is_some_and(|it| since(it) < FULL);
         self.rule.count(data, self.round_trip.smooth(), is_full)
+    }
+
+    /// Packets that are lost together, in the mean.
+    pub(super) fn lost_run(&self) -> usize {
+        self.rule.run()
     }
 
     pub(super) fn handle_sent(&mut self, now: Instant, packet: u16, bytes: usize) {

@@ -167,6 +167,21 @@ impl SentUpdates {
             .any(|it| self.get_mut(it).is_some_and(|it| it.kind.is_video_only))
     }
 
+    /// The first update that names `number` as given up, where it was and the naming one is out
+    /// in datagrams.
+    pub(super) fn naming_void(&mut self, number: u32) -> Option<u32> {
+        let is_void = |it: &SentUpdate| matches!(it.carriage, Carriage::Void);
+        self.get_mut(number).filter(|it| is_void(it))?;
+        let names = |it: &&SentUpdate| {
+            let bit = it
+                .number
+                .checked_sub(number + 1)
+                .filter(|it| *it < VOID_MAX);
+            bit.is_some_and(|bit| it.void & (1 << bit) != 0) && it.is_out() && !is_void(it)
+        };
+        self.updates.iter().find(names).map(|it| it.number)
+    }
+
     /// What was out leaves again.
     pub(super) fn handle_resend(&mut self) {
         self.out = 0;
@@ -180,7 +195,6 @@ impl SentUpdates {
         self.updates.iter().filter(in_datagrams).map(|it| it.number)
     }
 
-    #[cfg(test)]
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
