@@ -17,7 +17,10 @@ use crate::reliable::{Come, Readers, SEGMENT, Segment, Writers, resend_at};
 use crate::{epoch, ms};
 
 /// Steps of one world; a machine that spins is found by it.
-const STEPS_MAX: u64 = 20_000_000;
+const STEPS_MAX: u64 = 1_000_000;
+
+/// Packets that leave at one moment.
+const AT_ONCE_MAX: u64 = 10_000;
 
 /// What is on its way.
 #[derive(Debug)]
@@ -245,7 +248,10 @@ impl World {
     /// Hands out everything that can leave now.
     pub(crate) fn drain(&mut self) {
         let mut out = std::mem::take(&mut self.out);
+        let mut sent = 0;
         while let Some(transmit) = self.sender.poll_transmit(self.now, &mut out) {
+            sent += 1;
+            assert!(sent < AT_ONCE_MAX, "seed {}: the server spins", self.seed);
             match transmit {
                 Transmit::Datagram => self.carry_down(Carried::ToViewer(out.clone())),
                 Transmit::Stream {
@@ -267,6 +273,8 @@ impl World {
             }
         }
         while self.receiver.poll_datagram(self.now, &mut out).is_some() {
+            sent += 1;
+            assert!(sent < AT_ONCE_MAX, "seed {}: the viewer spins", self.seed);
             let arrivals = self.up.carry(self.now, out.len());
             for at in arrivals.into_iter().flatten() {
                 self.put(at, Carried::ToServer(out.clone()));

@@ -30,6 +30,8 @@ pub(crate) struct Reporter {
     due: Option<Instant>,
     /// A packet came after it had been reported as missing.
     reordered: Option<Instant>,
+    /// A packet came that is too far ahead: no gap is held back.
+    jumps: bool,
 }
 
 impl Reporter {
@@ -41,6 +43,7 @@ impl Reporter {
             count: 0,
             due: None,
             reordered: None,
+            jumps: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Reporter {
         if index >= FEEDBACK_PACKETS_MAX {
             if self.count > 0 {
                 self.due = Some(now);
+                self.jumps = true;
                 return false;
             }
             self.first = None;
@@ -113,6 +117,7 @@ impl Reporter {
         self.arrivals.drain(..told);
         // At most `FEEDBACK_PACKETS_MAX`.
         self.first = self.first.map(|it| it.wrapping_add(told as u16));
+        self.jumps = false;
         self.count = self.arrivals.iter().flatten().count();
         self.due = (self.count > 0).then(|| now + INTERVAL);
         Some(())
@@ -124,7 +129,7 @@ impl Reporter {
         let reorders = self
             .reordered
             .is_some_and(|it| is_recent(it, REORDERING_AGE_MAX));
-        if !reorders || self.arrivals.len() > FEEDBACK_PACKETS_MAX / 2 {
+        if !reorders || self.jumps || self.arrivals.len() > FEEDBACK_PACKETS_MAX / 2 {
             return 0;
         }
         let mut after = None;
@@ -204,8 +209,12 @@ mod tests {
         let start = Instant::now();
         let mut reporter = Reporter::new(start);
         reporter.handle_packet(start, 7);
+        // A late one: gaps are held back from here on, but not before a jump.
+        reporter.handle_packet(start, 6);
+        reporter.handle_packet(start, 9);
         assert!(!reporter.handle_packet(start, 7_000));
-        assert_eq!(report(&mut reporter, start), Some((7, vec![Some(0)], 0)));
+        let before = vec![Some(0), None, Some(0)];
+        assert_eq!(report(&mut reporter, start), Some((7, before, 0)));
         assert!(reporter.handle_packet(start, 7_000));
         let due = reporter.poll_timeout().unwrap().at;
         assert_eq!(
