@@ -167,10 +167,10 @@ impl Packetizer {
 }
 
 impl SentUpdate {
-    /// Bytes of memory.
+    /// Bytes of memory; those of parity count before they are made.
     pub(crate) fn memory(&self) -> usize {
         match &self.carriage {
-            Carriage::Datagrams(fragments) => self.bytes.len() + fragments.parity.len(),
+            Carriage::Datagrams(it) => self.bytes.len() + code_size(it.data) * it.shard_len,
             Carriage::Stream { .. } | Carriage::Void => self.bytes.len(),
         }
     }

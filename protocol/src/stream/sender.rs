@@ -143,7 +143,7 @@ impl Sender {
 
     /// Rate that the encoder should aim for, parity taken off.
     pub fn target(&self) -> Bitrate {
-        self.reports.target()
+        self.reports.target_of_data()
     }
 
     /// Whether the next update is welcome.

@@ -8,6 +8,9 @@ use crate::stream::round_trip::RoundTrip;
 use crate::wire::datagram::Feedback;
 use crate::{Bitrate, Deadline};
 
+/// Updates over which the share of parity is averaged.
+const UPDATES: f64 = 16.0;
+
 /// A fall of the target is a sign of a full link for so long.
 const FULL: Duration = Duration::from_secs(1);
 
@@ -22,6 +25,8 @@ pub(super) struct Reports {
     rule: ParityRule,
     /// The target fell then.
     fell: Option<Instant>,
+    /// Fragments of late, with parity and without.
+    fragments: (f64, f64),
     /// The viewer's clock as it was last reported, not wrapped.
     base: Option<u64>,
 }
@@ -33,12 +38,19 @@ impl Reports {
             round_trip: RoundTrip::default(),
             rule: ParityRule::default(),
             fell: None,
+            fragments: (1.0, 1.0),
             base: None,
         }
     }
 
     pub(super) fn target(&self) -> Bitrate {
         self.rate.target()
+    }
+
+    /// What of the target is left beside parity.
+    pub(super) fn target_of_data(&self) -> Bitrate {
+        let (all, data) = self.fragments;
+        Bitrate::from_bps((self.target().bps() as f64 * data / all) as u64)
     }
 
     /// The rate at which updates leave: above the link's, so that each is a probe; the link's
@@ -64,7 +76,11 @@ impl Reports {
     pub(super) fn parity(&mut self, data: usize, now: Instant) -> usize {
         let since = |it| now.saturating_duration_since(it);
         let is_full = self.fell.is_some_and(|it| since(it) < FULL);
-        self.rule.count(data, self.round_trip.smooth(), is_full)
+        let count = self.rule.count(data, self.round_trip.smooth(), is_full);
+        let recent = |sum, count| sum * (1.0 - 1.0 / UPDATES) + count as f64;
+        let (all, of_data) = self.fragments;
+        self.fragments = (recent(all, data + count), recent(of_data, data));
+        count
     }
 
     /// Packets that are lost together, in the mean.
