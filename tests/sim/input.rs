@@ -210,11 +210,6 @@ fn two_percent_of_loss_cost_ten_milliseconds() {
         use_desktop(&mut world, &mut Chance::new(seed), events);
         assert_all_done(&world);
         let p99 = quantile(&world.took, 0.99);
-        println!(
-            "seed {seed}: {} p99 {p99:?} max {:?}",
-            world.took.len(),
-            quantile(&world.took, 1.0)
-        );
         assert!(p99 <= ONE_WAY + ms(10), "seed {seed}: {p99:?}");
     }
 }

@@ -27,21 +27,16 @@ fn ten_seconds(seeds: std::ops::Range<u64>, loss: Loss) -> Vec<Duration> {
         all.extend(took);
         world.assert_complete();
     }
-    let late = all.iter().filter(|it| **it > ONE_WAY + ms(5)).count();
-    let (p99, max) = (quantile(&all, 0.99), quantile(&all, 1.0));
-    println!(
-        "{loss:?}: {} updates, {late} late, p99 {p99:?}, max {max:?}",
-        all.len()
-    );
     all
 }
 
 #[test]
 fn two_percent_alone_cost_less_than_five_milliseconds() {
     let took = ten_seconds(seeds(5), Loss::Alone(0.02));
-    assert!(quantile(&took, 0.99) <= ONE_WAY + ms(5));
+    let (p99, max) = (quantile(&took, 0.99), quantile(&took, 1.0));
+    assert!(p99 <= ONE_WAY + ms(5), "{p99:?}");
     // None is missing after 100 ms.
-    assert!(quantile(&took, 1.0) <= ms(100));
+    assert!(max <= ms(100), "{max:?}");
 }
 
 #[test]
@@ -51,7 +46,8 @@ fn runs_of_four_cost_a_round_trip_at_most() {
         mean: 4.0,
     };
     let took = ten_seconds(seeds(5), loss);
-    assert!(quantile(&took, 0.99) <= ONE_WAY + 2 * ONE_WAY + ms(10));
+    let p99 = quantile(&took, 0.99);
+    assert!(p99 <= ONE_WAY + 2 * ONE_WAY + ms(10), "{p99:?}");
 }
 
 #[test]
@@ -61,14 +57,6 @@ fn up_to_a_fifth_is_borne() {
             let mut world = lossy(seed, Loss::Alone(f64::from(percent) / 100.0));
             world.run(ms(6_000), Content::Fixed(20_000));
             let took = world.took(ms(1_000));
-            println!(
-                "{percent} %: seed {seed}: {} updates, p50 {:?} p99 {:?} target {:?}, skipped {}",
-                took.len(),
-                quantile(&took, 0.5),
-                quantile(&took, 0.99),
-                world.sender.target(),
-                world.skipped.len()
-            );
             assert!(quantile(&took, 0.5) <= ONE_WAY + ms(5), "{percent} %");
             world.assert_complete();
         }

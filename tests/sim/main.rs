@@ -20,6 +20,7 @@ mod rate;
 mod recovery;
 mod reliable;
 mod rest;
+mod urgency;
 mod world;
 
 use std::time::{Duration, Instant};

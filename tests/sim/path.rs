@@ -18,7 +18,6 @@ fn another_address_costs_a_round_trip_and_little_more() {
         world.move_viewer();
         world.run(ms(1_000), Content::Fixed(20_000));
         let next = world.delivered.iter().find(|it| it.at > moved).unwrap();
-        println!("seed {seed}: {:?} {}", next.at - moved, world.skipped.len());
         assert!(next.at - moved <= 2 * ONE_WAY + ms(100), "seed {seed}");
         world.assert_complete();
     }
@@ -36,7 +35,6 @@ fn after_five_seconds_of_silence_the_picture_is_back_at_once() {
         let back = world.now;
         world.run(ms(2_000), Content::Fixed(20_000));
         let next = world.delivered.iter().find(|it| it.at > back).unwrap();
-        println!("seed {seed}: {:?} wasted {wasted}", next.at - back);
         assert!(next.at - back <= ms(250) + 4 * ONE_WAY, "seed {seed}");
         assert!(
             wasted < 300,
@@ -60,11 +58,8 @@ fn reordering_and_copies_cost_neither_updates_nor_repairs() {
         world.run(ms(8_000), Content::Fixed(20_000));
         let took = world.took(ms(2_000));
         let each = (world.down.packets - packets) as f64 / (world.delivered.len() - updates) as f64;
-        println!(
-            "seed {seed}: {} p99 {:?} packets {each}",
-            took.len(),
-            quantile(&took, 0.99)
-        );
+        // 19 fragments; a repair or parity now and then.
+        assert!(each < 20.0, "seed {seed}: {each} packets for an update");
         assert!(quantile(&took, 0.99) <= ONE_WAY + ms(15), "seed {seed}");
         world.assert_complete();
     }
@@ -80,7 +75,6 @@ fn a_longer_way_is_no_full_link() {
         world.up.one_way = ms(60);
         world.run(ms(25_000), Content::Filling);
         let target = world.sender.target().as_kbps();
-        println!("seed {seed}: {target}");
         assert!(target >= 7_000, "seed {seed}: {target}");
         world.assert_complete();
     }

@@ -20,7 +20,6 @@ fn a_first_picture_of_150_kilobytes_takes_little_more_than_the_link() {
         world.whole_bytes = 150_000;
         world.run(ms(200), Content::Fixed(2_000));
         let took = world.delivered[0].took();
-        println!("seed {seed}: {took:?}");
         assert!(took <= ONE_WAY + ms(20), "seed {seed}: {took:?}");
         world.assert_complete();
     }
@@ -34,11 +33,6 @@ fn a_bottleneck_is_filled_without_a_queue() {
         let from = world.start + ms(2_000);
         let wait = quantile(&world.down.waits(from..world.now), 0.95);
         let target = world.sender.target().as_kbps();
-        println!(
-            "seed {seed}: wait {wait:?} target {target} skipped {} p99 {:?}",
-            world.skipped.len(),
-            quantile(&world.took(ms(2_000)), 0.99)
-        );
         assert!(wait <= ms(20), "seed {seed}: {wait:?}");
         assert!((10_000..20_000).contains(&target), "seed {seed}: {target}");
         world.assert_complete();
@@ -53,15 +47,8 @@ fn a_link_that_narrows_is_back_to_normal_within_half_a_second() {
         world.down.rate = Some(5_000_000);
         let narrowed = world.now;
         world.run(ms(5_000), Content::Filling);
-        for t in (0..5000).step_by(200) {
-            let w = world.down.waits(narrowed + ms(t)..narrowed + ms(t + 200));
-            if !w.is_empty() {
-                println!("{t}: {:?} {:?}", quantile(&w, 0.5), quantile(&w, 0.95));
-            }
-        }
         let wait = quantile(&world.down.waits(narrowed + ms(500)..world.now), 0.95);
         let target = world.sender.target().as_kbps();
-        println!("seed {seed}: wait {wait:?} target {target}");
         assert!(wait <= ms(20), "seed {seed}: {wait:?}");
         assert!((2_500..5_000).contains(&target), "seed {seed}: {target}");
         world.assert_complete();

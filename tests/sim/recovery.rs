@@ -29,7 +29,6 @@ fn video_lost_in_an_outage_is_left_behind() {
         world.run(ms(1_000) + ms(seed), Content::Fixed(20_000));
         world.cut(ms(400));
         world.run(ms(3_000), Content::Fixed(20_000));
-        println!("seed {seed}: {:?} {}", world.demands, world.delivered.len());
         assert!(!world.demands.contains(&Demand::KeyFrame), "seed {seed}");
         let last = world.delivered.last().unwrap();
         assert!(!last.is_video_broken, "seed {seed}");
@@ -51,7 +50,6 @@ fn video_that_cannot_be_repaired_is_given_up() {
         world.run(ms(10_000), Content::Fixed(20_000));
         let invalidates = |it: &&Demand| matches!(it, Demand::Invalidate { .. });
         let given_up = world.demands.iter().filter(invalidates).count();
-        println!("seed {seed}: {:?} {}", world.demands, world.delivered.len());
         let broken = world.delivered.iter().filter(|it| it.is_video_broken);
         assert!(given_up > 3, "seed {seed}: {given_up}");
         assert_eq!(broken.count(), 0, "seed {seed}");

@@ -29,7 +29,6 @@ fn a_typed_letter_costs_few_packets() {
     let letters = (world.delivered.len() - before.2) as f64;
     let down = (world.down.packets - before.0) as f64 / letters;
     let up = (world.up.packets - before.1) as f64 / letters;
-    println!("down {down} up {up}");
     // Without loss there is no parity; a report each, and an answered ping a second.
     assert!(down <= 2.3 && up <= 1.3, "{down} down, {up} up");
 }

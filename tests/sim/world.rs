@@ -75,6 +75,11 @@ pub(crate) struct World {
     /// Times at which the source would have made an update, and was held back.
     pub(crate) skipped: Vec<Instant>,
     pub(crate) demands: Vec<Demand>,
+    /// When each sound was made, and when it came.
+    pub(crate) sounds: Vec<(Duration, Duration)>,
+    /// Places of the pointer that came.
+    pub(crate) places: Vec<u16>,
+    pub(crate) bulk_bytes: usize,
     /// Updates are video and nothing else.
     pub(crate) is_video: bool,
     /// Nothing that is sent again arrives.
@@ -126,6 +131,9 @@ impl World {
             delivered: Vec::new(),
             skipped: Vec::new(),
             demands: Vec::new(),
+            sounds: Vec::new(),
+            places: Vec::new(),
+            bulk_bytes: 0,
             is_video: false,
             loses_repairs: false,
             whole_bytes: 20_000,
@@ -266,6 +274,7 @@ impl World {
                 }
                 Transmit::Bulk { bytes_max } => {
                     self.sender.handle_bulk_sent(self.now, bytes_max);
+                    self.bulk_bytes += bytes_max;
                     for _ in 0..bytes_max.div_ceil(SEGMENT) {
                         self.down.carry(self.now, SEGMENT);
                     }
@@ -379,8 +388,13 @@ impl World {
         match FromServer::decode(bytes).unwrap() {
             FromServer::Fragment(it) => self.receiver.handle_fragment(self.now, &it).unwrap(),
             FromServer::Pong(it) => self.receiver.handle_pong(self.now, it),
-            FromServer::Sound(header, _) => self.receiver.handle_sound(self.now, &header),
-            FromServer::Cursor(_) | FromServer::InputAck { .. } => (),
+            FromServer::Sound(header, _) => {
+                self.receiver.handle_sound(self.now, &header);
+                let taken = Duration::from_micros(u64::from(header.taken));
+                self.sounds.push((taken, self.now - self.start));
+            }
+            FromServer::Cursor(it) => self.places.push(it.x),
+            FromServer::InputAck { .. } => (),
         }
     }
 

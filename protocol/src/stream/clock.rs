@@ -188,7 +188,8 @@ mod tests {
                 asked.push(at);
                 answers.extend(answer.map(|it| (at + it, number)));
             }
-            while let Some((_, number)) = answers.pop_front_if(|it| it.0 <= at) {
+            while answers.front().is_some_and(|(due, _)| *due <= at) {
+                let (_, number) = answers.pop_front().unwrap();
                 clock.handle_pong(now, Pong { number, clock: 1 });
             }
         }

@@ -32,9 +32,18 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// A pacer that lets a first picture through at once.
     pub(crate) const fn new() -> Self {
+        Self::starting_with(FIRST_BURST)
+    }
+
+    /// A pacer of what can wait.
+    pub(crate) const fn patient() -> Self {
+        Self::starting_with(0.0)
+    }
+
+    const fn starting_with(credit: f64) -> Self {
         Self {
             rate: 0.0,
-            credit: FIRST_BURST,
+            credit,
             at: None,
             opens: None,
         }
@@ -65,6 +74,11 @@ impl Pacer {
         if self.credit <= 0.0 {
             self.close(now);
         }
+    }
+
+    /// Bytes that leave within a time.
+    pub(crate) fn bytes_in(&self, time: Duration) -> usize {
+        (self.rate * time.as_secs_f64()) as usize
     }
 
     /// When it opens, where it is closed.

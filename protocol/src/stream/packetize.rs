@@ -134,9 +134,8 @@ impl Packetizer {
             return &[];
         };
         let len = fragments.shard_len;
-        let at = match index.checked_sub(fragments.data) {
-            None => return update.bytes.chunks_exact(len).nth(index).unwrap_or(&[]),
-            Some(at) => at,
+        let Some(at) = index.checked_sub(fragments.data) else {
+            return update.bytes.chunks_exact(len).nth(index).unwrap_or(&[]);
         };
         if fragments.parity.is_empty() {
             self.encoder

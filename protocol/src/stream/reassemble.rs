@@ -208,8 +208,9 @@ impl Reassembler {
     /// Hands out the next update, where it is whole.
     pub(crate) fn poll_update(&mut self) -> Option<Update<'_>> {
         loop {
-            let is_due = |it: &mut Slot| matches!(it.state, State::Complete { .. } | State::Void);
-            let slot = self.slots.pop_front_if(is_due)?;
+            let is_due = |it: &&Slot| matches!(it.state, State::Complete { .. } | State::Void);
+            self.slots.front().filter(is_due)?;
+            let slot = self.slots.pop_front()?;
             self.next += 1;
             self.bytes -= slot.state.memory();
             let State::Complete { bytes, flags } = slot.state else {
@@ -450,8 +451,8 @@ impl Partial {
             return false;
         }
         self.has |= bit;
-        let slot = self.bytes.chunks_exact_mut(self.shard_len);
-        match slot.skip(usize::from(index)).next() {
+        let mut slots = self.bytes.chunks_exact_mut(self.shard_len);
+        match slots.nth(usize::from(index)) {
             Some(slot) => slot.copy_from_slice(fragment.shard),
             None => {
                 let count = self.parity.len() / self.shard_len;
@@ -480,3 +481,7 @@ impl Partial {
         self.bytes.truncate(usize::from(self.length));
     }
 }
+
+#[cfg(test)]
+#[path = "reassemble_tests.rs"]
+mod tests;

@@ -131,7 +131,7 @@ impl Sender {
             ping: None,
             reset: None,
             has_bulk: false,
-            bulk: Pacer::new(),
+            bulk: Pacer::patient(),
             pacer: Pacer::new(),
             reports: Reports::new(config.rate),
             recovery,
@@ -424,3 +424,6 @@ impl Sender {
         self.config.clock.0.wrapping_add(since as u64)
     }
 }
+
+#[cfg(test)]
+mod tests;

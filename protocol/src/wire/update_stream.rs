@@ -32,7 +32,7 @@ impl StreamHeader {
     /// The bytes before the update's.
     pub fn encode(&self) -> [u8; STREAM_HEADER_LEN] {
         let flags = u8::from(self.flags.is_video_only) * VIDEO_ONLY
-            | u8::from(self.flags.recovers) * RECOVERS;
+            + u8::from(self.flags.recovers) * RECOVERS;
         let [e0, e1] = self.epoch.0.to_le_bytes();
         let mut out = [0; STREAM_HEADER_LEN];
         let fields = [self.update, self.void, self.length];

@@ -55,7 +55,9 @@ impl SentUpdates {
     /// The viewer has handed out all up to `number`.
     pub(super) fn release(&mut self, number: u32, packetizer: &mut Packetizer) -> bool {
         let before = self.updates.len();
-        while let Some(update) = self.updates.pop_front_if(|it| it.number <= number) {
+        while self.first_number().is_some_and(|it| it <= number)
+            && let Some(update) = self.updates.pop_front()
+        {
             self.bytes = self.bytes.saturating_sub(update.memory());
             packetizer.recycle(update);
         }

@@ -1,6 +1,6 @@
 //! What leaves a stream's sender next, as bytes for QUIC.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::repairs::Repair;
@@ -9,8 +9,11 @@ use crate::stream::scheduler::{self, Class, OnlyRefinement, Waiting};
 use crate::wire::datagram::{Epoch, FragmentFlags, FragmentHeader, Ping, Pong, SoundHeader};
 use crate::wire::update_stream::StreamHeader;
 
-/// Bytes that go to a stream at once, so that datagrams need not wait behind them.
-const STREAM_CHUNK: usize = 16 << 10;
+/// What goes to a stream at once: so much time of the pace, so that datagrams need not wait behind
+/// it, but a packet at least.
+const STREAM_TIME: Duration = Duration::from_millis(2);
+const STREAM_CHUNK_MIN: usize = 1_100;
+const STREAM_CHUNK_MAX: usize = 16 << 10;
 
 /// What to hand to QUIC next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Sender {
                 Class::Parity => self.transmit_parity(now, out),
                 Class::Bulk => {
                     return Some(Transmit::Bulk {
-                        bytes_max: STREAM_CHUNK,
+                        bytes_max: self.stream_chunk(),
                     });
                 }
             };
@@ -114,6 +117,7 @@ impl Sender {
     }
 
     fn transmit_update(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        let chunk = self.stream_chunk();
         let number = self.sent.waiting()?;
         let update = self.sent.get_mut(number)?;
         match &update.carriage {
@@ -124,7 +128,7 @@ impl Sender {
                 if is_first {
                     out.extend(stream_header(self.epoch, update).encode());
                 }
-                out.extend(update.write(STREAM_CHUNK));
+                out.extend(update.write(chunk));
                 let is_last = update.is_out();
                 if is_last {
                     self.sent.change(number, |it| it.forget_bytes());
@@ -192,6 +196,11 @@ impl Sender {
         self.count_packet(now, out.len());
         self.tail.handle_sent(now);
         Some(Transmit::Datagram)
+    }
+
+    fn stream_chunk(&self) -> usize {
+        let bytes = self.pacer.bytes_in(STREAM_TIME);
+        bytes.clamp(STREAM_CHUNK_MIN, STREAM_CHUNK_MAX)
     }
 
     /// The packet in hand is one that feedback will speak of.

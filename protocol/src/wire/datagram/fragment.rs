@@ -60,8 +60,8 @@ impl FragmentHeader {
     /// The bytes before a shard.
     pub fn encode(&self) -> [u8; FRAGMENT_HEADER_LEN] {
         let flags = u8::from(self.flags.is_repair) * REPAIR
-            | u8::from(self.flags.is_video_only) * VIDEO_ONLY
-            | u8::from(self.flags.recovers) * RECOVERS;
+            + u8::from(self.flags.is_video_only) * VIDEO_ONLY
+            + u8::from(self.flags.recovers) * RECOVERS;
         let [e0, e1] = self.epoch.0.to_le_bytes();
         let [p0, p1] = self.packet.to_le_bytes();
         let [u0, u1, u2, u3] = self.update.to_le_bytes();
