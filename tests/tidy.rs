@@ -16,7 +16,6 @@ const COLUMNS_MAX: usize = 100;
 /// What the pure crates may depend on: no clock, socket, file or runtime among it.
 const PURE_DEPENDENCIES: &[&str] = &[
     "bincode",
-    "reed-solomon-simd",
     "sandbox-protocol",
     "serde",
     "serde_json",

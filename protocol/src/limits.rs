@@ -73,6 +73,9 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_472;
 /// Fragments that hold an update's bytes; parity not counted.
 pub const FRAGMENTS_MAX: usize = 64;
 
+/// Parity fragments of one update: half of the most data, and one in three for repairs.
+pub const PARITY_MAX: usize = 32;
+
 /// Packets that one feedback speaks of: 2 bytes each, one datagram on any path.
 pub const FEEDBACK_PACKETS_MAX: usize = 128;
 

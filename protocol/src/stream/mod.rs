@@ -7,7 +7,7 @@ pub mod input_sender;
 mod nack;
 mod pacer;
 pub mod packetize;
-pub mod parity;
+mod parity;
 pub mod rate;
 pub mod reassemble;
 pub mod receiver;

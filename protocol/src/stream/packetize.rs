@@ -1,7 +1,7 @@
 //! Cuts updates into fragments, and keeps them for as long as they may be asked for again.
 
-use super::parity::{ParityEncoder, code_size};
-use crate::limits::{DATAGRAM_UPDATE_BYTES_MAX, NACK_UPDATES_MAX};
+use super::parity::write_parity;
+use crate::limits::{DATAGRAM_UPDATE_BYTES_MAX, NACK_UPDATES_MAX, PARITY_MAX};
 use crate::wire::datagram::{ALL_FRAGMENTS, FRAGMENT_HEADER_LEN, FragmentFlags, Wanted};
 
 /// Buffers that wait to be used again.
@@ -56,8 +56,6 @@ pub(crate) struct Fragments {
     data: usize,
     /// Parity that follows unasked.
     unasked: usize,
-    /// All parity of the code, once some is needed.
-    parity: Vec<u8>,
     /// Fragments that have left in the first flight; data first.
     pub(crate) left: usize,
     /// Next fragment for a repair: unsent parity first, then from the beginning.
@@ -68,10 +66,9 @@ pub(crate) struct Fragments {
     round: Option<u8>,
 }
 
-/// Cuts updates; keeps buffers and working space.
+/// Cuts updates; keeps buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Packetizer {
-    encoder: ParityEncoder,
     spare: Vec<Vec<u8>>,
 }
 
@@ -94,12 +91,11 @@ impl Packetizer {
         let data = update.length.div_ceil(shard_len);
         let mut update = update;
         update.bytes.resize(data * shard_len, 0);
-        let unasked = parity(data).min(code_size(data));
+        let unasked = parity(data).min(PARITY_MAX);
         update.carriage = Carriage::Datagrams(Fragments {
             shard_len,
             data,
             unasked,
-            parity: self.buffer(),
             left: 0,
             next_repair: data + unasked,
             queued: 0,
@@ -128,49 +124,36 @@ impl Packetizer {
         }
     }
 
-    /// A fragment's bytes; makes the parity where it is needed.
-    pub(crate) fn shard<'a>(&mut self, update: &'a mut SentUpdate, index: usize) -> &'a [u8] {
-        let Carriage::Datagrams(fragments) = &mut update.carriage else {
-            return &[];
-        };
-        let len = fragments.shard_len;
-        let Some(at) = index.checked_sub(fragments.data) else {
-            return update.bytes.chunks_exact(len).nth(index).unwrap_or(&[]);
-        };
-        if fragments.parity.is_empty() {
-            self.encoder
-                .encode(&update.bytes, len, &mut fragments.parity);
-        }
-        fragments.parity.chunks_exact(len).nth(at).unwrap_or(&[])
-    }
-
     /// An update is no longer needed.
     pub(crate) fn recycle(&mut self, update: SentUpdate) {
-        self.put_back(update.bytes);
-        if let Carriage::Datagrams(fragments) = update.carriage {
-            self.put_back(fragments.parity);
-        }
-    }
-
-    fn buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    fn put_back(&mut self, mut buffer: Vec<u8>) {
+        let mut buffer = update.bytes;
         let is_useful = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
         if is_useful && self.spare.len() < SPARE_MAX {
             buffer.clear();
             self.spare.push(buffer);
         }
     }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
 }
 
 impl SentUpdate {
-    /// Bytes of memory; those of parity count before they are made.
-    pub(crate) fn memory(&self) -> usize {
-        match &self.carriage {
-            Carriage::Datagrams(it) => self.bytes.len() + code_size(it.data) * it.shard_len,
-            Carriage::Stream { .. } | Carriage::Void => self.bytes.len(),
+    /// Bytes of memory.
+    pub(crate) const fn memory(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes a fragment's bytes after what `out` holds.
+    pub(crate) fn write_shard(&self, index: usize, out: &mut Vec<u8>) {
+        let Carriage::Datagrams(fragments) = &self.carriage else {
+            return;
+        };
+        let len = fragments.shard_len;
+        match index.checked_sub(fragments.data) {
+            Some(parity) => write_parity(&self.bytes, len, parity, out),
+            None => out.extend(self.bytes.chunks_exact(len).nth(index).unwrap_or_default()),
         }
     }
 
@@ -254,7 +237,7 @@ impl Fragments {
             return 0;
         }
         self.round = Some(wanted.round);
-        let all = self.data + code_size(self.data);
+        let all = self.data + PARITY_MAX;
         if wanted.count == ALL_FRAGMENTS {
             self.next_repair = 0;
             return self.flight();
@@ -265,7 +248,7 @@ impl Fragments {
 
     /// The next fragment that is worth sending again.
     pub(crate) fn next_repair(&mut self) -> usize {
-        let all = self.data + code_size(self.data);
+        let all = self.data + PARITY_MAX;
         let index = self.next_repair % all;
         self.next_repair = index + 1;
         index

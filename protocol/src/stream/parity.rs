@@ -1,138 +1,142 @@
 //! Parity by Reed-Solomon: as many lost fragments of an update are made good as parity came.
 //!
-//! The code's size follows from the number of data fragments alone, so that a few parity
-//! fragments can leave at once and others of the same code later, when they are asked for.
+//! Each parity fragment is a sum of the data fragments, with factors that its place and theirs
+//! give. So each is made by itself, when it is sent, and any of them fill any gaps. The factors
+//! are a Cauchy matrix, every square part of which has an inverse, with its columns scaled so
+//! that the first row is ones.
 
+mod field;
 mod rule;
 
 pub(crate) use self::rule::ParityRule;
 
-use std::fmt;
+use self::field::{add_product, div, mul};
+use crate::limits::{FRAGMENTS_MAX, PARITY_MAX};
 
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+/// Places of data and parity fragments in the field must differ.
+const _: () = assert!(FRAGMENTS_MAX + PARITY_MAX <= 256);
 
-/// Parity fragments of a short update's code.
-const CODE_SIZE_MIN: usize = 4;
-
-/// Parity fragments that there are for `data` fragments.
-pub const fn code_size(data: usize) -> usize {
-    let half = data.div_ceil(2).next_power_of_two();
-    if half < CODE_SIZE_MIN {
-        CODE_SIZE_MIN
-    } else {
-        half
+/// Writes parity fragment `index` of `data`, whose fragments have `shard_len` bytes, after what
+/// `out` holds.
+pub(crate) fn write_parity(data: &[u8], shard_len: usize, index: usize, out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + shard_len, 0);
+    let parity = out.get_mut(from..).unwrap_or_default();
+    for (place, shard) in data.chunks_exact(shard_len).enumerate() {
+        add_product(parity, shard, factor(index, place));
     }
 }
-
-/// Makes parity; keeps its working space.
-#[derive(Default)]
-pub(crate) struct ParityEncoder(Option<ReedSolomonEncoder>);
 
 /// Restores data; keeps its working space.
-#[derive(Default)]
-pub(crate) struct ParityDecoder(Option<ReedSolomonDecoder>);
-
-/// A fragment and its place: data first, parity after it.
-pub(crate) type Placed<'a> = (usize, &'a [u8]);
-
-impl ParityEncoder {
-    /// Writes all parity of `data`, whose fragments have `shard_len` bytes.
-    ///
-    /// # Panics
-    ///
-    /// When the data are no whole fragments of even length.
-    pub(crate) fn encode(&mut self, data: &[u8], shard_len: usize, parity: &mut Vec<u8>) {
-        let count = data.len() / shard_len;
-        let size = code_size(count);
-        parity.clear();
-        if count == 1 {
-            (0..size).for_each(|_| parity.extend(data));
-            return;
-        }
-        let coder = match &mut self.0 {
-            Some(coder) => {
-                coder.reset(count, size, shard_len).expect(SUPPORTED);
-                coder
-            }
-            none => none.insert(ReedSolomonEncoder::new(count, size, shard_len).expect(SUPPORTED)),
-        };
-        for shard in data.chunks_exact(shard_len) {
-            coder.add_original_shard(shard).expect(SUPPORTED);
-        }
-        let coded = coder.encode().expect(SUPPORTED);
-        for shard in coded.recovery_iter() {
-            parity.extend(shard);
-        }
-    }
+#[derive(Debug, Default)]
+pub(crate) struct Restorer {
+    sums: Vec<u8>,
 }
 
-impl ParityDecoder {
-    /// Fills what is missing of `data` from any distinct fragments, at least as many as there are
-    /// data fragments. `has` tells which data fragments are there.
+/// A square of factors, as large as there are gaps.
+type Square = [[u8; PARITY_MAX]; PARITY_MAX];
+
+impl Restorer {
+    /// Fills the gaps of `data`, those fragments that `has` denies, from as many parity fragments
+    /// with different indices.
     ///
     /// # Panics
     ///
-    /// When there are too few fragments, or one twice.
-    pub(crate) fn decode<'a>(
+    /// When there is less parity than gaps.
+    pub(crate) fn restore<'a>(
         &mut self,
         data: &mut [u8],
         shard_len: usize,
         has: impl Fn(usize) -> bool,
-        parity: impl Iterator<Item = Placed<'a>>,
+        parity: impl Iterator<Item = (usize, &'a [u8])> + Clone,
     ) {
         let count = data.len() / shard_len;
-        let size = code_size(count);
-        let mut parity = parity.peekable();
-        if count == 1 {
-            let (_, copy) = parity.peek().expect("a copy of the one fragment");
-            data.copy_from_slice(copy);
-            return;
-        }
-        let coder = match &mut self.0 {
-            Some(coder) => {
-                coder.reset(count, size, shard_len).expect(SUPPORTED);
-                coder
+        let gaps = (0..count).filter(|it| !has(*it));
+        let size = gaps.clone().count();
+        let parity = parity.take(size);
+        assert_eq!(
+            parity.clone().count(),
+            size,
+            "a parity fragment for each gap"
+        );
+        // What each parity fragment says about the gaps: itself less what is there.
+        self.sums.clear();
+        for (index, shard) in parity.clone() {
+            let from = self.sums.len();
+            self.sums.extend(shard);
+            let sum = self.sums.get_mut(from..).unwrap_or_default();
+            for (place, shard) in data.chunks_exact(shard_len).enumerate() {
+                if has(place) {
+                    add_product(sum, shard, factor(index, place));
+                }
             }
-            none => none.insert(ReedSolomonDecoder::new(count, size, shard_len).expect(SUPPORTED)),
+        }
+        let mut factors: Square = [[0; PARITY_MAX]; PARITY_MAX];
+        for (row, (index, _)) in factors.iter_mut().zip(parity) {
+            for (slot, gap) in row.iter_mut().zip(gaps.clone()) {
+                *slot = factor(index, gap);
+            }
+        }
+        let inverse = invert(factors, size);
+        let shards = data.chunks_exact_mut(shard_len).enumerate();
+        let gaps = shards.filter(|(place, _)| !has(*place));
+        for ((_, gap), row) in gaps.zip(&inverse) {
+            gap.fill(0);
+            for (sum, factor) in self.sums.chunks_exact(shard_len).zip(row) {
+                add_product(gap, sum, *factor);
+            }
+        }
+    }
+}
+
+/// The factor of the data fragment at `place` in parity fragment `index`.
+fn factor(index: usize, place: usize) -> u8 {
+    // Both are below their limits, and together below 256.
+    let row = |index: usize| (FRAGMENTS_MAX + index) as u8;
+    let place = place as u8;
+    div(row(0) ^ place, row(index) ^ place)
+}
+
+/// Inverts the first `size` rows and columns, by Gauss and Jordan.
+fn invert(mut left: Square, size: usize) -> Square {
+    let mut right: Square = [[0; PARITY_MAX]; PARITY_MAX];
+    for (at, row) in right.iter_mut().enumerate() {
+        row.iter_mut().skip(at).take(1).for_each(|it| *it = 1);
+    }
+    for at in 0..size {
+        let entry = |rows: &Square, row: usize| {
+            let row = rows.get(row).and_then(|it| it.get(at));
+            row.copied().unwrap_or_default()
         };
-        for (index, shard) in data.chunks_exact(shard_len).enumerate() {
-            if has(index) {
-                coder.add_original_shard(index, shard).expect(SUPPORTED);
-            }
+        // Every leading part of a Cauchy matrix has an inverse, so no rows need be swapped.
+        let pivot = entry(&left, at);
+        assert_ne!(pivot, 0, "a Cauchy matrix has an inverse");
+        for rows in [&mut left, &mut right] {
+            let row = rows.iter_mut().skip(at).take(1).flatten();
+            row.for_each(|it| *it = div(*it, pivot));
         }
-        for (index, shard) in parity {
-            coder
-                .add_recovery_shard(index - count, shard)
-                .expect(SUPPORTED);
-        }
-        let restored = coder.decode().expect("enough fragments");
-        for (index, shard) in restored.restored_original_iter() {
-            if let Some(slot) = data.chunks_exact_mut(shard_len).nth(index) {
-                slot.copy_from_slice(shard);
-            }
+        for row in (0..size).filter(|it| *it != at) {
+            let times = entry(&left, row);
+            subtract(&mut left, row, at, times);
+            subtract(&mut right, row, at, times);
         }
     }
+    right
 }
 
-/// The counts are within the code's field and the shards of one even length.
-const SUPPORTED: &str = "a supported code";
-
-impl fmt::Debug for ParityEncoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParityEncoder").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ParityDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParityDecoder").finish_non_exhaustive()
+/// Takes `times` one row from another.
+fn subtract(rows: &mut Square, from: usize, row: usize, times: u8) {
+    let Ok([from, row]) = rows.get_disjoint_mut([from, row]) else {
+        return;
+    };
+    for (to, it) in from.iter_mut().zip(row) {
+        *to ^= mul(*it, times);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::FRAGMENTS_MAX;
 
     const SHARD: usize = 6;
 
@@ -140,12 +144,17 @@ mod tests {
         (0..count * SHARD).map(|it| (it * 37 + 11) as u8).collect()
     }
 
-    /// Any fragments, as many as the data have, give the data: here those that `lost` leaves.
-    fn check(count: usize, lost: impl Fn(usize) -> bool) {
+    fn parity(data: &[u8], index: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_parity(data, SHARD, index, &mut out);
+        out
+    }
+
+    /// The data come back from any fragments, as many as there were: here those that `lost`
+    /// leaves, and the parity that `order` names.
+    #[track_caller]
+    fn check(count: usize, lost: impl Fn(usize) -> bool, order: impl Fn(usize) -> usize) {
         let data = content(count);
-        let mut parity = Vec::new();
-        ParityEncoder::default().encode(&data, SHARD, &mut parity);
-        assert_eq!(parity.len(), code_size(count) * SHARD);
         let mut got = data.clone();
         for (index, slot) in got.chunks_exact_mut(SHARD).enumerate() {
             if lost(index) {
@@ -153,66 +162,49 @@ mod tests {
             }
         }
         let missing = (0..count).filter(|it| lost(*it)).count();
-        // The last ones of the code, so that the first are not special.
-        let from = code_size(count) - missing;
-        let placed = parity.chunks_exact(SHARD).enumerate().skip(from);
-        ParityDecoder::default().decode(
-            &mut got,
-            SHARD,
-            |it| !lost(it),
-            placed.map(|(index, shard)| (count + index, shard)),
-        );
+        let parity: Vec<_> = (0..missing)
+            .map(|it| (order(it), parity(&data, order(it))))
+            .collect();
+        let placed = parity.iter().map(|(index, it)| (*index, it.as_slice()));
+        Restorer::default().restore(&mut got, SHARD, |it| !lost(it), placed);
         assert_eq!(got, data, "{count}");
     }
 
     #[test]
     fn any_fragments_as_many_as_the_data_give_the_data() {
         for count in 1..=FRAGMENTS_MAX {
-            check(count, |it| it == 0);
-            check(count, |it| it % 2 == 1 || count == 1);
-            check(count, |it| it >= count.div_ceil(2) || count == 1);
+            check(count, |it| it == 0, |it| it);
+            check(count, |it| it + 1 == count, |_| PARITY_MAX - 1);
+            check(count, |it| it % 2 == 1, |it| PARITY_MAX - 1 - it);
+            check(count, |it| it < PARITY_MAX, |it| it);
+            check(count, |it| it % 3 == 0, |it| (it * 7 + 5) % PARITY_MAX);
         }
     }
 
     #[test]
-    fn a_coder_is_used_again_for_another_size() {
-        let mut coder = ParityEncoder::default();
-        let (mut first, mut again) = (Vec::new(), Vec::new());
-        coder.encode(&content(18), SHARD, &mut first);
-        coder.encode(&content(3), SHARD, &mut again);
-        coder.encode(&content(18), SHARD, &mut again);
-        assert_eq!(first, again);
+    fn nothing_lost_is_nothing_changed() {
+        check(5, |_| false, |it| it);
+    }
+
+    #[test]
+    fn the_first_parity_is_the_exclusive_or() {
+        let data = content(18);
+        let shards = data.chunks_exact(SHARD);
+        let sum = |at: usize| shards.clone().fold(0, |sum, it| sum ^ it[at]);
+        assert_eq!(parity(&data, 0), (0..SHARD).map(sum).collect::<Vec<_>>());
+        let copy = content(1);
+        assert_eq!(parity(&copy, 0), copy);
     }
 
     /// A viewer that was shipped restores from these bytes.
     #[test]
     fn the_bytes_of_parity_never_change() {
-        let mut parity = Vec::new();
-        ParityEncoder::default().encode(b"abcdef", 2, &mut parity);
-        assert_eq!(parity, GOLDEN);
-        ParityEncoder::default().encode(b"ab", 2, &mut parity);
-        assert_eq!(parity, b"abababab");
-    }
-
-    const GOLDEN: [u8; 8] = [238, 241, 98, 125, 66, 202, 169, 38];
-
-    /// Large ones, by their sum (FNV-1a).
-    #[test]
-    fn the_sums_of_parity_never_change() {
-        #[track_caller]
-        fn check(count: usize, sum: u64) {
-            let data: Vec<u8> = (0..count * 1_078).map(|it| (it * it / 7) as u8).collect();
-            let mut parity = Vec::new();
-            ParityEncoder::default().encode(&data, 1_078, &mut parity);
-            let fnv = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-            assert_eq!(
-                parity.iter().fold(0xcbf2_9ce4_8422_2325, fnv),
-                sum,
-                "{count}"
-            );
+        let mut out = Vec::new();
+        for index in [0, 1, 31] {
+            write_parity(b"abcdef", 2, index, &mut out);
         }
-        check(2, 0xb052_9a1e_f97e_61d5);
-        check(18, 0x1997_3dd5_ea51_13e9);
-        check(64, 0x165f_99f4_6d23_7c75);
+        assert_eq!(out, GOLDEN);
     }
+
+    const GOLDEN: [u8; 6] = [103, 96, 230, 224, 95, 90];
 }

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::nack::{Ask, Patience};
-use super::parity::{ParityDecoder, code_size};
+use super::parity::Restorer;
 use crate::limits::{
-    DATAGRAM_UPDATE_BYTES_MAX, FRAGMENTS_MAX, NACK_UPDATES_MAX, REASSEMBLY_BYTES_MAX,
+    DATAGRAM_UPDATE_BYTES_MAX, FRAGMENTS_MAX, NACK_UPDATES_MAX, PARITY_MAX, REASSEMBLY_BYTES_MAX,
     REORDER_UPDATES_MAX,
 };
 use crate::wire::datagram::{Epoch, Fragment, FragmentFlags};
@@ -18,9 +18,7 @@ use crate::wire::update_stream::StreamHeader;
 /// Buffers that wait to be used again.
 const SPARE_MAX: usize = NACK_UPDATES_MAX;
 
-/// Parity fragments that there can be for one update.
-const PARITY_MAX: usize = code_size(FRAGMENTS_MAX);
-
+/// A bit for each fragment.
 const _: () = assert!(FRAGMENTS_MAX + PARITY_MAX <= u128::BITS as usize);
 
 /// An update as it is handed out, whole and in order.
@@ -64,7 +62,7 @@ pub(crate) struct Reassembler {
     slots: VecDeque<Slot>,
     bytes: usize,
     spare: Vec<Vec<u8>>,
-    decoder: ParityDecoder,
+    restorer: Restorer,
     is_video_broken: bool,
     /// What was handed out last.
     current: Vec<u8>,
@@ -116,7 +114,7 @@ impl Default for Reassembler {
             slots: VecDeque::new(),
             bytes: 0,
             spare: Vec::new(),
-            decoder: ParityDecoder::default(),
+            restorer: Restorer::default(),
             is_video_broken: false,
             current: Vec::new(),
             patience: Patience::default(),
@@ -370,7 +368,7 @@ impl Reassembler {
             return;
         };
         self.bytes -= partial.memory();
-        partial.restore(&mut self.decoder);
+        partial.restore(&mut self.restorer);
         self.bytes += partial.bytes.len();
         slot.state = State::Complete {
             bytes: partial.bytes,
@@ -466,15 +464,16 @@ impl Partial {
     }
 
     /// Fills in what is missing, and cuts what was padded.
-    fn restore(&mut self, decoder: &mut ParityDecoder) {
+    fn restore(&mut self, restorer: &mut Restorer) {
+        let indices = self.parity_indices.iter();
+        let indices = indices.map(|it| usize::from(*it) - self.data);
+        let shards = self.parity.chunks_exact(self.shard_len);
+        let has = self.has;
         if !self.parity.is_empty() {
-            let indices = self.parity_indices.iter().map(|it| usize::from(*it));
-            let shards = self.parity.chunks_exact(self.shard_len);
-            let has = self.has;
-            decoder.decode(
+            restorer.restore(
                 &mut self.bytes,
                 self.shard_len,
-                |index| has & (1 << index) != 0,
+                |place| has & (1 << place) != 0,
                 indices.zip(shards),
             );
         }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::code_size;
-use crate::limits::FRAGMENTS_MAX;
+use crate::limits::{FRAGMENTS_MAX, PARITY_MAX};
 
 /// Share of updates that may still need asking. Updates are handed out in order, so one that
 /// waits a round trip holds up those behind it: at 60 a second and 40 ms some four in all.
@@ -105,7 +104,7 @@ fn is_far(value: f64, reckoned: f64) -> bool {
 /// of updates.
 fn reckon(data: usize, loss: f64, run: f64) -> u8 {
     // Half as much as the data, whole copies of the smallest updates.
-    let most = data.div_ceil(2).max(data.min(2)).min(code_size(data));
+    let most = data.div_ceil(2).max(data.min(2)).min(PARITY_MAX);
     let mut link = Gilbert::new(loss, run);
     (0..data).for_each(|_| link.step());
     for parity in 0..most {
@@ -208,13 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn parity_never_exceeds_its_code() {
+    fn parity_never_exceeds_its_limit() {
         let mut rule = after((0..1_000).map(|it| it % 2 == 0));
         for data in 0..=FRAGMENTS_MAX + 1 {
-            assert!(
-                rule.count(data, FAR, false) <= code_size(data.max(1)),
-                "{data}"
-            );
+            assert!(rule.count(data, FAR, false) <= PARITY_MAX, "{data}");
         }
     }
 }

@@ -157,7 +157,6 @@ impl Sender {
         out: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let (epoch, packet, sent) = (self.epoch, self.packet, self.clock(now) as u32);
-        let packetizer = &mut self.packetizer;
         self.sent.change(number, |update| {
             let Carriage::Datagrams(fragments) = &mut update.carriage else {
                 return None;
@@ -190,7 +189,7 @@ impl Sender {
             };
             out.clear();
             out.extend(header.encode());
-            out.extend(packetizer.shard(update, index));
+            update.write_shard(index, out);
             Some(())
         })??;
         self.count_packet(now, out.len());

@@ -1,8 +1,7 @@
 //! One piece of an update: data, or parity for repairing others.
 
 use super::{CLASS_FRAGMENT, DatagramError, Epoch, known};
-use crate::limits::FRAGMENTS_MAX;
-use crate::stream::parity::code_size;
+use crate::limits::{FRAGMENTS_MAX, PARITY_MAX};
 use crate::wire::reader::Reader;
 
 /// Bytes before a fragment's content.
@@ -118,10 +117,10 @@ impl<'a> Fragment<'a> {
         if data > FRAGMENTS_MAX {
             return Err(field("fragments", data as u32));
         }
-        if usize::from(header.index) >= data + code_size(data) {
+        if usize::from(header.index) >= data + PARITY_MAX {
             return Err(field("index", u32::from(header.index)));
         }
-        if usize::from(header.parity) > code_size(data) {
+        if usize::from(header.parity) > PARITY_MAX {
             return Err(field("parity", u32::from(header.parity)));
         }
         Ok(fragment)

@@ -233,8 +233,8 @@ fn what_the_layout_does_not_know_is_refused() {
     check(FRAGMENT_BYTES, 1, 8, "flags", 8);
     check(FRAGMENT_BYTES, 14, 0, "length", 0);
     check(FRAGMENT_BYTES, 14, 200, "fragments", 100);
-    check(FRAGMENT_BYTES, 16, 7, "index", 7);
-    check(FRAGMENT_BYTES, 17, 5, "parity", 5);
+    check(FRAGMENT_BYTES, 16, 35, "index", 35);
+    check(FRAGMENT_BYTES, 17, 33, "parity", 33);
     check(FEEDBACK_BYTES, 21, 129, "count", 129);
     check(NACK_BYTES, 3, 33, "count", 33);
     check(LOST_BYTES, 11, 5, "first lost update", 5);
