@@ -51,6 +51,20 @@ fn runs_of_four_cost_a_round_trip_at_most() {
 }
 
 #[test]
+fn typing_over_two_percent_is_as_quick() {
+    let mut took = Vec::new();
+    for seed in seeds(5) {
+        let mut world = lossy(seed, Loss::Alone(0.02));
+        world.interval = ms(150);
+        world.run(ms(60_000), Content::Fixed(1_500));
+        took.extend(world.took(ms(1_000)));
+        world.assert_complete();
+    }
+    let p99 = quantile(&took, 0.99);
+    assert!(p99 <= ONE_WAY + ms(5), "{p99:?}");
+}
+
+#[test]
 fn up_to_a_fifth_is_borne() {
     for percent in [0, 1, 5, 10, 20] {
         for seed in seeds(1) {

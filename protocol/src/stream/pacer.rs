@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::Bitrate;
 
-/// What may leave at once on a path about which nothing is known: a first picture.
-const FIRST_BURST: f64 = 256_000.0;
+/// What may leave at once on a path about which nothing is known, a first picture: so much time of
+/// the rate that it is trusted with, and no more than this.
+const FIRST_BURST: Duration = Duration::from_millis(200);
+const FIRST_BURST_MAX: f64 = 256_000.0;
 
 /// What may leave at once after a rest: so much time of the rate, and ten packets at least (as
 /// RFC 9002 §7.7 allows).
@@ -30,9 +32,10 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// A pacer that lets a first picture through at once.
-    pub(crate) const fn new() -> Self {
-        Self::starting_with(FIRST_BURST)
+    /// A pacer that lets a first picture through at once, on a path that `trust` is known of.
+    pub(crate) fn new(trust: Bitrate) -> Self {
+        let burst = trust.bps() as f64 / 8.0 * FIRST_BURST.as_secs_f64();
+        Self::starting_with(burst.min(FIRST_BURST_MAX))
     }
 
     /// A pacer of what can wait.
@@ -128,9 +131,9 @@ mod tests {
     #[test]
     fn a_first_picture_leaves_at_once_and_the_rest_at_the_rate() {
         let start = Instant::now();
-        let mut pacer = Pacer::new();
+        let mut pacer = Pacer::new(Bitrate::kbps(10_000));
         pacer.set_rate(start, Bitrate::kbps(8_000));
-        assert_eq!(sent(&mut pacer, start, Duration::ZERO), 256_000);
+        assert_eq!(sent(&mut pacer, start, Duration::ZERO), 250_000);
         let second = sent(&mut pacer, start, Duration::from_secs(1));
         assert!((990_000..=1_010_000).contains(&second), "{second}");
     }
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn a_rest_gives_no_more_than_a_burst() {
         let start = Instant::now();
-        let mut pacer = Pacer::new();
+        let mut pacer = Pacer::new(Bitrate::kbps(1_000_000));
         pacer.set_rate(start, Bitrate::kbps(80_000));
         sent(&mut pacer, start, Duration::ZERO);
         let later = start + Duration::from_secs(60);
@@ -148,7 +151,7 @@ mod tests {
     #[test]
     fn a_higher_rate_opens_sooner() {
         let start = Instant::now();
-        let mut pacer = Pacer::new();
+        let mut pacer = Pacer::new(Bitrate::kbps(1_000_000));
         pacer.set_rate(start, Bitrate::kbps(8));
         sent(&mut pacer, start, Duration::ZERO);
         pacer.handle_sent(start, 1_000);

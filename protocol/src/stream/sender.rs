@@ -19,6 +19,7 @@ use self::tail::Tail;
 use super::pacer::Pacer;
 use super::packetize::{Carriage, Packetizer, UpdateKind};
 use super::rate::RateConfig;
+use super::receiver::ViewerState;
 use super::recovery::{Demand, Encoder, Recovery};
 use crate::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, SOUND_BYTES_MAX, UPDATE_BYTES_MAX};
 use crate::wire::datagram::{Cursor, Epoch, Feedback, Nack, Ping, ReferenceLost};
@@ -103,6 +104,7 @@ pub struct Sender {
     packet: u16,
     datagram_max: usize,
     tail: Tail,
+    viewer: ViewerState,
 }
 
 #[derive(Debug, Default)]
@@ -132,18 +134,24 @@ impl Sender {
             reset: None,
             has_bulk: false,
             bulk: Pacer::patient(),
-            pacer: Pacer::new(),
+            pacer: Pacer::new(config.rate.start),
             reports: Reports::new(config.rate),
             recovery,
             packet: 0,
             datagram_max: DATAGRAM_BYTES_MIN,
             tail: Tail::default(),
+            viewer: ViewerState::default(),
         }
     }
 
     /// Rate that the encoder should aim for, parity taken off.
     pub fn target(&self) -> Bitrate {
         self.reports.target_of_data()
+    }
+
+    /// What the viewer's decoder and screen are up to, as it last reported.
+    pub const fn viewer(&self) -> ViewerState {
+        self.viewer
     }
 
     /// Whether the next update is welcome.
@@ -257,7 +265,7 @@ impl Sender {
             start,
             ..self.config.rate
         });
-        self.pacer = Pacer::new();
+        self.pacer = Pacer::new(start);
         self.set_rate(now);
         self.handle_answer(now);
         self.repairs.clear();
@@ -277,6 +285,10 @@ impl Sender {
     pub fn handle_feedback(&mut self, now: Instant, feedback: &Feedback<'_>) {
         self.reports.handle_feedback(now, feedback);
         let header = &feedback.header;
+        self.viewer = ViewerState {
+            decode_queue: header.decode_queue,
+            display_hz: header.display_hz,
+        };
         let has_news =
             header.epoch == self.epoch && self.sent.release(header.delivered, &mut self.packetizer);
         if has_news || !feedback.arrivals.is_empty() {

@@ -97,7 +97,7 @@ mod tests {
         fn product(a: u8, b: u8) -> u8 {
             let doubled = std::iter::successors(Some(a), |it| Some(double(*it)));
             let bits = (0..8).map(|bit| b >> bit & 1);
-            doubled.zip(bits).fold(0, |sum, (it, bit)| sum ^ it * bit)
+            doubled.zip(bits).fold(0, |sum, (it, bit)| sum ^ (it * bit))
         }
         for a in 0..=u8::MAX {
             for b in 0..=u8::MAX {

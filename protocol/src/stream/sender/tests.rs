@@ -63,6 +63,7 @@ fn report(sender: &mut Sender, now: Instant, epoch: Epoch, delivered: u32) {
     let header = FeedbackHeader {
         epoch,
         delivered,
+        decode_queue: 3,
         ..FeedbackHeader::default()
     };
     let mut out = Vec::new();
@@ -184,6 +185,7 @@ fn what_is_handed_out_is_kept_no_longer_and_nobody_is_woken() {
     assert!(sender.memory() > 20_000);
     report(&mut sender, now, Epoch(1), 1);
     assert_eq!(sender.memory(), 0);
+    assert_eq!(sender.viewer().decode_queue, 3);
     // Packets that no report named are given up after a while.
     let later = sender.poll_timeout().unwrap().at;
     sender.handle_timeout(later + Duration::from_secs(20));

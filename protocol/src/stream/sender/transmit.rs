@@ -49,7 +49,8 @@ enum Which {
 }
 
 impl Sender {
-    /// Hands out what leaves next, written into `out`; `None` until the next deadline or input.
+    /// Hands out what leaves next, written into `out`; `None` until the next deadline or input. Not
+    /// to be called while QUIC itself holds more than a burst: what is there cannot be overtaken.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         loop {
             let waiting = self.waiting();
