@@ -54,3 +54,20 @@ fn a_link_that_narrows_is_back_to_normal_within_half_a_second() {
         world.assert_complete();
     }
 }
+
+#[test]
+fn a_link_with_a_shallow_queue_is_not_overrun() {
+    for seed in seeds(3) {
+        let mut world = narrow(seed, 5);
+        world.down.queue_max = ms(15);
+        world.run(ms(5_000), Content::Filling);
+        let (packets, passed) = (world.down.packets, world.down.queued.len());
+        world.run(ms(10_000), Content::Filling);
+        let sent = world.down.packets - packets;
+        let lost = sent - (world.down.queued.len() - passed) as u64;
+        let target = world.sender.target().as_kbps();
+        assert!(lost * 100 <= sent, "seed {seed}: {lost} of {sent} lost");
+        assert!((2_500..5_000).contains(&target), "seed {seed}: {target}");
+        world.assert_complete();
+    }
+}

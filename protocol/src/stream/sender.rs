@@ -371,30 +371,30 @@ impl Sender {
     }
 
     fn begin_epoch(&mut self) {
-        if let Some(number) = self.sent.waiting()
-            && let Some(update) = self.sent.get_mut(number)
-            && matches!(update.carriage, Carriage::Stream { written: 1.. })
-        {
-            self.reset = Some((self.epoch, number));
-        }
-        self.epoch = self.epoch.next();
         self.forget();
+        self.epoch = self.epoch.next();
         self.recovery.handle_whole();
     }
 
     fn forget(&mut self) {
+        let begun = self.sent.begun_stream();
+        self.reset = begun.map(|number| (self.epoch, number)).or(self.reset);
         self.sent.restart(&mut self.packetizer);
         self.repairs.clear();
     }
 
     /// Returns what the next update says about those given up.
     fn give_up_video(&mut self, first: u32) -> u32 {
-        let void = self.sent.give_up_video(first);
-        if void.is_none() {
+        let begun = self.sent.begun_stream();
+        let Some(void) = self.sent.give_up_video(first) else {
             self.recovery.handle_gone();
             self.forget();
+            return 0;
+        };
+        if begun != self.sent.begun_stream() {
+            self.reset = begun.map(|number| (self.epoch, number));
         }
-        void.unwrap_or_default()
+        void
     }
 
     /// The newest update is touched again: the viewer's answer tells what is missing.

@@ -97,6 +97,13 @@ impl SentUpdates {
         (self.out < self.next).then_some(self.out)
     }
 
+    /// The update whose stream has begun and not ended: there is one at most.
+    pub(super) fn begun_stream(&mut self) -> Option<u32> {
+        let number = self.waiting()?;
+        let carriage = &self.get_mut(number)?.carriage;
+        matches!(carriage, Carriage::Stream { written: 1.. }).then_some(number)
+    }
+
     /// Whether all updates that are not out only make the picture sharper.
     pub(super) fn waits_only_for_refinement(&mut self) -> bool {
         let waiting = self.waiting().unwrap_or(self.next);

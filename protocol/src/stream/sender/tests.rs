@@ -11,7 +11,8 @@ use crate::stream::packetize::UpdateKind;
 use crate::stream::rate::RateConfig;
 use crate::stream::recovery::{Demand, Encoder};
 use crate::wire::datagram::{
-    ALL_FRAGMENTS, Epoch, FeedbackHeader, FragmentHeader, FromServer, FromViewer, Nack, Wanted,
+    ALL_FRAGMENTS, Epoch, FeedbackHeader, FragmentHeader, FromServer, FromViewer, Nack,
+    ReferenceLost, Wanted,
 };
 use crate::wire::update_stream::{STREAM_HEADER_LEN, StreamHeader};
 use crate::{Bitrate, Micros};
@@ -154,6 +155,41 @@ fn a_large_update_takes_a_stream_and_is_reset_by_a_whole_picture() {
     sender.handle_update(now, b"ab", WHOLE).unwrap();
     assert_eq!(sender.poll_reset(), Some((Epoch(1), 1)));
     assert_eq!(fragments(&mut sender, now)[0].epoch, Epoch(2));
+}
+
+#[test]
+fn a_stream_of_video_that_is_given_up_is_reset() {
+    let now = Instant::now();
+    let mut sender = sender(now);
+    sender.handle_update(now, b"ab", WHOLE).unwrap();
+    fragments(&mut sender, now);
+    let video = UpdateKind {
+        is_video_only: true,
+        ..UpdateKind::default()
+    };
+    let large = vec![9; DATAGRAM_UPDATE_BYTES_MAX + 1];
+    sender.handle_update(now, &large, video).unwrap();
+    let mut out = Vec::new();
+    sender.poll_transmit(now, &mut out).unwrap();
+    sender.poll_demand();
+    let lost = ReferenceLost {
+        epoch: Epoch(1),
+        first: 2,
+        last: 2,
+        good: 1,
+    };
+    sender.handle_reference_lost(now, &lost);
+    let demand = Demand::Invalidate { first: 2, good: 1 };
+    assert_eq!(sender.poll_demand(), Some(demand));
+    let recovers = UpdateKind {
+        recovers: true,
+        ..video
+    };
+    sender.handle_update(now, b"cd", recovers).unwrap();
+    assert_eq!(sender.poll_reset(), Some((Epoch(1), 2)));
+    let next = fragments(&mut sender, now);
+    assert_eq!((next[0].update, next[0].void), (3, 1));
+    assert!(next[0].flags.recovers);
 }
 
 #[test]
