@@ -220,7 +220,7 @@ fn a_hostile_viewer_gets_no_more_than_the_server_grants() {
             while sender.poll_demand().is_some() {}
             assert!(sender.memory() <= REPAIR_BYTES_MAX, "seed {seed}");
             let _deadline = sender.poll_timeout();
-            let _reset = sender.poll_reset();
+            while sender.poll_reset().is_some() {}
         }
     }
 }

@@ -165,6 +165,11 @@ impl SentUpdate {
         }
     }
 
+    /// Whether its stream has begun.
+    pub(crate) const fn has_stream(&self) -> bool {
+        matches!(self.carriage, Carriage::Stream { written: 1.. })
+    }
+
     /// Whether the update itself, parity aside, has left.
     pub(crate) fn is_out(&self) -> bool {
         match &self.carriage {

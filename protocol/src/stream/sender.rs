@@ -21,7 +21,9 @@ use super::packetize::{Carriage, Packetizer, UpdateKind};
 use super::rate::RateConfig;
 use super::receiver::ViewerState;
 use super::recovery::{Demand, Encoder, Recovery};
-use crate::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, SOUND_BYTES_MAX, UPDATE_BYTES_MAX};
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, REPAIR_UPDATES_MAX, SOUND_BYTES_MAX, UPDATE_BYTES_MAX,
+};
 use crate::wire::datagram::{Cursor, Epoch, Feedback, Nack, Ping, ReferenceLost};
 use crate::{Bitrate, Deadline, Micros, Wakeup};
 
@@ -94,7 +96,8 @@ pub struct Sender {
     cursor: Option<Cursor>,
     cursor_number: u16,
     ping: Option<Ping>,
-    reset: Option<(Epoch, u32)>,
+    /// Streams that nobody needs; as many as updates are kept at most.
+    resets: VecDeque<(Epoch, u32)>,
     has_bulk: bool,
     bulk: Pacer,
     pacer: Pacer,
@@ -131,7 +134,7 @@ impl Sender {
             cursor: None,
             cursor_number: 0,
             ping: None,
-            reset: None,
+            resets: VecDeque::new(),
             has_bulk: false,
             bulk: Pacer::patient(),
             pacer: Pacer::new(config.rate.start),
@@ -360,9 +363,10 @@ impl Sender {
         self.recovery.poll_demand()
     }
 
-    /// A stream that is to be reset: what it carries is superseded.
+    /// A stream that is to be reset, where it has not come to its end: what it carries is
+    /// superseded. To be asked until there is none.
     pub fn poll_reset(&mut self) -> Option<(Epoch, u32)> {
-        self.reset.take()
+        self.resets.pop_front()
     }
 
     /// Bytes of updates that are kept for repair.
@@ -377,23 +381,26 @@ impl Sender {
     }
 
     fn forget(&mut self) {
-        let begun = self.sent.begun_stream();
-        self.reset = begun.map(|number| (self.epoch, number)).or(self.reset);
+        let epoch = self.epoch;
+        self.resets
+            .extend(self.sent.streams().map(|number| (epoch, number)));
+        // Who never asks has fewer streams than that, and they are of old epochs.
+        let excess = self.resets.len().saturating_sub(REPAIR_UPDATES_MAX);
+        self.resets.drain(..excess);
         self.sent.restart(&mut self.packetizer);
         self.repairs.clear();
     }
 
     /// Returns what the next update says about those given up.
     fn give_up_video(&mut self, first: u32) -> u32 {
-        let begun = self.sent.begun_stream();
-        let Some(void) = self.sent.give_up_video(first) else {
+        let epoch = self.epoch;
+        let resets = &mut self.resets;
+        let reset = |number| resets.push_back((epoch, number));
+        let Some(void) = self.sent.give_up_video(first, reset) else {
             self.recovery.handle_gone();
             self.forget();
             return 0;
         };
-        if begun != self.sent.begun_stream() {
-            self.reset = begun.map(|number| (self.epoch, number));
-        }
         void
     }
 

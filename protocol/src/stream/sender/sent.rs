@@ -97,11 +97,10 @@ impl SentUpdates {
         (self.out < self.next).then_some(self.out)
     }
 
-    /// The update whose stream has begun and not ended: there is one at most.
-    pub(super) fn begun_stream(&mut self) -> Option<u32> {
-        let number = self.waiting()?;
-        let carriage = &self.get_mut(number)?.carriage;
-        matches!(carriage, Carriage::Stream { written: 1.. }).then_some(number)
+    /// The updates whose streams have begun.
+    pub(super) fn streams(&self) -> impl Iterator<Item = u32> {
+        let begun = self.updates.iter().filter(|it| it.has_stream());
+        begun.map(|it| it.number)
     }
 
     /// Whether all updates that are not out only make the picture sharper.
@@ -148,9 +147,10 @@ impl SentUpdates {
         self.bytes = self.updates.iter().map(SentUpdate::memory).sum();
     }
 
-    /// Gives up the updates from `first` on that are video and nothing else. Returns the `void`
-    /// of the next update; `None` where that cannot name them all.
-    pub(super) fn give_up_video(&mut self, first: u32) -> Option<u32> {
+    /// Gives up the updates from `first` on that are video and nothing else; `reset` gets those
+    /// whose streams have begun. Returns the `void` of the next update; `None` where that cannot
+    /// name them all.
+    pub(super) fn give_up_video(&mut self, first: u32, mut reset: impl FnMut(u32)) -> Option<u32> {
         let mut void = 0;
         for update in &mut self.updates {
             let is_void = matches!(update.carriage, Carriage::Void);
@@ -163,6 +163,9 @@ impl SentUpdates {
                 return None;
             }
             void |= 1 << (distance - 1);
+            if update.has_stream() {
+                reset(update.number);
+            }
             update.give_up();
         }
         self.bytes = self.updates.iter().map(SentUpdate::memory).sum();
