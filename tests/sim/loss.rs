@@ -65,6 +65,17 @@ fn typing_over_two_percent_is_as_quick() {
 }
 
 #[test]
+fn four_percent_do_not_keep_the_rate_down() {
+    for seed in seeds(3) {
+        let mut world = lossy(seed, Loss::Alone(0.04));
+        world.down.rate = Some(100_000_000);
+        world.run(ms(5_000), Content::Filling);
+        let target = world.sender.target().as_kbps();
+        assert!(target > 25_000, "seed {seed}: {target}");
+    }
+}
+
+#[test]
 fn up_to_a_fifth_is_borne() {
     for percent in [0, 1, 5, 10, 20] {
         for seed in seeds(1) {

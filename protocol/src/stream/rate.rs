@@ -280,7 +280,9 @@ impl Rate {
                 let target = (self.target * (1.0 - 0.5 * loss)).max(arrives * SHARE);
                 self.step_down(now, target.min(self.target));
             }
-            None if loss < 0.02 && self.last_down.is_none_or(|it| now - it > 500_000) => {
+            None if loss < self.loss_max / 5.0
+                && self.last_down.is_none_or(|it| now - it > 500_000) =>
+            {
                 self.queue_at_down = 0;
                 self.step_up(now);
             }
