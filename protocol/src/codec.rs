@@ -37,15 +37,23 @@ pub enum CodecError {
 ///
 /// Returns [`CodecError`] when the bytes are malformed, too many, or followed by others.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (message, used) =
-        bincode::decode_from_slice(bytes, CONFIG).map_err(|source| CodecError::Malformed {
-            bytes: bytes.len(),
-            source,
-        })?;
+    let (message, used) = decode_first(bytes)?;
     match bytes.len() - used {
         0 => Ok(message),
         trailing => Err(CodecError::Trailing(trailing)),
     }
+}
+
+/// Reads the message that the bytes begin with, and tells how many bytes it has.
+///
+/// # Errors
+///
+/// Returns [`CodecError`] when the bytes are malformed or too many.
+pub fn decode_first<T: Decode<()>>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    bincode::decode_from_slice(bytes, CONFIG).map_err(|source| CodecError::Malformed {
+        bytes: bytes.len(),
+        source,
+    })
 }
 
 /// Writes one message.

@@ -30,6 +30,22 @@ pub enum Wakeup {
     Handover,
     /// The rate estimator wants to look at the link.
     Rate,
+    /// The pacer lets more through.
+    Pacer,
+    /// Nothing was heard of what was sent last.
+    TailProbe,
+    /// Video that recovers from a loss is overdue.
+    Recovery,
+    /// A report on what arrived is due.
+    Feedback,
+    /// An update misses fragments.
+    Nack,
+    /// Input has not been acknowledged.
+    InputRepeat,
+    /// The newest pointer place may be sent.
+    PointerMove,
+    /// A clock is to be asked.
+    Ping,
 }
 
 /// A point in time with its reason. The earliest of many wins.

@@ -71,6 +71,64 @@ const _: () = assert!(
 );
 const _: () = assert!(COPY_PIECE_BYTES_MAX * 6 + 64 <= CTL_BYTES_MAX);
 const _: () = assert!(PASTE_PIECE_BYTES_MAX + 64 <= LOCAL_MESSAGE_BYTES_MAX);
+/// Bytes of one update in datagrams: its length is a `u16` there. Larger ones take a stream.
+pub const DATAGRAM_UPDATE_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Bytes that a QUIC datagram holds on any path: 1,200 of the smallest UDP payload (RFC 9000 §14)
+/// less short header, connection id, packet number, tag and frame header.
+pub const DATAGRAM_BYTES_MIN: usize = 1_120;
+
+/// Bytes that a QUIC datagram holds at most: an Ethernet frame's.
+pub const DATAGRAM_BYTES_MAX: usize = 1_472;
+
+/// Fragments that hold an update's bytes; parity not counted.
+pub const FRAGMENTS_MAX: usize = 64;
+
+/// Parity fragments of one update: half of the most data, and one in three for repairs.
+pub const PARITY_MAX: usize = 32;
+
+/// Packets that one feedback speaks of: 2 bytes each, one datagram on any path.
+pub const FEEDBACK_PACKETS_MAX: usize = 128;
+
+/// Updates that one request for repair names.
+pub const NACK_UPDATES_MAX: usize = 32;
+
+/// Updates behind the oldest missing one that a viewer keeps; what comes beyond is sent again.
+pub const REORDER_UPDATES_MAX: u32 = 256;
+
+/// Bytes that a viewer keeps of incomplete and waiting updates.
+pub const REASSEMBLY_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of sent updates that a server keeps for repair, per viewer; beyond, the oldest is given
+/// up and the viewer gets a whole picture.
+pub const REPAIR_BYTES_MAX: usize = 4 << 20;
+
+/// Sent updates that a server keeps for repair.
+pub const REPAIR_UPDATES_MAX: usize = REORDER_UPDATES_MAX as usize;
+
+/// Bytes of a message on the control stream before sign-in: strangers get little memory.
+pub const CONTROL_BYTES_BEFORE_AUTH_MAX: usize = 4 << 10;
+
+/// Bytes of a message on the control stream after sign-in.
+pub const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+/// Messages on the control stream that a viewer may send within one second.
+pub const CONTROL_MESSAGES_PER_SECOND_MAX: u32 = 200;
+
+/// Bytes of one sound datagram's content: 10 ms of Opus and a copy of those before.
+pub const SOUND_BYTES_MAX: usize = 1_000;
+
+/// Events of input that wait for acknowledgement at a viewer: minutes of typing.
+pub const INPUT_WAITING_MAX: usize = 1_024;
+
+/// Displays of a native viewer that form one desktop.
+pub const DISPLAYS_MAX: usize = 4;
+
+const _: () = assert!(DATAGRAM_UPDATE_BYTES_MAX / FRAGMENTS_MAX + 64 <= DATAGRAM_BYTES_MIN);
+const _: () = assert!(CONTROL_BYTES_MAX <= LOCAL_MESSAGE_BYTES_MAX);
+const _: () = assert!(FEEDBACK_PACKETS_MAX * 2 + 64 <= DATAGRAM_BYTES_MIN);
+const _: () = assert!(NACK_UPDATES_MAX * 6 + 64 <= DATAGRAM_BYTES_MIN);
+const _: () = assert!(SOUND_BYTES_MAX + 64 <= DATAGRAM_BYTES_MIN);
 const _: () = assert!(
     TILE_PIXELS_MAX * 3 <= u16::MAX as usize,
     "a tile says its length in 16 bits"

@@ -34,6 +34,9 @@ const WINDOW: Micro = 1_000_000;
 /// Reports of this age tell what a full link delivers.
 const DELIVERED_WINDOW: Micro = 300_000;
 
+/// Loss that is taken for a full link, where nothing makes it good.
+const LOSS_MAX: f64 = 0.1;
+
 /// Growth without a measured rate: 8 % a second as in GCC, and at least so many bit/s a second.
 const GROWTH: f64 = 0.08;
 const GROWTH_MIN: f64 = 200_000.0;
@@ -87,6 +90,7 @@ pub struct Rate {
     queue_at_down: Micro,
     last_up: Option<Micro>,
     ceiling: Option<(f64, Micro)>,
+    loss_max: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,9 +120,17 @@ impl Rate {
             queue_at_down: 0,
             last_up: None,
             ceiling: None,
+            loss_max: LOSS_MAX,
         };
         rate.set_target(bps(config.start));
         rate
+    }
+
+    /// Loss up to `share` is made good by parity: only more is taken for a full link.
+    #[must_use]
+    pub fn bearing_loss(mut self, share: f64) -> Self {
+        self.loss_max = share;
+        self
     }
 
     /// Rate that the encoder should aim for.
@@ -135,6 +147,18 @@ impl Rate {
     /// Round trip, where one was measured.
     pub fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// The link's own rate as bursts last measured it; `None` before the first.
+    pub fn link_rate(&self) -> Option<Bitrate> {
+        let measured = self.bursts.last_measured()?;
+        Some(Bitrate::from_bps(measured as u64))
+    }
+
+    /// When a packet left that a report names; `None` for one long reported.
+    pub fn sent_at(&self, seq: u16) -> Option<Instant> {
+        let at = self.flight.sent_at(seq)?;
+        Some(self.epoch? + Duration::from_micros(u64::try_from(at).ok()?))
     }
 
     /// A round trip was measured.
@@ -250,13 +274,15 @@ impl Rate {
         match standing {
             Some(queue) if may_step_down => self.step_down_for_queue(now, queue),
             Some(_) => (),
-            None if loss > 0.1 && may_step_down => {
+            None if loss > self.loss_max && may_step_down => {
                 // What still arrives can be carried, whatever is lost beside it.
                 let arrives = self.delivered(now, DELIVERED_WINDOW).unwrap_or_default();
                 let target = (self.target * (1.0 - 0.5 * loss)).max(arrives * SHARE);
                 self.step_down(now, target.min(self.target));
             }
-            None if loss < 0.02 && self.last_down.is_none_or(|it| now - it > 500_000) => {
+            None if loss < self.loss_max / 5.0
+                && self.last_down.is_none_or(|it| now - it > 500_000) =>
+            {
                 self.queue_at_down = 0;
                 self.step_up(now);
             }

@@ -6,6 +6,7 @@
 use bincode::{Decode, Encode};
 
 use crate::limits::{INPUT_EVENTS_MAX, KEYS_HELD_MAX};
+use crate::stream::input::Input;
 
 /// First byte of a packet from the viewer.
 pub const KIND_INPUT: u8 = 1;
@@ -242,32 +243,47 @@ impl Packet {
     ///
     /// When it holds more events or held keys than the limits allow.
     pub fn encode(&self) -> Vec<u8> {
-        assert!(
-            self.events.len() <= INPUT_EVENTS_MAX,
-            "{} events",
-            self.events.len()
-        );
-        let flags = u8::from(self.pointer.is_some()) * FLAG_MOVE
-            + u8::from(self.held.is_some()) * FLAG_HELD;
-        let mut out = vec![KIND_INPUT, flags];
-        out.extend(self.stream.to_le_bytes());
-        out.extend(self.first_seq.to_le_bytes());
-        out.push(u8::try_from(self.events.len()).unwrap_or(u8::MAX));
-        for event in &self.events {
-            encode_event(*event, &mut out);
-        }
-        if let Some(pointer) = self.pointer {
-            out.extend(pointer.after.to_le_bytes());
-            out.extend(pointer.number.to_le_bytes());
-            out.extend(pointer.x.to_le_bytes());
-            out.extend(pointer.y.to_le_bytes());
-        }
-        if let Some(held) = &self.held {
-            assert!(held.len() <= KEYS_HELD_MAX, "{} held keys", held.len());
-            out.push(u8::try_from(held.len()).unwrap_or(u8::MAX));
-            out.extend(held.iter().flat_map(|it| it.to_le_bytes()));
-        }
+        let mut out = Vec::new();
+        let input = Input {
+            stream: self.stream,
+            first_seq: self.first_seq,
+            events: &self.events,
+            pointer: self.pointer,
+            held: self.held.as_deref(),
+        };
+        encode_into(&input, &mut out);
         out
+    }
+}
+
+/// Writes a packet into a buffer that is used again.
+///
+/// # Panics
+///
+/// When it holds more events or held keys than the limits allow.
+pub fn encode_into(input: &Input<'_>, out: &mut Vec<u8>) {
+    let count = input.events.len();
+    assert!(count <= INPUT_EVENTS_MAX, "{count} events");
+    let flags =
+        u8::from(input.pointer.is_some()) * FLAG_MOVE + u8::from(input.held.is_some()) * FLAG_HELD;
+    out.clear();
+    out.extend([KIND_INPUT, flags]);
+    out.extend(input.stream.to_le_bytes());
+    out.extend(input.first_seq.to_le_bytes());
+    out.push(u8::try_from(count).unwrap_or(u8::MAX));
+    for event in input.events {
+        encode_event(*event, out);
+    }
+    if let Some(pointer) = input.pointer {
+        out.extend(pointer.after.to_le_bytes());
+        out.extend(pointer.number.to_le_bytes());
+        out.extend(pointer.x.to_le_bytes());
+        out.extend(pointer.y.to_le_bytes());
+    }
+    if let Some(held) = input.held {
+        assert!(held.len() <= KEYS_HELD_MAX, "{} held keys", held.len());
+        out.push(u8::try_from(held.len()).unwrap_or(u8::MAX));
+        out.extend(held.iter().flat_map(|it| it.to_le_bytes()));
     }
 }
 

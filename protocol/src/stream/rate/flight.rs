@@ -62,6 +62,13 @@ impl Flight {
         Some((seq, before))
     }
 
+    /// When a packet left, where it is known.
+    pub(super) fn sent_at(&self, seq: u16) -> Option<Micro> {
+        let seq = self.unwrap_seq(seq)?;
+        let index = usize::try_from(seq.checked_sub(self.first_seq)?).ok()?;
+        self.sent.get(index).map(|it| it.at)
+    }
+
     /// The burst that a packet left in, where it is known.
     pub(super) fn burst_of(&self, seq: u64) -> Option<u64> {
         let index = usize::try_from(seq.checked_sub(self.first_seq)?).ok()?;

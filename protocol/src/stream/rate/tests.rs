@@ -192,6 +192,21 @@ fn the_first_frames_of_a_fast_link_raise_the_target_to_its_bound() {
 }
 
 #[test]
+fn loss_that_is_made_good_lowers_no_target() {
+    let lossy = || Link {
+        loss: 0.2,
+        ..Link::new(100_000)
+    };
+    let mut world = World::new(lossy());
+    world.run(secs(5), Content::Moving);
+    assert_within(world.target_kbps(), 0..=9_000);
+    let mut world = World::new(lossy());
+    world.rate = world.rate.bearing_loss(0.25);
+    world.run(secs(5), Content::Moving);
+    assert_within(world.target_kbps(), 10_000..=20_000);
+}
+
+#[test]
 fn a_slow_link_is_found_within_a_second_and_used_well() {
     for kbps in [800, 2_000, 5_000, 12_000] {
         let mut world = World::new(Link::new(kbps));
