@@ -1,11 +1,13 @@
-//! Pixels and silicon: conversion, encoders, probes.
+//! Pixels and silicon: conversion, encoders, decoders, probes.
 
+mod decoder;
 mod encoder;
 mod i420;
 mod openh264;
 mod probe;
 mod x264;
 
+pub use decoder::{DecodeError, H264Decoder, Target};
 pub use encoder::{
     AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
 };

@@ -1,0 +1,168 @@
+//! H.264 back into pixels, by OpenH264.
+//!
+//! Access units come from another machine: whatever they hold, the outcome is a picture or an
+//! error. The library runs in the caller's thread.
+
+use openh264::OpenH264API;
+use openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
+use openh264::formats::YUVSource as _;
+use sandbox_protocol::Size;
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
+
+use crate::i420::Rect;
+
+/// Bytes per BGRX pixel.
+const PIXEL_BYTES: usize = 4;
+
+/// An access unit gave no picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The library refuses it: it is damaged, or refers to a picture that never came.
+    #[error("cannot decode the access unit")]
+    Refused(#[source] openh264::Error),
+    /// The library cannot be set up.
+    #[error("cannot set up the decoder")]
+    Setup(#[source] openh264::Error),
+    /// It holds another size than was announced.
+    #[error("the picture has {width}x{height} pixels, not {expected}")]
+    Size {
+        /// What it has.
+        width: usize,
+        /// What it has.
+        height: usize,
+        /// What was announced.
+        expected: Size,
+    },
+    /// It was decoded and holds no picture: our streams give one for each access unit.
+    #[error("the access unit holds no picture")]
+    Empty,
+    /// A rectangle has an odd edge, which would cut a chroma sample, no pixel, or one outside.
+    #[error("{rect:?} cannot be taken out of a picture of {size}")]
+    Rect {
+        /// Which one.
+        rect: Rect,
+        /// The desktop.
+        size: Size,
+    },
+    /// The planes and the target do not fit together.
+    #[error("cannot convert the picture: {0}")]
+    Convert(String),
+}
+
+/// Where decoded pixels go: BGRX rows.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// Rows of four bytes a pixel.
+    pub pixels: &'a mut [u8],
+    /// Bytes from one row to the next.
+    pub stride: usize,
+    /// Size of the whole desktop.
+    pub size: Size,
+}
+
+/// Decodes one stream.
+pub struct H264Decoder {
+    decoder: Decoder,
+}
+
+impl std::fmt::Debug for H264Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("H264Decoder")
+    }
+}
+
+impl H264Decoder {
+    /// A decoder that waits for a key frame.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError::Setup`] when the library cannot be set up.
+    pub fn new() -> Result<Self, DecodeError> {
+        // Each access unit is a picture: nothing is held back, nothing is flushed out.
+        let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
+        let decoder = Decoder::with_api_config(OpenH264API::from_source(), config)
+            .map_err(DecodeError::Setup)?;
+        Ok(Self { decoder })
+    }
+
+    /// Decodes the next access unit and writes the pixels of `rects`, whose edges are even, into
+    /// the target, nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`]; the target may then hold a part of the picture.
+    pub fn decode(
+        &mut self,
+        access_unit: &[u8],
+        rects: &[Rect],
+        target: &mut Target<'_>,
+    ) -> Result<(), DecodeError> {
+        let picture = self
+            .decoder
+            .decode(access_unit)
+            .map_err(DecodeError::Refused)?
+            .ok_or(DecodeError::Empty)?;
+        let (width, height) = picture.dimensions();
+        let expected = target.size;
+        if (width, height) != (expected.width.into(), expected.height.into()) {
+            return Err(DecodeError::Size {
+                width,
+                height,
+                expected,
+            });
+        }
+        rects
+            .iter()
+            .try_for_each(|it| convert(&picture, *it, target))
+    }
+}
+
+/// Converts one rectangle, straight into the target's rows.
+fn convert(
+    picture: &DecodedYUV<'_>,
+    rect: Rect,
+    target: &mut Target<'_>,
+) -> Result<(), DecodeError> {
+    let sides = [rect.x, rect.y, rect.width, rect.height].map(usize::from);
+    let [x, y, width, height] = sides;
+    let is_even = sides.iter().all(|it| it % 2 == 0);
+    let size = target.size;
+    let is_within = x + width <= size.width.into() && y + height <= size.height.into();
+    if !is_even || !is_within || width == 0 || height == 0 {
+        return Err(DecodeError::Rect { rect, size });
+    }
+    let (y_stride, u_stride, v_stride) = picture.strides();
+    let image = YuvPlanarImage {
+        y_plane: from(picture.y(), y * y_stride + x)?,
+        y_stride: narrow(y_stride),
+        u_plane: from(picture.u(), y / 2 * u_stride + x / 2)?,
+        u_stride: narrow(u_stride),
+        v_plane: from(picture.v(), y / 2 * v_stride + x / 2)?,
+        v_stride: narrow(v_stride),
+        width: narrow(width),
+        height: narrow(height),
+    };
+    let first = y * target.stride + x * PIXEL_BYTES;
+    let rows = target.pixels.get_mut(first..);
+    yuv420_to_bgra(
+        &image,
+        rows.ok_or_else(|| short("target"))?,
+        narrow(target.stride),
+        YuvRange::Limited,
+        YuvStandardMatrix::Bt709,
+    )
+    .map_err(|error| DecodeError::Convert(error.to_string()))
+}
+
+fn from(plane: &[u8], first: usize) -> Result<&[u8], DecodeError> {
+    plane.get(first..).ok_or_else(|| short("plane"))
+}
+
+fn short(what: &str) -> DecodeError {
+    DecodeError::Convert(format!("{what} is short"))
+}
+
+fn narrow(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

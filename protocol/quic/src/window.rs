@@ -1,0 +1,83 @@
+//! The bytes in flight that QUIC itself allows: a safety cap around our own estimate of the link.
+//!
+//! The rate is decided by one estimator above (`stream::rate`); a second controller below it
+//! would fight it. This one keeps a wide window, halves it when the path is dead (persistent
+//! congestion, RFC 9002 §7.6), and grows it back with what is delivered.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn_proto::RttEstimator;
+use quinn_proto::congestion::{Controller, ControllerFactory};
+
+/// A key frame of a whole desktop leaves at once.
+const INITIAL_BYTES: u64 = 256 << 10;
+
+/// What is in flight on the widest link we serve: 100 Mbit/s over 300 ms.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Enough for input, control and a small picture, whatever was lost.
+const MIN_BYTES: u64 = 64 << 10;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct WindowFactory;
+
+impl ControllerFactory for WindowFactory {
+    fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(Window {
+            bytes: INITIAL_BYTES,
+        })
+    }
+}
+
+impl Controller for Window {
+    fn on_ack(
+        &mut self,
+        _now: Instant,
+        _sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        _rtt: &RttEstimator,
+    ) {
+        // What we do not fill need not grow.
+        if !app_limited {
+            self.bytes = (self.bytes + bytes).min(MAX_BYTES);
+        }
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        _now: Instant,
+        _sent: Instant,
+        is_persistent_congestion: bool,
+        _lost_bytes: u64,
+    ) {
+        if is_persistent_congestion {
+            self.bytes = (self.bytes / 2).max(MIN_BYTES);
+        }
+    }
+
+    fn on_mtu_update(&mut self, _new_mtu: u16) {}
+
+    fn window(&self) -> u64 {
+        self.bytes
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(*self)
+    }
+
+    fn initial_window(&self) -> u64 {
+        INITIAL_BYTES
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

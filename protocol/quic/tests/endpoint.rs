@@ -1,0 +1,384 @@
+//! Two endpoints and a link between them, in simulated time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a panic is a failed test; the world's clock has to begin somewhere"
+)]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair};
+use sandbox_quic::{
+    Arrived, Bytes, Closed, Dir, Endpoint, Event, Fingerprint, Handle, Identity, NoRoom,
+    ServerSetup, Trust,
+};
+
+const ONE_WAY: Duration = Duration::from_millis(20);
+const STEPS_MAX: usize = 20_000;
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+fn setup() -> ServerSetup {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap();
+    ServerSetup {
+        identity: Identity {
+            certificate: certificate.der().clone(),
+            key: key.serialize_der().try_into().unwrap(),
+        },
+        secret: [7; 32],
+    }
+}
+
+struct Packet {
+    at: Instant,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// Client at port 1 (or wherever it has moved), server at port 2.
+struct World {
+    now: Instant,
+    server: Endpoint,
+    client: Endpoint,
+    client_at: SocketAddr,
+    packets: Vec<Packet>,
+    at_server: Vec<(Handle, Event)>,
+    at_client: Vec<(Handle, Event)>,
+    is_cut: bool,
+    fingerprint: Fingerprint,
+}
+
+impl World {
+    fn new() -> Self {
+        let setup = setup();
+        Self {
+            now: Instant::now(),
+            server: Endpoint::server(&setup).unwrap(),
+            client: Endpoint::client(&[9; 32]),
+            client_at: address(1),
+            packets: Vec::new(),
+            at_server: Vec::new(),
+            at_client: Vec::new(),
+            is_cut: false,
+            fingerprint: Fingerprint::of(&setup.identity.certificate).unwrap(),
+        }
+    }
+
+    fn connect(&mut self, trust: Trust) -> Handle {
+        self.client.connect(self.now, address(2), trust).unwrap()
+    }
+
+    /// Connected on both sides: the client's handle, then the server's.
+    fn connected() -> (Self, Handle, Handle) {
+        let mut world = Self::new();
+        let pin = Trust::Pinned(world.fingerprint);
+        let client = world.connect(pin);
+        world.run_until(|it| {
+            it.at_server
+                .iter()
+                .any(|(_, it)| *it == Event::Connected(None))
+        });
+        let server = world.at_server[0].0;
+        (world, client, server)
+    }
+
+    fn exchange(&mut self) {
+        let client_at = self.client_at;
+        for (endpoint, from) in [
+            (&mut self.server, address(2)),
+            (&mut self.client, client_at),
+        ] {
+            let mut buffer = Vec::new();
+            while let Some(out) = endpoint.poll_transmit(self.now, 8, &mut buffer) {
+                for bytes in buffer.chunks(out.segment) {
+                    self.packets.push(Packet {
+                        at: self.now + ONE_WAY,
+                        from,
+                        to: out.to,
+                        bytes: bytes.to_vec(),
+                    });
+                }
+                buffer.clear();
+            }
+        }
+        if self.is_cut {
+            self.packets.clear();
+        }
+        while let Some(event) = self.server.poll_event() {
+            self.at_server.push(event);
+        }
+        while let Some(event) = self.client.poll_event() {
+            self.at_client.push(event);
+        }
+    }
+
+    /// To the next packet or deadline.
+    fn step(&mut self) {
+        self.exchange();
+        let timers = [self.server.poll_timeout(), self.client.poll_timeout()];
+        let arrivals = self.packets.iter().map(|it| it.at);
+        let Some(next) = timers.into_iter().flatten().chain(arrivals).min() else {
+            return;
+        };
+        self.now = self.now.max(next);
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.packets)
+            .into_iter()
+            .partition(|it: &Packet| it.at <= now);
+        self.packets = later;
+        for packet in due {
+            let arrived = Arrived {
+                from: packet.from,
+                to: Some(packet.to.ip()),
+                bytes: &packet.bytes,
+            };
+            if packet.to == address(2) {
+                self.server.handle_datagram(now, arrived);
+            } else if packet.to == self.client_at {
+                self.client.handle_datagram(now, arrived);
+            }
+        }
+        self.server.handle_timeout(now);
+        self.client.handle_timeout(now);
+        self.exchange();
+    }
+
+    #[track_caller]
+    fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if is_done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!(
+            "not reached; server: {:?}, client: {:?}",
+            self.at_server, self.at_client
+        );
+    }
+
+    fn closed_at_client(&self) -> Option<&Closed> {
+        self.at_client.iter().find_map(|(_, it)| match it {
+            Event::Closed(why) => Some(why),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_handshake_takes_one_round_trip_and_shows_the_servers_key() {
+    let mut world = World::new();
+    let began = world.now;
+    world.connect(Trust::Asked);
+    world.run_until(|it| !it.at_client.is_empty());
+    let seen = Event::Connected(Some(world.fingerprint));
+    assert_eq!(world.at_client[0].1, seen);
+    assert_eq!(world.now - began, 2 * ONE_WAY);
+}
+
+#[test]
+fn another_key_than_the_pinned_one_fails_in_the_handshake() {
+    let mut world = World::new();
+    world.connect(Trust::Pinned(Fingerprint([0; 32])));
+    world.run_until(|it| it.closed_at_client().is_some());
+    assert_eq!(world.closed_at_client(), Some(&Closed::WrongKey));
+    assert!(
+        !world
+            .at_server
+            .iter()
+            .any(|(_, it)| *it == Event::Connected(None)),
+        "the server must not take it for a viewer"
+    );
+}
+
+#[test]
+fn datagrams_and_streams_arrive_whole() {
+    let (mut world, client, server) = World::connected();
+    world
+        .server
+        .send_datagram(server, Bytes::from_static(b"tile"))
+        .unwrap();
+    let stream = world.client.open_stream(client, Dir::Bi, 100).unwrap();
+    let text = vec![42; 100_000];
+    assert_eq!(world.client.write(client, stream, &text), text.len());
+    world.client.finish(client, stream);
+    world.run_until(|it| {
+        it.at_server
+            .iter()
+            .any(|(_, it)| matches!(it, Event::Read { is_end: true, .. }))
+            && it
+                .at_client
+                .iter()
+                .any(|(_, it)| matches!(it, Event::Datagram(_)))
+    });
+    let read: Vec<u8> = world
+        .at_server
+        .iter()
+        .filter_map(|(_, it)| match it {
+            Event::Read { bytes, .. } => Some(bytes.to_vec()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(read, text);
+    let tile = Event::Datagram(Bytes::from_static(b"tile"));
+    assert!(world.at_client.iter().any(|(_, it)| *it == tile));
+}
+
+#[test]
+fn both_ends_export_the_same_secret_and_no_other_connection_does() {
+    let (mut world, client, server) = World::connected();
+    let ours = world.client.exporter(client, b"sandbox-auth").unwrap();
+    assert_eq!(world.server.exporter(server, b"sandbox-auth"), Some(ours));
+    let second = world.connect(Trust::Pinned(world.fingerprint));
+    let known = world.at_client.len();
+    world.run_until(|it| it.at_client[known..].iter().any(|(at, _)| *at == second));
+    assert_ne!(world.client.exporter(second, b"sandbox-auth"), Some(ours));
+}
+
+#[test]
+fn a_reason_reaches_the_other_end_and_both_forget_the_connection() {
+    let (mut world, client, server) = World::connected();
+    world.server.close(world.now, server, 0x10c, "idle");
+    world.run_until(|it| it.closed_at_client().is_some());
+    let why = Closed::ByPeer {
+        code: 0x10c,
+        words: "idle".to_owned(),
+    };
+    assert_eq!(world.closed_at_client(), Some(&why));
+    let closed = Event::Closed(Closed::ByUs);
+    assert!(world.at_server.contains(&(server, closed)));
+    world.run_until(|it| it.server.side(server).is_none() && it.client.side(client).is_none());
+}
+
+#[test]
+fn silence_ends_a_connection() {
+    let (mut world, _, _) = World::connected();
+    world.is_cut = true;
+    world.run_until(|it| it.closed_at_client().is_some());
+    assert_eq!(world.closed_at_client(), Some(&Closed::TimedOut));
+}
+
+#[test]
+fn a_restarted_server_is_noticed_with_the_next_packet() {
+    let setup = setup();
+    let mut world = World::new();
+    world.server = Endpoint::server(&setup).unwrap();
+    let client = world.connect(Trust::Asked);
+    world.run_until(|it| {
+        it.at_server
+            .iter()
+            .any(|(_, it)| *it == Event::Connected(None))
+    });
+    world.packets.clear();
+    world.server = Endpoint::server(&setup).unwrap();
+    let began = world.now;
+    world
+        .client
+        .send_datagram(client, Bytes::from_static(&[1; 100]))
+        .unwrap();
+    world.run_until(|it| it.closed_at_client().is_some());
+    assert_eq!(world.closed_at_client(), Some(&Closed::Restarted));
+    assert_eq!(world.now - began, 2 * ONE_WAY);
+}
+
+#[test]
+fn a_client_may_move_to_another_address() {
+    let (mut world, client, server) = World::connected();
+    world.client_at = address(3);
+    world.client.handle_network_changed(world.now);
+    world
+        .client
+        .send_datagram(client, Bytes::from_static(b"key"))
+        .unwrap();
+    world.run_until(|it| it.server.remote(server) == Some(address(3)));
+    world
+        .server
+        .send_datagram(server, Bytes::from_static(b"tile"))
+        .unwrap();
+    let tile = Event::Datagram(Bytes::from_static(b"tile"));
+    world.run_until(|it| it.at_client.iter().any(|(_, it)| *it == tile));
+}
+
+#[test]
+fn a_datagram_that_cannot_be_taken_is_given_back_as_an_error() {
+    let (mut world, client, _) = World::connected();
+    let too_large = Bytes::from(vec![0; 2_000]);
+    assert_eq!(
+        world.client.send_datagram(client, too_large),
+        Err(NoRoom::TooLarge)
+    );
+    let piece = Bytes::from(vec![0; 1_000]);
+    let fitting = (0..1_000)
+        .take_while(|_| world.client.send_datagram(client, piece.clone()).is_ok())
+        .count();
+    assert!((100..140).contains(&fitting), "{fitting} fit");
+    assert_eq!(world.client.send_datagram(client, piece), Err(NoRoom::Full));
+    world.run_until(|it| it.at_client.iter().any(|(_, it)| *it == Event::Room));
+}
+
+#[test]
+fn strangers_of_one_address_are_limited_until_they_are_admitted() {
+    let mut world = World::new();
+    for _ in 0..40 {
+        world.connect(Trust::Asked);
+    }
+    let settled = |it: &World| it.at_client.len() >= 40 && it.at_server.len() >= 32;
+    world.run_until(settled);
+    let refused = world
+        .at_client
+        .iter()
+        .filter(|(_, it)| matches!(it, Event::Closed(_)))
+        .count();
+    assert_eq!(refused, 8);
+    let connected: Vec<Handle> = world.at_server.iter().map(|it| it.0).collect();
+    for handle in connected {
+        world.server.admit(handle);
+    }
+    world.at_client.clear();
+    world.connect(Trust::Asked);
+    world.run_until(|it| {
+        it.at_client
+            .iter()
+            .any(|(_, it)| matches!(it, Event::Connected(_)))
+    });
+}
+
+#[test]
+fn nonsense_changes_nothing() {
+    let (mut world, client, server) = World::connected();
+    let mut state = 1_u64;
+    for len in 0..1_200 {
+        let bytes: Vec<u8> = (0..len)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 56) as u8 | 0x40
+            })
+            .collect();
+        let arrived = Arrived {
+            from: address(1),
+            to: None,
+            bytes: &bytes,
+        };
+        world.server.handle_datagram(world.now, arrived);
+    }
+    world
+        .server
+        .send_datagram(server, Bytes::from_static(b"tile"))
+        .unwrap();
+    world.run_until(|it| {
+        it.at_client
+            .iter()
+            .any(|(_, it)| matches!(it, Event::Datagram(_)))
+    });
+    assert!(world.client.side(client).is_some());
+}
