@@ -1,4 +1,4 @@
-//! The native thin client.
+//! Parts of the native thin client: what it is told, what keys mean, what it remembers.
 
 pub mod address;
 pub mod keys;
