@@ -203,7 +203,7 @@ fn a_hostile_viewer_gets_no_more_than_the_server_grants() {
                     turn_some_bytes(&mut chance, &mut bytes);
                     match FromViewer::decode(&bytes) {
                         Ok(FromViewer::Feedback(it)) => sender.handle_feedback(now, &it),
-                        Ok(FromViewer::Nack(it)) => sender.handle_nack(&it),
+                        Ok(FromViewer::Nack(it)) => sender.handle_nack(now, &it),
                         Ok(FromViewer::ReferenceLost(it)) => {
                             sender.handle_reference_lost(now, &it);
                         }

@@ -204,7 +204,7 @@ fn assert_all_done(world: &World) {
 
 #[test]
 fn two_percent_of_loss_cost_ten_milliseconds() {
-    let events = if is_long() { 100_000 } else { 4_000 };
+    let events = if is_long() { 30_000 } else { 4_000 };
     for seed in seeds(2) {
         let mut world = World::new(seed, Loss::Alone(0.02));
         use_desktop(&mut world, &mut Chance::new(seed), events);

@@ -30,9 +30,9 @@ fn is_long() -> bool {
     std::env::var_os("LONG").is_some_and(|it| it == "1")
 }
 
-/// Seeds of a scenario: `few` of them, five times as many where tests may take their time.
+/// Seeds of a scenario: `few` of them, twenty times as many where tests may take their time.
 fn seeds(few: u64) -> std::ops::Range<u64> {
-    0..if is_long() { 5 * few } else { few }
+    0..if is_long() { 20 * few } else { few }
 }
 
 const fn ms(ms: u64) -> Duration {

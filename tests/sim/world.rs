@@ -82,7 +82,7 @@ pub(crate) struct World {
     pub(crate) bulk_bytes: usize,
     /// Updates are video and nothing else.
     pub(crate) is_video: bool,
-    /// Nothing that is sent again arrives.
+    /// Nine in ten of what is sent again are lost.
     pub(crate) loses_repairs: bool,
     /// Bytes of a whole picture.
     pub(crate) whole_bytes: usize,
@@ -317,7 +317,7 @@ impl World {
     fn carry_down(&mut self, carried: Carried) {
         // The first bit of the flags of a fragment.
         let is_repair = matches!(&carried, Carried::ToViewer(it) if it[0] == 3 && it[1] & 1 == 1);
-        if is_repair && self.loses_repairs {
+        if is_repair && self.loses_repairs && self.chance.happens(0.9) {
             return;
         }
         let bytes = match &carried {
@@ -401,7 +401,7 @@ impl World {
     fn arrive_at_server(&mut self, bytes: &[u8]) {
         match FromViewer::decode(bytes).unwrap() {
             FromViewer::Feedback(it) => self.sender.handle_feedback(self.now, &it),
-            FromViewer::Nack(it) => self.sender.handle_nack(&it),
+            FromViewer::Nack(it) => self.sender.handle_nack(self.now, &it),
             FromViewer::ReferenceLost(it) => self.sender.handle_reference_lost(self.now, &it),
             FromViewer::Ping(it) => self.sender.handle_ping(it),
             FromViewer::Input(_) => (),

@@ -87,7 +87,7 @@ impl Recovery {
             State::Steady => match self.encoder {
                 Encoder::Invalidates => {
                     self.demand = Some(Demand::Invalidate { first, good });
-                    let until = now + 2 * round_trip + KEY_FRAME_INTERVAL;
+                    let until = overdue_at(now, round_trip);
                     self.state = State::Asked { first, until };
                 }
                 Encoder::KeyFramesOnly => self.ask_for_key_frame(now, first, round_trip),
@@ -133,6 +133,13 @@ impl Recovery {
         self.state == State::Whole
     }
 
+    /// The path is back from the dead: nothing could be sent until now.
+    pub(crate) fn handle_return(&mut self, now: Instant, round_trip: Duration) {
+        if let State::Asked { until, .. } = &mut self.state {
+            *until = overdue_at(now, round_trip);
+        }
+    }
+
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Instant, round_trip: Duration) {
         match self.state {
@@ -176,6 +183,11 @@ impl Recovery {
     }
 }
 
+/// When an encoder should long have made a picture that recovers.
+fn overdue_at(now: Instant, round_trip: Duration) -> Instant {
+    now + 2 * round_trip + KEY_FRAME_INTERVAL
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 mod tests {
@@ -203,6 +215,10 @@ mod tests {
         let mut recovery = Recovery::new(Encoder::Invalidates);
         recovery.handle_lost(now, 7, 6, TRIP);
         recovery.poll_demand();
+        let early = recovery.poll_timeout().unwrap().at;
+        recovery.handle_return(early, TRIP);
+        recovery.handle_timeout(early, TRIP);
+        assert_eq!(recovery.poll_demand(), None);
         let late = recovery.poll_timeout().unwrap().at;
         recovery.handle_timeout(late, TRIP);
         assert_eq!(recovery.poll_demand(), Some(Demand::KeyFrame));

@@ -301,10 +301,11 @@ impl Sender {
     }
 
     /// The viewer misses fragments.
-    pub fn handle_nack(&mut self, nack: &Nack<'_>) {
+    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
         if nack.epoch != self.epoch {
             return;
         }
+        self.hear(now);
         self.tail.handle_sign();
         let run = self.reports.lost_run();
         for wanted in nack.iter() {
@@ -314,7 +315,15 @@ impl Sender {
 
     /// The viewer cannot wait for some video any longer.
     pub fn handle_reference_lost(&mut self, now: Instant, lost: &ReferenceLost) {
-        if lost.epoch == self.epoch && self.sent.may_give_up(lost.first, lost.last) {
+        if lost.epoch != self.epoch {
+            return;
+        }
+        self.hear(now);
+        self.tail.handle_sign();
+        if let Some(naming) = self.sent.naming_void(lost.first) {
+            // It has not seen what says so.
+            self.repairs.touch(&mut self.sent, naming);
+        } else if self.sent.may_give_up(lost.first, lost.last) {
             let round_trip = self.reports.round_trip().smooth();
             self.recovery
                 .handle_lost(now, lost.first, lost.good, round_trip);
@@ -329,8 +338,10 @@ impl Sender {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.reports.handle_timeout(now);
-        self.recovery
-            .handle_timeout(now, self.reports.round_trip().smooth());
+        if !self.tail.is_dead() {
+            let round_trip = self.reports.round_trip().smooth();
+            self.recovery.handle_timeout(now, round_trip);
+        }
         if self.probe_at().is_some_and(|it| it <= now) {
             self.probe(now);
         }
@@ -353,7 +364,9 @@ impl Sender {
             at,
             why: Wakeup::TailProbe,
         });
-        [paced, probe, self.recovery.poll_timeout()]
+        let recovery = self.recovery.poll_timeout();
+        let recovery = recovery.filter(|_| !self.tail.is_dead());
+        [paced, probe, recovery]
             .into_iter()
             .fold(self.reports.poll_timeout(), Deadline::soonest)
     }
@@ -421,8 +434,18 @@ impl Sender {
 
     /// What was sent is reported: what is on its way has the whole time again.
     fn handle_answer(&mut self, now: Instant) {
+        self.hear(now);
         let waits = self.sent.newest_in_datagrams().is_some();
         self.tail.handle_report(now, waits);
+    }
+
+    /// The viewer was heard. Where the path was dead the encoder was held back, and has its whole
+    /// time again.
+    fn hear(&mut self, now: Instant) {
+        if self.tail.is_dead() {
+            let round_trip = self.reports.round_trip().smooth();
+            self.recovery.handle_return(now, round_trip);
+        }
     }
 
     fn window(&self) -> usize {

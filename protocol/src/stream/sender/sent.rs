@@ -172,11 +172,13 @@ impl SentUpdates {
         Some(void)
     }
 
-    /// Whether video alone is among `first..=last`, and some of it is still kept.
+    /// Whether video that is not yet given up is among `first..=last`.
     pub(super) fn may_give_up(&mut self, first: u32, last: u32) -> bool {
         let from = self.first_number().unwrap_or(self.next);
+        let is_video =
+            |it: &mut SentUpdate| it.kind.is_video_only && !matches!(it.carriage, Carriage::Void);
         (first.max(from)..=last.min(self.next.saturating_sub(1)))
-            .any(|it| self.get_mut(it).is_some_and(|it| it.kind.is_video_only))
+            .any(|it| self.get_mut(it).is_some_and(is_video))
     }
 
     /// The first update that names `number` as given up, where it was and the naming one is out

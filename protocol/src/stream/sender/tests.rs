@@ -51,11 +51,11 @@ fn fragments(sender: &mut Sender, now: Instant) -> Vec<FragmentHeader> {
     headers
 }
 
-fn ask(sender: &mut Sender, epoch: Epoch, wanted: Wanted) {
+fn ask(sender: &mut Sender, now: Instant, epoch: Epoch, wanted: Wanted) {
     let mut out = Vec::new();
     Nack::encode_into(epoch, &[wanted], &mut out);
     match FromViewer::decode(&out) {
-        Ok(FromViewer::Nack(it)) => sender.handle_nack(&it),
+        Ok(FromViewer::Nack(it)) => sender.handle_nack(now, &it),
         other => panic!("{other:?}"),
     }
 }
@@ -117,19 +117,19 @@ fn a_request_is_answered_once_a_round_with_parity_not_sent_before() {
         count: 2,
         round: 1,
     };
-    ask(&mut sender, Epoch(1), wanted);
-    ask(&mut sender, Epoch(1), wanted);
+    ask(&mut sender, now, Epoch(1), wanted);
+    ask(&mut sender, now, Epoch(1), wanted);
     let repairs = fragments(&mut sender, now);
     let indices: Vec<_> = repairs.iter().map(|it| usize::from(it.index)).collect();
     assert_eq!(indices, (flight..flight + 3).collect::<Vec<_>>());
     assert!(repairs.iter().all(|it| it.flags.is_repair));
-    ask(&mut sender, Epoch(1), wanted);
+    ask(&mut sender, now, Epoch(1), wanted);
     assert_eq!(fragments(&mut sender, now), []);
     wanted.round = 2;
     wanted.count = ALL_FRAGMENTS;
-    ask(&mut sender, Epoch(0), wanted);
+    ask(&mut sender, now, Epoch(0), wanted);
     assert_eq!(fragments(&mut sender, now), []);
-    ask(&mut sender, Epoch(1), wanted);
+    ask(&mut sender, now, Epoch(1), wanted);
     assert_eq!(fragments(&mut sender, now).len(), flight);
 }
 
