@@ -193,7 +193,7 @@ impl Session {
             host_id: self.wanted.ids + plan.kind.id_offset(),
             seats,
             filter,
-            place: &|pid| self.groups.place(plan.kind, pid),
+            doors: &self.groups.doors(plan.kind)?,
             sys: turn.ground.sys,
             now: turn.now,
         })
