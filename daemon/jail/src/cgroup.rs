@@ -6,8 +6,8 @@ mod shortage;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,24 @@ pub(crate) enum Unlimited {
     Report,
 }
 
+/// Control groups that are open to be entered.
+#[derive(Debug)]
+pub(crate) struct Doors(Vec<(PathBuf, File)>);
+
+impl Doors {
+    /// Moves the calling process, which has one thread, into each. To move anybody else the kernel
+    /// waits for all processors, some 10 ms.
+    pub(crate) fn pass(&self) -> Result<(), LayerError> {
+        for (directory, tasks) in &self.0 {
+            let mut tasks = tasks;
+            tasks
+                .write_all(b"0")
+                .map_err(|error| cannot("enter", directory, &error))?;
+        }
+        Ok(())
+    }
+}
+
 impl SessionGroups {
     /// Makes and limits the groups. Missing limits that are only reported come back as sentences.
     pub(crate) fn create(
@@ -172,16 +190,19 @@ impl SessionGroups {
             .map_err(|error| cannot("open", &directory, &error.into()))
     }
 
-    /// Puts a jail's first process into its v1 groups.
-    pub(crate) fn place(&self, kind: JailKind, pid: u32) -> Result<(), LayerError> {
-        for tree in &self.own.trees {
-            if tree.version == Version::V1 {
-                let directory = self.directory(tree, kind);
-                fs::write(directory.join("cgroup.procs"), pid.to_string())
-                    .map_err(|error| cannot("enter", &directory, &error))?;
-            }
+    /// The v1 groups that a jail's first process enters.
+    pub(crate) fn doors(&self, kind: JailKind) -> Result<Doors, LayerError> {
+        let mut doors = Vec::new();
+        for tree in self.own.trees.iter().filter(|it| it.version == Version::V1) {
+            let directory = self.directory(tree, kind);
+            let tasks = File::options()
+                .create(true)
+                .append(true)
+                .open(directory.join("tasks"))
+                .map_err(|error| cannot("open", &directory, &error))?;
+            doors.push((directory, tasks));
         }
-        Ok(())
+        Ok(Doors(doors))
     }
 
     /// What the kernel counts; a counter that cannot be read counts nothing.

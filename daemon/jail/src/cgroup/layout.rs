@@ -2,7 +2,7 @@
 //!
 //! | host | memory, pids, cpu | entered | ended | killed for memory |
 //! |---|---|---|---|---|
-//! | v1 | from each controller's tree | by `cgroup.procs`, before it runs | by its init | eventfd |
+//! | v1 | from each controller's tree | by `tasks`, before it runs | by its init | eventfd |
 //! | v2 | from the one tree | by `CLONE_INTO_CGROUP` | by `cgroup.kill` | inotify |
 //! | hybrid | each from the tree that has it | both | `cgroup.kill` in the v2 tree | as its tree |
 

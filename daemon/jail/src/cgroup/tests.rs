@@ -280,7 +280,8 @@ fn a_v2_host_that_accounts_no_swap_takes_the_other_limits() {
 #[test]
 fn limits_are_written_in_the_words_of_v1() {
     let host = v1_host("", "");
-    groups_on(&host).place(JailKind::Programs, 77).unwrap();
+    let doors = groups_on(&host).doors(JailKind::Programs).unwrap();
+    doors.pass().unwrap();
     for (file, text) in [
         (
             "memory/system/a/sandbox-n/s/apps/memory.limit_in_bytes",
@@ -291,8 +292,8 @@ fn limits_are_written_in_the_words_of_v1() {
         ("cpu,cpuacct/sandbox-n/s/apps/cpu.cfs_quota_us", "10000"),
         ("cpu,cpuacct/sandbox-n/s/apps/cpu.cfs_period_us", "20000"),
         ("cpu,cpuacct/sandbox-n/s/display/cpu.shares", "4096"),
-        ("pids/y/sandbox-n/s/apps/cgroup.procs", "77"),
-        ("cpu,cpuacct/sandbox-n/s/apps/cgroup.procs", "77"),
+        ("pids/y/sandbox-n/s/apps/tasks", "0"),
+        ("cpu,cpuacct/sandbox-n/s/apps/tasks", "0"),
     ] {
         assert_eq!(host.read(&format!("{TOP}/{file}")), text, "{file}");
     }

@@ -15,7 +15,7 @@ use rustix::thread::set_no_new_privs;
 use seccompiler::BpfProgram;
 
 use super::report::{GO, Report};
-use super::{access, root};
+use super::{Order, access, root};
 use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::INSIDE_ID;
 use crate::plan::{JailKind, Plan, Program};
@@ -49,18 +49,15 @@ pub(crate) struct Seats<'a> {
 }
 
 /// Builds the jail around this freshly split process and runs the program in it.
-pub(crate) fn run(
-    plan: &Plan,
-    seats: &Seats<'_>,
-    link: BorrowedFd<'_>,
-    filter: &BpfProgram,
-    sys: &dyn Sys,
-) -> ! {
-    let Ok(seated) = seats.take(link) else {
+pub(crate) fn run(order: &Order<'_>, link: BorrowedFd<'_>) -> ! {
+    // Before anything else: what it does from here on is limited.
+    let limited = order.doors.pass();
+    let Ok(seated) = order.seats.take(link) else {
         exit_now(125);
     };
-    let outcome = Isolated::enter(plan, &seated, sys)
-        .and_then(|isolated| isolated.seal(filter, sys))
+    let outcome = limited
+        .and_then(|()| Isolated::enter(order.plan, &seated, order.sys))
+        .and_then(|isolated| isolated.seal(order.filter, order.sys))
         .and_then(Sealed::run);
     match outcome {
         Ok(code) => exit_now(code),

@@ -17,6 +17,7 @@ pub(crate) use child::Seats;
 pub(crate) use report::Report;
 use report::{GO, REPORT_BYTES_MAX};
 
+use crate::cgroup::Doors;
 use crate::layer::{Layer, LayerError, Sys, enter};
 use crate::limits::INSIDE_ID;
 use crate::obstacle;
@@ -50,8 +51,8 @@ pub(crate) struct Order<'a> {
     pub(crate) filter: &'a BpfProgram,
     /// The v2 control group that the jail is born into.
     pub(crate) group: Option<BorrowedFd<'a>>,
-    /// Puts the process under those limits that it was not born under.
-    pub(crate) place: &'a dyn Fn(u32) -> Result<(), LayerError>,
+    /// To those limits that it was not born under.
+    pub(crate) doors: &'a Doors,
     pub(crate) sys: &'a dyn Sys,
     pub(crate) now: Instant,
 }
@@ -66,13 +67,7 @@ impl Jail {
         let process = match forked.map_err(explained)? {
             Forked::Child => {
                 drop(ours);
-                child::run(
-                    order.plan,
-                    &order.seats,
-                    theirs.as_fd(),
-                    order.filter,
-                    order.sys,
-                )
+                child::run(order, theirs.as_fd())
             }
             Forked::Parent(process) => process,
         };
@@ -93,7 +88,7 @@ impl Jail {
         }
     }
 
-    /// Maps its ids and places it under its limits, then lets it go on.
+    /// Maps its ids, then lets it go on.
     fn admit(&self, order: &Order<'_>) -> Result<(), LayerError> {
         let pid = self.process.pid.as_raw_nonzero();
         enter(order.sys, Layer::IdMap, || {
@@ -101,7 +96,6 @@ impl Jail {
             std::fs::write(format!("/proc/{pid}/uid_map"), &map)?;
             std::fs::write(format!("/proc/{pid}/gid_map"), &map)
         })?;
-        (order.place)(pid.get().cast_unsigned())?;
         self.go().map_err(|error| LayerError::new("link", error))
     }
 

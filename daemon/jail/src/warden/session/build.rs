@@ -196,7 +196,7 @@ impl Session {
             outer_id: self.wanted.ids.of(plan.kind),
             seats,
             filter,
-            place: &|pid| self.groups.place(plan.kind, pid),
+            doors: &self.groups.doors(plan.kind)?,
             sys: turn.ground.sys,
             now: turn.now,
         })
