@@ -1,15 +1,18 @@
 //! Starts a warden for a test and plays its daemon.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::net::RecvFlags;
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartSession};
 use sandbox_protocol::{SessionId, Size, UserIndex, codec};
@@ -330,9 +333,27 @@ pub(crate) fn start(index: u8) -> StartSession {
     }
 }
 
-/// First uid of the range of this run: two runs on one host do not meet.
+/// Ranges of uids that runs at the same time share out.
+const RANGES: u32 = 400;
+
+/// First uid of this run's range: two runs on one host do not meet.
 pub(crate) fn uid_base() -> u32 {
-    1_300_000_000 + std::process::id() % 200 * 1_100_000
+    static RANGE: OnceLock<(u32, File)> = OnceLock::new();
+    let (range, _) = RANGE.get_or_init(claim_range);
+    1_300_000_000 + range * 1_100_000
+}
+
+/// A range and the lock that keeps others away from it while this process lives.
+fn claim_range() -> (u32, File) {
+    let first = std::process::id() % RANGES;
+    let mut ranges = (first..RANGES).chain(0..first);
+    let claimed = ranges.find_map(|range| {
+        let path = std::env::temp_dir().join(format!("sandbox-jail-test-range-{range}"));
+        let file = File::create(path).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some((range, file))
+    });
+    claimed.expect("a range that nobody holds")
 }
 
 /// First uid of user `index`.
