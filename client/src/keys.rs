@@ -232,6 +232,7 @@ fn numpad_character(text: &str) -> u32 {
 }
 
 /// Keysyms of X11/keysymdef.h and XF86keysym.h.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn named_keysym(named: NamedKey, location: KeyLocation) -> u32 {
     use NamedKey as N;
     if location == KeyLocation::Numpad

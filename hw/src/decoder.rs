@@ -6,10 +6,8 @@
 use openh264::OpenH264API;
 use openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource as _;
-use sandbox_protocol::Size;
+use sandbox_protocol::{Rect, Size};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
-
-use crate::i420::Rect;
 
 /// Bytes per BGRX pixel.
 const PIXEL_BYTES: usize = 4;

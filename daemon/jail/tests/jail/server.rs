@@ -72,7 +72,7 @@ impl Server {
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let log = fs::File::options()
+        let log = File::options()
             .create(true)
             .append(true)
             .open(directory.join("log"))
