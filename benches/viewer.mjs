@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 
 import { decode, LAYOUT } from '../tests/system/barcode.mjs';
 import { openBrowser, openDesktop, openPage, signIn } from '../tests/system/browser.mjs';
+import { untilRests } from '../tests/system/browser.mjs';
 import { PASSWORD } from '../tests/system/desktop.mjs';
 import { BARCODE } from '../tests/system/server.mjs';
 import { until } from '../tests/system/wait.mjs';
@@ -26,6 +27,8 @@ export async function openViewer(server, name, display) {
   if (size !== '1920,1080,1') throw new Error(`the viewer shows ${size}, not 1920,1080,1`);
   await untilShown(display);
   await page.mouse.click(1_600, 800);
+  // The click may have brought something else up for a moment.
+  await untilRests(page);
   return browser;
 }
 

@@ -17,7 +17,7 @@ use random::Random;
 use screen::{Screen, ScreenError};
 use serde::Serialize;
 use x11rb::connection::Connection;
-use x11rb::protocol::xproto::{KEY_PRESS_EVENT, KEY_RELEASE_EVENT};
+use x11rb::protocol::xproto::{ConnectionExt as _, KEY_PRESS_EVENT, KEY_RELEASE_EVENT};
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
 
@@ -164,7 +164,10 @@ impl Display {
             self.press(KEYCODES.get(which).copied().unwrap_or(KEYCODES[0]))?;
         }
         // The last answer's barcode, so that the next block starts from a known number.
-        self.settle()
+        self.settle()?;
+        // A server forgets the last wishes of a client that leaves: the key would stay down.
+        self.x.get_input_focus()?.reply()?;
+        Ok(())
     }
 
     /// Presses one key, waits for its answer and lets it go.
