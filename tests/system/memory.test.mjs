@@ -52,7 +52,7 @@ test('a memory hog is ended by its name, the desktop and its neighbour live', as
   await runInTerminal(bob, server, 'bob', 'touch after', 'after');
   const isThere = (pid) => server.programsOf('bob').some((it) => it.pid === pid);
   assert.ok(others.every(isThere), 'a program of the neighbour ended');
-  assert.ok(!(await notes(bob)).some((it) => it.includes('memory')));
+  assert.ok(!(await notes(bob)).some((it) => it.includes('out of memory')));
   for (const page of [ada, bob]) {
     assert.equal(await page.evaluate(() => window.peerConnections.length), 1);
     assert.deepEqual(page.faults, []);
