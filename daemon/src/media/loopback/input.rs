@@ -4,6 +4,7 @@ use sandbox_protocol::local::worker::{FromWorker, ToWorker};
 use sandbox_protocol::wire::input::{Event as InputEvent, Packet, encode_ack};
 
 use super::page::Page;
+use super::worker::as_told;
 use super::{attach, connect, session, start, worker};
 use crate::media::LeftReason;
 
@@ -18,16 +19,6 @@ fn key(code: u16) -> Packet {
         }],
         pointer: None,
         held: Some(vec![code]),
-    }
-}
-
-fn as_told(packet: Packet) -> ToWorker {
-    ToWorker::Input {
-        stream: packet.stream,
-        first_seq: packet.first_seq,
-        events: packet.events,
-        pointer: packet.pointer,
-        held: packet.held,
     }
 }
 

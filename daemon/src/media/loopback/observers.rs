@@ -10,7 +10,7 @@ use sandbox_protocol::wire::ctl::{ToPage, ToServer};
 use sandbox_protocol::wire::input::{Event, Packet, encode_ack};
 
 use super::page::Page;
-use super::worker::{Worker, within_limit};
+use super::worker::{Worker, as_told, within_limit};
 use super::{Attached, connect, connect_page, control, enter, session, start, start_with};
 use crate::media::{AttachError, LeftReason, Media, ViewerEvent};
 
@@ -33,16 +33,6 @@ fn key(stream: u64, first_seq: u32) -> Packet {
         }],
         pointer: None,
         held: None,
-    }
-}
-
-fn as_told(packet: Packet) -> ToWorker {
-    ToWorker::Input {
-        stream: packet.stream,
-        first_seq: packet.first_seq,
-        events: packet.events,
-        pointer: packet.pointer,
-        held: packet.held,
     }
 }
 

@@ -5,7 +5,7 @@ use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker};
 use sandbox_protocol::wire::ctl::ToServer;
 use sandbox_protocol::wire::input::{Event, Packet};
 
-use super::worker::{Worker, within_limit};
+use super::worker::{Worker, as_told, within_limit};
 use super::{Attached, connect, start};
 use crate::media::{Media, ViewerEvent};
 
@@ -71,16 +71,6 @@ fn keys(first_seq: u32, count: usize) -> Packet {
         events: vec![Event::ReleaseAll; count],
         pointer: None,
         held: None,
-    }
-}
-
-fn as_told(packet: Packet) -> ToWorker {
-    ToWorker::Input {
-        stream: packet.stream,
-        first_seq: packet.first_seq,
-        events: packet.events,
-        pointer: packet.pointer,
-        held: packet.held,
     }
 }
 

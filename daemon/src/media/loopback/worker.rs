@@ -15,6 +15,7 @@ use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
 use sandbox_protocol::local::access_unit::AccessUnitHeader;
 use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker, VERSION};
+use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Micros, Size};
 use smol::Timer;
 use smol::future::FutureExt;
@@ -171,6 +172,17 @@ impl Worker {
 
     pub(super) fn send_raw(&self, bytes: &[u8]) {
         (&*self.media).write_all(bytes).unwrap();
+    }
+}
+
+/// A page's input packet as the worker is told of it.
+pub(super) fn as_told(packet: Packet) -> ToWorker {
+    ToWorker::Input {
+        stream: packet.stream,
+        first_seq: packet.first_seq,
+        events: packet.events,
+        pointer: packet.pointer,
+        held: packet.held,
     }
 }
 
