@@ -16,8 +16,8 @@ mod viewer;
 
 use std::time::Instant;
 
-use sandbox_hw::{Config, Encoder, I420, Kind, Quality, Rect, Request};
-use sandbox_protocol::{Bitrate, Size};
+use sandbox_hw::{Config, Encoder, I420, Kind, Quality, Request};
+use sandbox_protocol::{Bitrate, Rect, Size};
 
 use self::desktop::Desktop;
 use self::viewer::Viewer;

@@ -13,4 +13,3 @@ pub use encoder::{
 };
 pub use i420::I420;
 pub use probe::{Choice, Found, Opened, choose, open, probe};
-pub use sandbox_protocol::Rect;

@@ -9,8 +9,8 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{DecodeError, H264Decoder, Kind, Quality, Rect, Target};
-use sandbox_protocol::Size;
+use sandbox_hw::{DecodeError, H264Decoder, Kind, Quality, Target};
+use sandbox_protocol::{Rect, Size};
 
 use self::desktop::{Chance, Desktop};
 use self::path::{CONFIG, Path, SIZE};

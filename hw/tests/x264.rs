@@ -8,7 +8,8 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{Invalidation, Kind, Quality, Rect};
+use sandbox_hw::{Invalidation, Kind, Quality};
+use sandbox_protocol::Rect;
 
 use self::path::{CONFIG, Path, SIZE};
 use self::viewer::Viewer;

@@ -6,9 +6,8 @@ mod error;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use sandbox_hw::Rect;
-use sandbox_protocol::Size;
 use sandbox_protocol::local::worker::Begin;
+use sandbox_protocol::{Rect, Size};
 use x11rb::connection::{Connection, RequestConnection};
 use x11rb::errors::ConnectionError;
 use x11rb::protocol::Event;

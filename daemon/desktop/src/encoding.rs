@@ -10,8 +10,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
-use sandbox_hw::{EncodeError, Encoder, I420, Kind, Quality, Rect, Request};
-use sandbox_protocol::{Bitrate, Deadline, Micros, Size, Wakeup};
+use sandbox_hw::{EncodeError, Encoder, I420, Kind, Quality, Request};
+use sandbox_protocol::{Bitrate, Deadline, Micros, Rect, Size, Wakeup};
 
 use crate::clock;
 use crate::framebuffer::{Framebuffer, PIXEL_BYTES};

@@ -233,10 +233,9 @@ fn float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use sandbox_protocol::Size;
+    use sandbox_protocol::{Rect, Size};
 
     use super::*;
-    use crate::Rect;
 
     const SIZE: Size = Size {
         width: 320,

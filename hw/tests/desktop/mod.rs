@@ -6,8 +6,7 @@
     reason = "shared by a test and an example, which use different parts; a panic is a failed test"
 )]
 
-use sandbox_hw::Rect;
-use sandbox_protocol::Size;
+use sandbox_protocol::{Rect, Size};
 
 /// Bytes per BGRX pixel.
 const PIXEL_BYTES: usize = 4;

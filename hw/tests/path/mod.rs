@@ -5,8 +5,8 @@
     reason = "shared by tests that use different parts; a panic is a failed test"
 )]
 
-use sandbox_hw::{Config, Encoder, I420, Kind, Quality, Rect, Request, open};
-use sandbox_protocol::{Bitrate, Size};
+use sandbox_hw::{Config, Encoder, I420, Kind, Quality, Request, open};
+use sandbox_protocol::{Bitrate, Rect, Size};
 
 use crate::desktop::Desktop;
 use crate::viewer::Viewer;

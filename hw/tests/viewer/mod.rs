@@ -8,7 +8,8 @@
 
 use openh264::decoder::{Decoder, DecoderConfig};
 use openh264::formats::YUVSource;
-use sandbox_hw::{I420, Rect};
+use sandbox_hw::I420;
+use sandbox_protocol::Rect;
 
 /// A decoder and its newest picture.
 pub(crate) struct Viewer {

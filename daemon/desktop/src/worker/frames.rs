@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use sandbox_core::frame_clock::Effect;
 use sandbox_core::refinement::Sent as SentFrame;
-use sandbox_hw::{Kind, Quality, Rect};
+use sandbox_hw::{Kind, Quality};
+use sandbox_protocol::Rect;
 use sandbox_protocol::limits::ACCESS_UNIT_BYTES_MAX;
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN};
 

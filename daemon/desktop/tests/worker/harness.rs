@@ -21,13 +21,13 @@ use rustix::net::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::gettid;
-use sandbox_hw::{I420, Rect};
+use sandbox_hw::I420;
 use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
     Begin, Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
 };
 use sandbox_protocol::wire::input::Event;
-use sandbox_protocol::{Bitrate, Size, codec};
+use sandbox_protocol::{Bitrate, Rect, Size, codec};
 
 use crate::eye::Eye;
 use crate::seal::seal;
