@@ -21,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same for a job that nobody waits for: those behind it have somebody who does.
 const POST_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// How long one who opens the file waits where SQLite does not wait by itself.
+const BUSY_STEP: Duration = Duration::from_millis(5);
+
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
@@ -95,6 +98,20 @@ impl StateError {
 ///
 /// Returns [`StateError`] when the file cannot be opened, or a later version has written it.
 pub fn open(path: &Path) -> Result<Connection, StateError> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match open_once(path) {
+            Err(error) if error.trouble() == Some(Trouble::Held) && Instant::now() < deadline => {
+                std::thread::sleep(BUSY_STEP);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// SQLite's own wait does not cover all of it: who makes the file a WAL one, or meets the last
+/// other connection at its end, may be refused at once (<https://sqlite.org/wal.html>, §6).
+fn open_once(path: &Path) -> Result<Connection, StateError> {
     let prepare = || -> rusqlite::Result<Connection> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
