@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use sandbox_protocol::Size;
 use sandbox_protocol::limits::COPY_PIECE_BYTES_MAX;
-use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN, PREFIX_LEN};
+use sandbox_protocol::local::frame::{FrameHeader, HEADER_LEN, PREFIX_LEN};
 use sandbox_protocol::local::worker::{CopiedPiece, Counters, Cursor, FromWorker, VERSION};
 use sandbox_protocol::stream::input::Ack;
 
@@ -185,7 +185,7 @@ impl Output {
     /// # Panics
     ///
     /// When that one is still pending.
-    pub(crate) fn put(&mut self, header: &AccessUnitHeader, payload: &mut Vec<u8>) {
+    pub(crate) fn put(&mut self, header: &FrameHeader, payload: &mut Vec<u8>) {
         assert!(!self.is_pending(), "two access units on the media socket");
         self.header = header.encode(payload.len());
         std::mem::swap(&mut self.payload, payload);
@@ -214,10 +214,12 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use sandbox_protocol::Micros;
+    use sandbox_protocol::local::frame::Content;
 
     use super::*;
 
-    const HEADER: AccessUnitHeader = AccessUnitHeader {
+    const HEADER: FrameHeader = FrameHeader {
+        content: Content::AccessUnit,
         is_keyframe: true,
         is_refinement: false,
         qp: 20,
@@ -253,11 +255,8 @@ mod tests {
         drop(ours);
         theirs.read_to_end(&mut received).unwrap();
         let (header, rest) = received.split_first_chunk::<PREFIX_LEN>().unwrap();
-        assert_eq!(AccessUnitHeader::decode_prefix(*header), Ok(rest.len()));
-        assert_eq!(
-            AccessUnitHeader::decode(rest),
-            Ok((HEADER, payload.as_slice()))
-        );
+        assert_eq!(FrameHeader::decode_prefix(*header), Ok(rest.len()));
+        assert_eq!(FrameHeader::decode(rest), Ok((HEADER, payload.as_slice())));
     }
 
     #[test]

@@ -333,6 +333,7 @@ impl Worker {
                 version,
                 bitrate,
                 size,
+                pictures: _,
             } => return self.greet(version, bitrate, size, now),
             ToWorker::Input {
                 stream,
@@ -360,10 +361,11 @@ impl Worker {
                     viewer.outbox.acknowledge(ack);
                 }
             }
-            ToWorker::Keyframe => {
+            ToWorker::Keyframe | ToWorker::Invalidate(_) | ToWorker::Whole => {
                 self.wanted.keyframe = true;
                 self.clock.handle_damage(now);
             }
+            ToWorker::Pictures(_) => (),
             ToWorker::Target(bitrate) => self.bitrate = bitrate,
             ToWorker::Flow(is_open) => self.handle_flow(is_open, now),
             ToWorker::Resize(size) => self.wanted.size = Some(size),

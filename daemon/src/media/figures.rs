@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::Micros;
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::frame::FrameHeader;
 
 /// How far back figures reach.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl Figures {
     pub(super) fn handle_sent(
         &mut self,
         now: Instant,
-        header: &AccessUnitHeader,
+        header: &FrameHeader,
         bytes: usize,
         sent: Micros,
     ) {
@@ -131,11 +131,13 @@ fn spread(mut samples: Vec<Duration>) -> Option<Spread> {
 #[cfg(test)]
 mod tests {
     use sandbox_protocol::Size;
+    use sandbox_protocol::local::frame::Content;
 
     use super::*;
 
-    fn header(input_seq: u32, encode_ms: u64) -> AccessUnitHeader {
-        AccessUnitHeader {
+    fn header(input_seq: u32, encode_ms: u64) -> FrameHeader {
+        FrameHeader {
+            content: Content::AccessUnit,
             is_keyframe: false,
             is_refinement: false,
             qp: 20,

@@ -5,7 +5,6 @@
 //! I/O, a `viewer::Viewer` per browser decides, and the small machines beside them hold one
 //! decision each.
 
-mod access_units;
 mod addresses;
 mod ctl_outbox;
 mod demux;
@@ -25,6 +24,7 @@ mod socket;
 mod tcp;
 mod timeline;
 mod viewer;
+mod worker_frames;
 mod worker_link;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::{Due, Pulse};
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
-use sandbox_protocol::local::worker::{Cursor, FromWorker, ToWorker, VERSION};
+use sandbox_protocol::local::frame::FrameHeader;
+use sandbox_protocol::local::worker::{Cursor, FromWorker, Pictures, ToWorker, VERSION};
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Micros, Size};
 
@@ -86,6 +86,7 @@ impl Shared {
             version: VERSION,
             bitrate: told.bitrate,
             size: told.size,
+            pictures: Pictures::ACCESS_UNITS,
         };
         self.pulse = Pulse::new(WORKER_SILENCE_MAX);
         let question = self.ledger.handle_rewired();
@@ -135,7 +136,12 @@ impl Shared {
                 self.is_pasting = !last;
                 true
             }
-            ToWorker::Hello { .. } | ToWorker::Keyframe | ToWorker::Count => true,
+            ToWorker::Hello { .. }
+            | ToWorker::Pictures(_)
+            | ToWorker::Keyframe
+            | ToWorker::Invalidate(_)
+            | ToWorker::Whole
+            | ToWorker::Count => true,
         };
         is_news.then_some(message)
     }
@@ -182,7 +188,7 @@ impl Shared {
     }
 
     /// An access unit has come for everybody.
-    pub(super) fn handle_access_unit(&mut self, header: &AccessUnitHeader, bytes: usize) {
+    pub(super) fn handle_access_unit(&mut self, header: &FrameHeader, bytes: usize) {
         if let (true, Some(told)) = (header.is_keyframe, self.told) {
             self.gate.handle_keyframe(bytes, told.bitrate);
         }
@@ -192,7 +198,7 @@ impl Shared {
     pub(super) fn handle_sent(
         &mut self,
         now: Instant,
-        header: &AccessUnitHeader,
+        header: &FrameHeader,
         bytes: usize,
         sent: Micros,
     ) {

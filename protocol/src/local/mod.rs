@@ -1,5 +1,5 @@
 //! The wires inside one node: warden, daemon, worker. Each opens with its version.
 
-pub mod access_unit;
+pub mod frame;
 pub mod warden;
 pub mod worker;

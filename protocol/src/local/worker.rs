@@ -7,7 +7,7 @@ use crate::wire::input::{Event as InputEvent, Move};
 use crate::{Bitrate, Size};
 
 /// Version of these wires.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// From the warden to the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -96,7 +96,12 @@ pub enum ToWorker {
         bitrate: Bitrate,
         /// Size wanted by the viewer.
         size: Size,
+        /// First pictures; others by [`ToWorker::Pictures`].
+        pictures: Pictures,
     },
+    /// What the viewers take has changed. Updates begin with a whole one where they begin, or
+    /// where the cache has another size.
+    Pictures(Pictures),
     /// Input, already checked for rate; ordering and once-only are the worker's.
     Input {
         /// The viewer's input stream: a new number starts a new sequence.
@@ -110,8 +115,15 @@ pub enum ToWorker {
         /// The held set, where the packet carried one.
         held: Option<Vec<u16>>,
     },
-    /// The next access unit must be decodable alone.
+    /// The next access unit must be decodable alone; of updates the next one recovers, soon and
+    /// whether it holds video or not.
     Keyframe,
+    /// The access units from this number on are lost to a viewer: the next one needs none of
+    /// them, and of updates the next one recovers, as with [`ToWorker::Keyframe`]. An encoder that
+    /// cannot makes a keyframe.
+    Invalidate(u32),
+    /// The next update is a whole one.
+    Whole,
     /// New target bitrate.
     Target(Bitrate),
     /// `false`: the link is full, capture nothing; `true`: go on.
@@ -127,6 +139,24 @@ pub enum ToWorker {
     },
     /// Asks for [`FromWorker::Counters`]; questions that wait together get one answer.
     Count,
+}
+
+/// What viewers take. Where some take each, an update shows by video all that changes, and by
+/// tiles what has come to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Pictures {
+    /// Access units alone.
+    pub access_units: bool,
+    /// Updates, with a cache of so many tiles.
+    pub updates: Option<u16>,
+}
+
+impl Pictures {
+    /// Access units alone.
+    pub const ACCESS_UNITS: Self = Self {
+        access_units: true,
+        updates: None,
+    };
 }
 
 /// From the worker to the daemon.

@@ -7,7 +7,7 @@ use sandbox_core::refinement::Sent as SentFrame;
 use sandbox_hw::{Kind, Quality};
 use sandbox_protocol::Rect;
 use sandbox_protocol::limits::ACCESS_UNIT_BYTES_MAX;
-use sandbox_protocol::local::access_unit::{AccessUnitHeader, HEADER_LEN};
+use sandbox_protocol::local::frame::{Content, FrameHeader, HEADER_LEN};
 
 use super::Worker;
 use crate::clock;
@@ -158,8 +158,9 @@ fn is_refinement(job: &Job, encoded: &Encoded) -> bool {
     job.rects.is_empty() && !encoded.is_keyframe
 }
 
-fn header(job: &Job, encoded: &Encoded, frame: u32) -> AccessUnitHeader {
-    AccessUnitHeader {
+fn header(job: &Job, encoded: &Encoded, frame: u32) -> FrameHeader {
+    FrameHeader {
+        content: Content::AccessUnit,
         is_keyframe: encoded.is_keyframe,
         is_refinement: is_refinement(job, encoded),
         qp: encoded.qp,

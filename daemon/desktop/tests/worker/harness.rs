@@ -22,9 +22,10 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::gettid;
 use sandbox_hw::I420;
-use sandbox_protocol::local::access_unit::{AccessUnitHeader, PREFIX_LEN};
+use sandbox_protocol::local::frame::{FrameHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
-    Begin, Counters, Cursor, FromWarden, FromWorker, ToWarden, ToWorker, VERSION, WorkerPlan,
+    Begin, Counters, Cursor, FromWarden, FromWorker, Pictures, ToWarden, ToWorker, VERSION,
+    WorkerPlan,
 };
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Rect, Size, codec};
@@ -167,6 +168,7 @@ impl Desktop {
             version: VERSION,
             bitrate: Bitrate::kbps(20_000),
             size,
+            pictures: Pictures::ACCESS_UNITS,
         });
         viewer
     }
@@ -337,13 +339,13 @@ impl Viewer {
     }
 
     /// Waits for the next access unit and decodes it.
-    pub(crate) fn access_unit(&mut self) -> (AccessUnitHeader, Vec<u8>) {
+    pub(crate) fn access_unit(&mut self) -> (FrameHeader, Vec<u8>) {
         let mut prefix = [0; PREFIX_LEN];
         self.read_exact(&mut prefix);
-        let length = AccessUnitHeader::decode_prefix(prefix).unwrap();
+        let length = FrameHeader::decode_prefix(prefix).unwrap();
         let mut bytes = vec![0; length];
         self.read_exact(&mut bytes);
-        let (header, payload) = AccessUnitHeader::decode(&bytes).unwrap();
+        let (header, payload) = FrameHeader::decode(&bytes).unwrap();
         self.eye.see(payload);
         (header, payload.to_vec())
     }
@@ -356,7 +358,7 @@ impl Viewer {
     /// Reads until the picture rests, and returns the last access unit and the counters. Rest is
     /// seen in the worker's own counts: ten answers in a row without a frame, asked while a
     /// program's worth of time passes between two of them.
-    pub(crate) fn wait_for_rest(&mut self) -> (AccessUnitHeader, Counters) {
+    pub(crate) fn wait_for_rest(&mut self) -> (FrameHeader, Counters) {
         let (mut last, _) = self.access_unit();
         let mut before = self.counters();
         let mut still = 0;

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use rustix::fs::SealFlags;
 use rustix::net::{SendFlags, send};
-use sandbox_protocol::local::worker::{FromWorker, ToWarden, ToWorker};
+use sandbox_protocol::local::worker::{FromWorker, Pictures, ToWarden, ToWorker};
 use sandbox_protocol::{Bitrate, Size};
 
 use x11rb::connection::Connection as _;
@@ -144,6 +144,7 @@ fn a_message_that_is_none_ends_the_attach_and_not_the_worker() {
         version: u16::MAX,
         bitrate: Bitrate::kbps(1),
         size: SIZE,
+        pictures: Pictures::ACCESS_UNITS,
     });
     while !is_closed(other.control.as_fd()) {}
     assert!(desktop.attach(SIZE).access_unit().0.is_keyframe);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::Due;
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::frame::FrameHeader;
 use sandbox_protocol::local::worker::{CopiedPiece, Counters, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{Task, Timer};
@@ -302,7 +302,7 @@ impl Hub {
     pub(super) fn handle_access_unit(
         &self,
         audience: &Rc<Audience>,
-        header: AccessUnitHeader,
+        header: FrameHeader,
         payload: &[u8],
     ) {
         let now = clock::now();

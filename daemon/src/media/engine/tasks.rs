@@ -12,10 +12,10 @@ use super::Hub;
 use super::audience::Audience;
 use crate::clock;
 use crate::media::LeftReason;
-use crate::media::access_units::AccessUnits;
 use crate::media::demux::{Carrier, Near, Remote};
 use crate::media::socket::ReceiveSlots;
 use crate::media::tcp::Connection;
+use crate::media::worker_frames::WorkerFrames;
 use crate::media::worker_link::{LinkError, WorkerLink};
 
 /// A TCP connection that has not proven its viewer by then is closed.
@@ -141,7 +141,7 @@ pub(super) async fn keep_reading_control(
 }
 
 pub(super) async fn keep_reading_media(hub: Rc<Hub>, audience: Rc<Audience>, link: Rc<WorkerLink>) {
-    let mut units = AccessUnits::default();
+    let mut units = WorkerFrames::default();
     loop {
         match link.read_media(units.space()).await {
             Ok(0) => break,

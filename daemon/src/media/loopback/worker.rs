@@ -13,7 +13,7 @@ use rustix::net::{
 };
 use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::frame::{Content, FrameHeader};
 use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker, VERSION};
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Micros, Size};
@@ -98,11 +98,16 @@ impl Worker {
     pub(super) fn receive_but_keyframes(&self) -> ToWorker {
         loop {
             match self.receive() {
-                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Keyframe
+                | ToWorker::Target(_)
+                | ToWorker::Flow(_)
+                | ToWorker::Pictures(_) => {}
                 ToWorker::Count => self.answer(),
                 other @ (ToWorker::Hello { .. }
                 | ToWorker::Input { .. }
                 | ToWorker::Resize(_)
+                | ToWorker::Invalidate(_)
+                | ToWorker::Whole
                 | ToWorker::Paste { .. }) => return other,
             }
         }
@@ -116,11 +121,16 @@ impl Worker {
                 return;
             }
             match message {
-                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Keyframe
+                | ToWorker::Target(_)
+                | ToWorker::Flow(_)
+                | ToWorker::Pictures(_) => {}
                 ToWorker::Count => self.answer(),
                 other @ (ToWorker::Hello { .. }
                 | ToWorker::Input { .. }
                 | ToWorker::Resize(_)
+                | ToWorker::Invalidate(_)
+                | ToWorker::Whole
                 | ToWorker::Paste { .. }) => panic!("{other:?} instead of {wanted:?}"),
             }
         }
@@ -150,7 +160,8 @@ impl Worker {
 
     pub(super) fn send_frame(&mut self, is_keyframe: bool, len: usize) {
         self.frame += 1;
-        let header = AccessUnitHeader {
+        let header = FrameHeader {
+            content: Content::AccessUnit,
             is_keyframe,
             is_refinement: false,
             qp: 22,

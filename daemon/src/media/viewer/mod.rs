@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use sandbox_core::permit::{Control, Permit};
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::frame::FrameHeader;
 use sandbox_protocol::local::worker::{FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
 use sandbox_protocol::{Bitrate, Micros, Size};
@@ -56,7 +56,7 @@ pub(super) struct Outputs {
 /// A frame that has left this machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeftFrame {
-    pub(super) header: AccessUnitHeader,
+    pub(super) header: FrameHeader,
     pub(super) bytes: usize,
     pub(super) sent: Micros,
 }

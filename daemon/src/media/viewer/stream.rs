@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::Bitrate;
-use sandbox_protocol::local::access_unit::AccessUnitHeader;
+use sandbox_protocol::local::frame::FrameHeader;
 use sandbox_protocol::local::worker::ToWorker;
 use sandbox_protocol::wire::ctl::ToPage;
 use str0m::Input;
@@ -39,7 +39,7 @@ pub(super) struct Stream {
 
 #[derive(Debug)]
 struct Stamps {
-    header: AccessUnitHeader,
+    header: FrameHeader,
     rtp: u32,
     bytes: usize,
 }
@@ -75,7 +75,7 @@ impl Viewer {
     pub(in crate::media) fn handle_access_unit(
         &mut self,
         now: Instant,
-        header: AccessUnitHeader,
+        header: FrameHeader,
         payload: &[u8],
     ) -> Result<(), LeftReason> {
         let is_behind = self.control.is_none() && !self.stream.flow.is_open();

@@ -1,19 +1,19 @@
-//! Cuts the bytes of a worker's media socket into access units, within their limits.
+//! Cuts the bytes of a worker's media socket into frames, within their limits.
 
-use sandbox_protocol::local::access_unit::{AccessUnitError, AccessUnitHeader, PREFIX_LEN};
+use sandbox_protocol::local::frame::{FrameError, FrameHeader, PREFIX_LEN};
 
 /// What a buffer starts with and shrinks back to: a typical frame.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Reassembles access units from a byte stream.
+/// Reassembles frames from a byte stream.
 #[derive(Debug, Default)]
-pub(super) struct AccessUnits {
+pub(super) struct WorkerFrames {
     /// Read so far of the unit in hand, prefix included.
     buffer: Vec<u8>,
     filled: usize,
 }
 
-impl AccessUnits {
+impl WorkerFrames {
     /// Where the next bytes of the stream go. It grows with what really came, not with what a
     /// prefix announces.
     pub(super) fn space(&mut self) -> &mut [u8] {
@@ -34,15 +34,15 @@ impl AccessUnits {
         );
     }
 
-    /// Hands the first whole access unit to `each` and removes it; `None` when more must be read.
+    /// Hands the first whole frame to `each` and removes it; `None` when more must be read.
     ///
     /// # Errors
     ///
-    /// Returns [`AccessUnitError`] when the stream holds anything else; it cannot be resumed.
+    /// Returns [`FrameError`] when the stream holds anything else; it cannot be resumed.
     pub(super) fn poll<R>(
         &mut self,
-        each: impl FnOnce(AccessUnitHeader, &[u8]) -> R,
-    ) -> Result<Option<R>, AccessUnitError> {
+        each: impl FnOnce(FrameHeader, &[u8]) -> R,
+    ) -> Result<Option<R>, FrameError> {
         let Some(total) = self.announced().transpose()? else {
             return Ok(None);
         };
@@ -50,7 +50,7 @@ impl AccessUnits {
             return Ok(None);
         }
         let unit = self.buffer.get(PREFIX_LEN..total).unwrap_or_default();
-        let (header, payload) = AccessUnitHeader::decode(unit)?;
+        let (header, payload) = FrameHeader::decode(unit)?;
         let result = each(header, payload);
         self.buffer.copy_within(total..self.filled, 0);
         self.filled -= total;
@@ -58,23 +58,24 @@ impl AccessUnits {
     }
 
     /// Bytes of prefix and unit, once the prefix is there.
-    fn announced(&self) -> Option<Result<usize, AccessUnitError>> {
+    fn announced(&self) -> Option<Result<usize, FrameError>> {
         let read = self.buffer.get(..self.filled)?;
         let prefix = read.first_chunk::<PREFIX_LEN>()?;
-        Some(AccessUnitHeader::decode_prefix(*prefix).map(|it| PREFIX_LEN + it))
+        Some(FrameHeader::decode_prefix(*prefix).map(|it| PREFIX_LEN + it))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sandbox_protocol::limits::ACCESS_UNIT_BYTES_MAX;
-    use sandbox_protocol::local::access_unit::HEADER_LEN;
+    use sandbox_protocol::limits::{ACCESS_UNIT_BYTES_MAX, UPDATE_BYTES_MAX};
+    use sandbox_protocol::local::frame::{Content, HEADER_LEN};
     use sandbox_protocol::{Micros, Size};
 
     use super::*;
 
-    fn header(frame: u32) -> AccessUnitHeader {
-        AccessUnitHeader {
+    fn header(frame: u32) -> FrameHeader {
+        FrameHeader {
+            content: Content::AccessUnit,
             is_keyframe: frame == 1,
             is_refinement: false,
             qp: 20,
@@ -101,8 +102,8 @@ mod tests {
     }
 
     /// Feeds `bytes` in pieces of at most `piece` and returns what comes out.
-    fn cut(bytes: &[u8], piece: usize) -> Result<Vec<(u32, usize)>, AccessUnitError> {
-        let mut units = AccessUnits::default();
+    fn cut(bytes: &[u8], piece: usize) -> Result<Vec<(u32, usize)>, FrameError> {
+        let mut units = WorkerFrames::default();
         let mut out = Vec::new();
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_announced_length_allocates_nothing_before_its_bytes_come() {
-        let mut units = AccessUnits::default();
+        let mut units = WorkerFrames::default();
         let prefix = u32::try_from(ACCESS_UNIT_BYTES_MAX).unwrap().to_le_bytes();
         units.space()[..PREFIX_LEN].copy_from_slice(&prefix);
         units.handle_read(PREFIX_LEN);
@@ -146,9 +147,9 @@ mod tests {
 
     #[test]
     fn a_length_no_unit_can_have_ends_the_stream() {
-        for length in [0, HEADER_LEN - 1, ACCESS_UNIT_BYTES_MAX + 1] {
+        for length in [0, HEADER_LEN - 1, HEADER_LEN + UPDATE_BYTES_MAX + 1] {
             let bytes = u32::try_from(length).unwrap().to_le_bytes();
-            assert_eq!(cut(&bytes, 4), Err(AccessUnitError::Length(length)));
+            assert_eq!(cut(&bytes, 4), Err(FrameError::Length(length)));
         }
     }
 }
