@@ -16,6 +16,7 @@ use crate::auth::token::{KeyError, Tokens};
 use crate::changes::{Changes, Watch};
 use crate::config::{Advertised, DaemonConfig};
 use crate::http::{self, App, Parts};
+use crate::identity::{self, IdentityError, NativeAddress};
 use crate::media::{self, Media, MediaConfig};
 use crate::sessions::{self, Sessions};
 use crate::state::{self, StateError, Store};
@@ -48,6 +49,9 @@ pub enum DaemonError {
     /// There is no certificate of our own.
     #[error(transparent)]
     SelfSigned(#[from] SelfSignedError),
+    /// There is no key that native viewers know this node by.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A socket, file or thread cannot be used.
     #[error("cannot {what}: {source}")]
     Io {
@@ -115,11 +119,15 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
         recorded,
         surviving,
     };
+    let node = identity::read_or_make(&config.dir)?;
+    let sockets: Vec<UdpSocket> = udp.into_iter().map(UdpSocket::from).collect();
+    let port = media_port(&sockets)?;
     let app = App::new(Parts {
         tokens: tokens(&config)?,
         tls: Tls::start(&config, &link, tasks)?,
         checker: Checker::start().map_err(io_error("start the password threads"))?,
-        media: start_media(&config, udp)?,
+        media: start_media(&config, sockets)?,
+        native: NativeAddress::new(&config, port, node.fingerprint),
         notices: notices(weaker),
         config,
         store,
@@ -132,6 +140,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     tasks.spawn("changes", async move { follow(&followed, watch).await });
     link.send(&Request::Ready).await?;
     tracing::info!(url = %app.config.public_url, "serving");
+    tracing::info!("native clients: {}", app.native);
     sessions::run(setup, tasks).await?;
     Ok(())
 }
@@ -157,8 +166,14 @@ fn tokens(config: &DaemonConfig) -> Result<Tokens, KeyError> {
     }
 }
 
-fn start_media(config: &DaemonConfig, udp: Vec<OwnedFd>) -> Result<Media, DaemonError> {
-    let sockets = udp.into_iter().map(UdpSocket::from).collect();
+/// The warden binds one socket at least, all of them at one port.
+fn media_port(sockets: &[UdpSocket]) -> Result<u16, DaemonError> {
+    let first = sockets.first().map(UdpSocket::local_addr);
+    let address = first.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+    Ok(address.map_err(io_error("use the socket of media"))?.port())
+}
+
+fn start_media(config: &DaemonConfig, sockets: Vec<UdpSocket>) -> Result<Media, DaemonError> {
     let advertise = |it: &Advertised| match it.port {
         Some(port) => media::Advertised::Socket((it.address, port).into()),
         None => media::Advertised::Ip(it.address),

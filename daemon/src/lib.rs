@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 mod http;
+pub mod identity;
 pub mod logs;
 pub mod media;
 mod private_file;

@@ -31,6 +31,7 @@ use crate::auth::password::Checker;
 use crate::auth::token::Tokens;
 use crate::changes::Changes;
 use crate::config::DaemonConfig;
+use crate::identity::NativeAddress;
 use crate::media::Media;
 use crate::sessions::Sessions;
 use crate::state::Store;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     pub(crate) checker: Checker,
     pub(crate) sessions: Sessions,
     pub(crate) media: Media,
+    pub(crate) native: NativeAddress,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
     /// `None`: plain HTTP.
@@ -72,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) checker: Checker,
     pub(crate) sessions: Sessions,
     pub(crate) media: Media,
+    pub(crate) native: NativeAddress,
     pub(crate) changes: Changes,
     pub(crate) tasks: Tasks,
     pub(crate) tls: Option<Tls>,
@@ -103,6 +106,7 @@ impl App {
             checker: parts.checker,
             sessions: parts.sessions,
             media: parts.media,
+            native: parts.native,
             changes: parts.changes,
             tasks: parts.tasks,
             tls: parts.tls,

@@ -47,8 +47,8 @@ pub(super) struct Shown {
     height: u16,
     node: String,
     websocket_url: String,
-    /// The native protocol's address; there is none in this version.
-    quic_url: Option<String>,
+    /// What `sandbox-client` takes as its argument.
+    quic_url: String,
     /// What was ended last because memory was used up.
     #[serde(skip_serializing_if = "Option::is_none")]
     out_of_memory: Option<OutOfMemory>,
@@ -267,7 +267,7 @@ fn shown(app: &App, view: &View) -> Shown {
         height: plan.size.height,
         node: app.config.node_name.clone(),
         websocket_url: format!("{socket}/ws?session={}", plan.session),
-        quic_url: None,
+        quic_url: app.native.url(&plan.user_name),
         out_of_memory: view.out_of_memory.clone().map(|it| OutOfMemory {
             limit_mb: it.limit_mb,
             killed: it.killed,

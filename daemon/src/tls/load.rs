@@ -66,7 +66,7 @@ pub(crate) fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, TlsError>
 }
 
 /// Reads a file of bounded length.
-pub(super) fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(file: File) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

@@ -18,7 +18,7 @@ use sandbox_protocol::local::warden::Request;
 use smol::Timer;
 
 pub use load::TlsError;
-pub(crate) use load::{read, server_config};
+pub(crate) use load::{read, read_bounded, server_config};
 pub use self_signed::SelfSignedError;
 
 use crate::clock;
@@ -166,7 +166,7 @@ impl Files {
             return self.trouble.clone().map_or(Ok(()), Err);
         }
         self.seen = Some(stamps);
-        let read = |file| load::read_bounded(file).map_err(|error| error.to_string());
+        let read = |file| read_bounded(file).map_err(|error| error.to_string());
         let server = server_config(&read(certificate)?, &read(key)?);
         let is_first = self.current.is_none();
         self.current = Some(server.map_err(|error| error.to_string())?);

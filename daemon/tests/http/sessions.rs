@@ -7,6 +7,7 @@ use sandbox_daemon::state::sessions::{Record, write};
 use sandbox_daemon::state::users::{Role, create};
 use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, StartSession};
 use sandbox_protocol::{SessionId, Size};
+use sandbox_quic::Fingerprint;
 
 use crate::world::World;
 
@@ -31,7 +32,11 @@ fn a_desktop_is_started_once_and_given_again() {
         (&session["width"], &session["height"]),
         (&1280.into(), &720.into())
     );
-    assert_eq!(session["quic_url"], serde_json::Value::Null);
+    let quic_url = session["quic_url"].as_str().unwrap();
+    let (place, pin) = quic_url.split_once("#pin=").unwrap();
+    let port = place.strip_prefix("ada@127.0.0.1:").unwrap();
+    assert_ne!(port.parse::<u16>().unwrap(), 0);
+    assert!(pin.parse::<Fingerprint>().is_ok(), "{pin}");
     let id = session["id"].as_str().unwrap();
     let url = format!("ws://localhost:{}/ws?session={id}", world.port);
     assert_eq!(session["websocket_url"], url);
