@@ -1,6 +1,7 @@
 //! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.
 
 pub mod auth;
+mod caller;
 pub mod changes;
 pub mod cli;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod media;
 mod private_file;
 pub mod redacted;
 pub mod sessions;
+mod sign_in;
 pub mod state;
 pub mod tasks;
 pub mod tls;

@@ -26,6 +26,7 @@ use sandbox_core::rate_limit::RateLimit;
 use serde_json::json;
 
 pub(crate) use accept::serve;
+pub(crate) use names::counted;
 
 use crate::auth::password::Checker;
 use crate::auth::token::Tokens;

@@ -13,8 +13,8 @@ use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::caller::Caller;
 use super::problem::Problem;
+use crate::caller::Caller;
 use crate::media::{Recent, Spread, StreamCounters};
 use crate::sessions::{Outcome, Usage, View, plan};
 

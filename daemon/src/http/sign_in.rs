@@ -1,6 +1,5 @@
 //! Signing in and out.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,19 +12,17 @@ use sandbox_protocol::UserIndex;
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::caller::Caller;
 use super::guard::{ClientAddress, OwnPage, demand_json};
-use super::names::counted;
 use super::problem::Problem;
 use super::refresh_cookie;
-use crate::auth::password::PASSWORD_LEN_MAX;
+use crate::auth::code_hash;
 use crate::auth::refresh::RefreshClaim;
-use crate::auth::{code_hash, random};
+use crate::caller::Caller;
 use crate::clock;
 use crate::config::Origin;
 use crate::redacted::Redacted;
+use crate::sign_in::{self, Refusal, check_password};
 use crate::state::sign_ins::{self, Family, FamilyId, Refreshed};
-use crate::state::users;
 
 /// Longest single-use code that is looked up, in bytes.
 const CODE_LEN_MAX: usize = 256;
@@ -68,42 +65,8 @@ pub(super) async fn login(
     body: Result<Json<Login>, JsonRejection>,
 ) -> Result<WithCookie<Json<Token>>, Problem> {
     let Json(Login { username, password }) = body?;
-    // Names that no account can have share one bucket, or they would fill the table.
-    let account = if users::is_name(&username) {
-        username
-    } else {
-        String::new()
-    };
-    take_attempt(&app, address, Some(&account))?;
-    let lookup = account.clone();
-    let found = app
-        .store
-        .run(move |connection| users::with_hash(connection, &lookup))
-        .await?;
-    let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), hash));
-    let is_too_long = password.reveal().len() > PASSWORD_LEN_MAX;
-    let password = if is_too_long {
-        Redacted::default()
-    } else {
-        password
-    };
-    let is_right = app.checker.is_right(password, hash).await.map_err(|busy| {
-        let words = busy.to_string();
-        Problem::unavailable("busy", words).retry_after(2)
-    })?;
-    let Some(user) = user.filter(|_| is_right && !is_too_long) else {
-        tracing::info!(%address, "a sign-in failed");
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "invalid_credentials",
-            "this user name and password do not belong together",
-        ));
-    };
-    if user.is_disabled {
-        return Err(disabled());
-    }
-    app.limits().login_by_account.refund(&account);
-    begin(&app, user.index, &origin).await
+    let user = check_password(&app, address, username, password).await?;
+    begin(&app, user, &origin).await
 }
 
 /// `POST /api/auth/once`
@@ -114,7 +77,7 @@ pub(super) async fn once(
     body: Result<Json<Once>, JsonRejection>,
 ) -> Result<WithCookie<Json<Token>>, Problem> {
     let Json(Once { code }) = body?;
-    take_attempt(&app, address, None)?;
+    sign_in::take_attempt(&app, address, None)?;
     let refused = || {
         Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -228,28 +191,17 @@ fn signed_out() -> Problem {
     )
 }
 
-fn disabled() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "user_disabled",
-        "this account is disabled; ask whoever runs this server",
-    )
-}
-
-/// Counts an attempt to sign in, by address and by account.
-fn take_attempt(app: &App, address: IpAddr, account: Option<&String>) -> Result<(), Problem> {
-    let now = clock::now();
-    let mut limits = app.limits();
-    let mut outcome = limits.login_by_address.take(&counted(address), now);
-    if let (Ok(()), Some(account)) = (outcome, account) {
-        outcome = limits.login_by_account.take(account, now);
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let words = refusal.to_string();
+        match refusal {
+            Refusal::TooMany(wait) => Self::too_many(words, wait),
+            Refusal::Busy(_) => Self::unavailable("busy", words).retry_after(2),
+            Refusal::Wrong => Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", words),
+            Refusal::Disabled => Self::new(StatusCode::FORBIDDEN, "user_disabled", words),
+            Refusal::State(error) => error.into(),
+        }
     }
-    outcome.map_err(|wait| Problem::too_many("too many attempts to sign in", wait))
-}
-
-/// Seconds that a sign-in lasts.
-fn life(app: &App) -> i64 {
-    i64::try_from(app.config.refresh_expiry.as_secs()).unwrap_or(i64::MAX)
 }
 
 async fn begin(
@@ -257,19 +209,8 @@ async fn begin(
     user: UserIndex,
     origin: &Origin,
 ) -> Result<WithCookie<Json<Token>>, Problem> {
-    let id = FamilyId(random());
+    let family = sign_in::begin(app, user).await?;
     let now = clock::unix_seconds();
-    let ends = now.saturating_add(life(app));
-    let family = app
-        .store
-        .run(move |connection| {
-            sign_ins::begin(connection, id, user, now, ends)?;
-            sign_ins::live(connection, id, now)
-        })
-        .await?;
-    // Disabled between the check and here.
-    let family = family.ok_or_else(disabled)?;
-    tracing::info!(user = user.0, "signed in");
     let cookie = cookie(app, origin, &family, 0, now);
     Ok(with_cookie(cookie, Json(token(app, &family, now))))
 }

@@ -16,10 +16,10 @@ use sandbox_protocol::wire::signal::{ToPage, ToServer};
 use sandbox_protocol::{SessionId, Size, ViewerId};
 use smol::Timer;
 
-use super::super::caller::{self, Caller};
 use super::super::problem::Problem;
 use super::farewell::Farewell;
 use super::{App, Incoming, Socket};
+use crate::caller::{self, Caller};
 use crate::clock;
 use crate::media::{AckPacket, LeftReason, ViewerEvent};
 use crate::sessions::{View, Word};
@@ -142,17 +142,11 @@ async fn introduce(
     let caller = found
         .map_err(|error| Farewell::problem(&error.into()))?
         .ok_or_else(|| Farewell::problem(&Problem::unauthorized()))?;
-    let view = caller.session(app, session).await;
-    // An admin may end a session of somebody else, not look at it.
-    let view = view
-        .and_then(|it| {
-            if caller.owns(&it) {
-                Ok(it)
-            } else {
-                Err(Problem::not_found())
-            }
-        })
-        .map_err(|problem| Farewell::problem(&problem))?;
+    let view = match session.parse() {
+        Ok(session) => caller.own_session(app, session).await,
+        Err(_) => None,
+    };
+    let view = view.ok_or_else(|| Farewell::problem(&Problem::not_found()))?;
     if let (Lifecycle::Ended, Some(reason)) = (view.state, view.reason) {
         return Err(Farewell::ended(reason));
     }
@@ -387,12 +381,7 @@ impl Conversation {
 
     /// Whether the sign-in still holds, after somebody's changed.
     async fn check_sign_in(&mut self) -> Result<(), Farewell> {
-        let (id, now) = (self.caller.family.id, clock::unix_seconds());
-        let live = self
-            .app
-            .store
-            .run(move |connection| crate::state::sign_ins::live(connection, id, now))
-            .await;
+        let live = caller::still_holds(&self.app, self.caller.family.id).await;
         match live {
             Ok(Some(family)) => {
                 self.caller.family = family;
