@@ -1,5 +1,6 @@
 //! The daemon: HTTP, WebSocket, WebRTC, SQLite. No decisions.
 
+mod attachment;
 pub mod auth;
 mod caller;
 pub mod changes;

@@ -10,15 +10,16 @@ use async_channel::Receiver;
 use futures_lite::{FutureExt as _, future};
 use sandbox_core::lifecycle::Lifecycle;
 use sandbox_core::rate_limit::RateLimit;
-use sandbox_core::sessions::{AttachId, Wish};
+use sandbox_core::sessions::Wish;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::wire::signal::{ToPage, ToServer};
-use sandbox_protocol::{SessionId, Size, ViewerId};
+use sandbox_protocol::{SessionId, Size};
 use smol::Timer;
 
 use super::super::problem::Problem;
 use super::farewell::Farewell;
 use super::{App, Incoming, Socket};
+use crate::attachment::{Attachment, News};
 use crate::caller::{self, Caller};
 use crate::clock;
 use crate::media::{AckPacket, LeftReason, ViewerEvent};
@@ -36,19 +37,9 @@ const TAKES_PER_MINUTE: u32 = 60;
 /// Proxies close a socket that is silent for a minute.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long the reason of a worker's end may take to arrive after its sockets closed.
-const REASON_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A stream that this socket stands for.
-struct Attachment {
-    attach: AttachId,
-    /// What the page came for.
-    wish: Wish,
-    /// What the page was told about that.
-    has_control: Option<bool>,
-    viewer: ViewerId,
-    words: Receiver<Word>,
-    events: Receiver<ViewerEvent>,
+struct Stream {
+    attachment: Attachment,
     acks: Receiver<AckPacket>,
 }
 
@@ -57,14 +48,13 @@ struct Conversation {
     socket: Socket,
     session: SessionId,
     caller: Caller,
-    attachment: Option<Attachment>,
+    stream: Option<Stream>,
     offers: RateLimit<()>,
     takes: RateLimit<()>,
 }
 
 enum Woken {
-    Told(Option<Word>),
-    Viewer(ViewerEvent),
+    News(News),
     Acked(AckPacket),
     Incoming(Incoming),
     AccountsChanged,
@@ -89,7 +79,7 @@ pub(super) async fn run(app: Arc<App>, mut socket: Socket, session: &str) {
         socket,
         session,
         caller,
-        attachment: None,
+        stream: None,
         offers: RateLimit::per_minute(OFFERS_PER_MINUTE),
         takes: RateLimit::per_minute(TAKES_PER_MINUTE),
     };
@@ -172,8 +162,8 @@ impl Conversation {
         let mut renewal = self.renewal();
         loop {
             let outcome = match self.wait(changes, renewal).await {
-                Woken::Told(word) => self.handle_word(word).await,
-                Woken::Viewer(event) => self.handle_viewer(event).await,
+                Woken::News(News::Told(word)) => self.handle_word(word).await,
+                Woken::News(News::Viewer(event)) => self.handle_viewer(event).await,
                 Woken::Acked(ack) if self.socket.acknowledge(ack).await => Ok(()),
                 Woken::Acked(_) => Err(Farewell::silent()),
                 Woken::Incoming(incoming) => self.handle_incoming(incoming).await,
@@ -201,24 +191,15 @@ impl Conversation {
     }
 
     async fn wait(&mut self, changes: &Receiver<()>, renewal: std::time::Instant) -> Woken {
-        let attachment = self.attachment.as_ref();
-        let told = async {
-            match attachment {
-                Some(it) => Woken::Told(it.words.recv().await.ok()),
-                None => future::pending().await,
-            }
-        };
-        let viewer = async {
-            match attachment {
-                Some(it) => match it.events.recv().await {
-                    Ok(event) => Woken::Viewer(event),
-                    Err(_) => Woken::Viewer(ViewerEvent::Left(LeftReason::Closed)),
-                },
+        let stream = self.stream.as_ref();
+        let news = async {
+            match stream {
+                Some(it) => Woken::News(it.attachment.news().await),
                 None => future::pending().await,
             }
         };
         let acked = async {
-            match attachment {
+            match stream {
                 Some(it) => match it.acks.recv().await {
                     Ok(ack) => Woken::Acked(ack),
                     Err(_) => future::pending().await,
@@ -243,10 +224,8 @@ impl Conversation {
         let socket = &mut self.socket;
         let incoming = async { Woken::Incoming(socket.receive().await) };
         let traffic = future::or(acked, incoming);
-        // In this order: the reason of an end before its consequences.
-        let ends = future::or(told, viewer);
         let timers = future::or(runs_out, silence);
-        future::or(ends, future::or(changed, future::or(traffic, timers))).await
+        future::or(news, future::or(changed, future::or(traffic, timers))).await
     }
 
     async fn handle_incoming(&mut self, incoming: Incoming) -> Result<(), Farewell> {
@@ -267,9 +246,8 @@ impl Conversation {
             }
             Incoming::Message(ToServer::TakeControl) => {
                 take_one(&mut self.takes, "wishes for control")?;
-                if let Some(it) = &self.attachment {
-                    let sessions = &self.app.sessions;
-                    sessions.take_control(self.session, it.attach).await;
+                if let Some(it) = &self.stream {
+                    it.attachment.want_control().await;
                 }
                 Ok(())
             }
@@ -277,8 +255,8 @@ impl Conversation {
             Incoming::Message(ToServer::Bye) => Err(Farewell::silent()),
             Incoming::Input(packet) => {
                 // Before the stream stands there is nothing to press keys on; they come again.
-                if let Some(it) = &self.attachment {
-                    self.app.media.input(it.viewer, packet).await;
+                if let Some(it) = &self.stream {
+                    self.app.media.input(it.attachment.viewer(), packet).await;
                 }
                 Ok(())
             }
@@ -293,25 +271,21 @@ impl Conversation {
     async fn handle_word(&mut self, word: Option<Word>) -> Result<(), Farewell> {
         let message = match word {
             Some(Word::Control(permit)) => {
-                if let Some(it) = &mut self.attachment {
-                    it.has_control = Some(true);
-                    self.app.media.control(it.viewer, permit).await;
+                if let Some(it) = &mut self.stream {
+                    it.attachment.control(permit).await;
                 }
                 ToPage::Control { yours: true }
             }
-            Some(Word::Observe) => match &mut self.attachment {
-                // It takes control as soon as it is connected, and keeps its keys until then.
-                Some(Attachment {
-                    wish: Wish::Control,
-                    has_control: None,
-                    ..
-                })
-                | None => return Ok(()),
-                Some(it) => {
-                    it.has_control = Some(false);
-                    ToPage::Control { yours: false }
+            Some(Word::Observe) => {
+                let is_told = self
+                    .stream
+                    .as_mut()
+                    .is_some_and(|it| it.attachment.observe());
+                if !is_told {
+                    return Ok(());
                 }
-            },
+                ToPage::Control { yours: false }
+            }
             Some(Word::OutOfMemory(shortage)) => ToPage::OutOfMemory {
                 limit_mb: shortage.limit_mb,
                 killed: shortage.killed,
@@ -333,14 +307,17 @@ impl Conversation {
     async fn handle_viewer(&mut self, event: ViewerEvent) -> Result<(), Farewell> {
         let reason = match event {
             ViewerEvent::Connected => {
-                tracing::info!(session = %self.session, "a viewer is connected");
-                if let Some(it) = &self.attachment {
-                    let sessions = &self.app.sessions;
-                    sessions.connected(self.session, it.attach, it.wish).await;
+                if let Some(it) = &self.stream {
+                    it.attachment.connected().await;
                 }
                 return Ok(());
             }
-            ViewerEvent::WorkerLost => return self.rewire().await,
+            ViewerEvent::WorkerLost => {
+                return match &self.stream {
+                    Some(it) => it.attachment.rewire().await.map_err(Farewell::worker_gone),
+                    None => Ok(()),
+                };
+            }
             ViewerEvent::Left(reason) => reason,
         };
         tracing::info!(session = %self.session, ?reason, "a viewer left");
@@ -350,33 +327,16 @@ impl Conversation {
                 "unreachable",
                 "no way to the media port was found, or it was silent for too long",
             ),
-            LeftReason::WorkerGone => self.after_worker().await,
+            LeftReason::WorkerGone => match &self.stream {
+                Some(it) => Farewell::worker_gone(it.attachment.worker_gone().await),
+                None => Farewell::silent(),
+            },
             LeftReason::Unread => {
                 Farewell::error("unread", "the page has not read its picture for too long")
             }
             LeftReason::Flood => Farewell::error("flood", "too many input messages in one second"),
             LeftReason::Malformed(words) => Farewell::error("malformed", words),
         })
-    }
-
-    /// The worker's sockets close a moment before the warden says why.
-    pub(super) async fn after_worker(&mut self) -> Farewell {
-        let known = async {
-            let words = &self.attachment.as_ref()?.words;
-            loop {
-                if let Word::Dismissed(why) = words.recv().await.ok()? {
-                    return Some(why);
-                }
-            }
-        };
-        let late = async {
-            Timer::after(REASON_TIMEOUT).await;
-            None
-        };
-        match future::or(known, late).await {
-            Some(why) => Farewell::dismissed(why),
-            None => Farewell::error("worker_gone", "the desktop's picture stopped; trying again"),
-        }
     }
 
     /// Whether the sign-in still holds, after somebody's changed.
@@ -427,9 +387,8 @@ impl Conversation {
 
     /// Lets the stream go; the desktop stays.
     async fn release(&mut self) {
-        if let Some(it) = self.attachment.take() {
-            self.app.media.detach(it.viewer);
-            self.app.sessions.left(self.session, it.attach).await;
+        if let Some(it) = self.stream.take() {
+            it.attachment.end().await;
         }
     }
 }

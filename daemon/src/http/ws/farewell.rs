@@ -7,6 +7,7 @@ use sandbox_protocol::wire::signal::ToPage;
 
 use super::super::problem::Problem;
 use super::Incoming;
+use crate::attachment::WorkerGone;
 
 /// The last word, and how the socket closes after it.
 pub(super) struct Farewell {
@@ -55,6 +56,13 @@ impl Farewell {
         match why {
             Dismissal::TakenOver => Self::saying(ToPage::TakenOver),
             Dismissal::Ended(reason) => Self::ended(reason),
+        }
+    }
+
+    pub(super) fn worker_gone(WorkerGone(why): WorkerGone) -> Self {
+        match why {
+            Some(why) => Self::dismissed(why),
+            None => Self::error("worker_gone", "the desktop's picture stopped; trying again"),
         }
     }
 
