@@ -16,7 +16,7 @@ use crate::changes;
 use crate::clock;
 use crate::config::Config;
 use crate::redacted::Redacted;
-use crate::state::sign_ins::add_code;
+use crate::state::sign_ins::{Purpose, add_code};
 use crate::state::users::{self, Role, User};
 use crate::state::{self};
 
@@ -242,7 +242,15 @@ fn link(arguments: &Arguments) -> Result<(), Failure> {
     let code = new_code();
     let now = clock::unix_seconds();
     let hash = code_hash(&code);
-    add_code(&mut connection, &hash, user.index, now, now + LINK_SECONDS)?;
+    let ends = now + LINK_SECONDS;
+    add_code(
+        &mut connection,
+        &hash,
+        Purpose::SignIn,
+        user.index,
+        now,
+        ends,
+    )?;
     let origin = &config.daemon.public_url;
     let url = format!("{origin}/#once={code}&user={}", user.name);
     if is_shown {

@@ -1,7 +1,9 @@
 //! The node's truth: one SQLite file, one thread that writes it.
 
+pub mod devices;
 pub mod sessions;
 pub mod sign_ins;
+pub mod tickets;
 pub mod users;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ const BUSY_STEP: Duration = Duration::from_millis(5);
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_refresh_tokens.sql"),
+    include_str!("../../../migrations/sqlite/0003_devices_and_tickets.sql"),
 ];
 
 /// The database could not do what was asked.

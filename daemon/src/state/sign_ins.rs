@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use sandbox_protocol::UserIndex;
 
 use super::StateError;
+use super::devices::DeviceKey;
 use super::users::User;
 
 /// How long the token before the newest still yields the newest: two tabs that refresh at once, or
@@ -25,6 +26,25 @@ pub struct Family {
     pub expires_at: i64,
 }
 
+/// What a single-use code is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It signs in.
+    SignIn,
+    /// It enrols a device.
+    Enrol,
+}
+
+impl Purpose {
+    /// The name in the database.
+    const fn code(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Enrol => "enrol",
+        }
+    }
+}
+
 /// Writes a sign-in down, and forgets those that ran out.
 ///
 /// # Errors
@@ -37,11 +57,28 @@ pub fn begin(
     now: i64,
     expires_at: i64,
 ) -> Result<(), StateError> {
+    begin_by(connection, id, user, None, now, expires_at)
+}
+
+/// [`begin`], with the device whose key signed in: the sign-in ends with it.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub fn begin_by(
+    connection: &mut Connection,
+    id: FamilyId,
+    user: UserIndex,
+    device: Option<DeviceKey>,
+    now: i64,
+    expires_at: i64,
+) -> Result<(), StateError> {
     let transaction = connection.transaction()?;
     transaction.execute("DELETE FROM token_families WHERE expires_at <= ?1", [now])?;
     transaction.execute(
-        "INSERT INTO token_families (id, user_idx, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
-        params![id.0, user.0, now, expires_at],
+        "INSERT INTO token_families (id, user_idx, device, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![id.0, user.0, device.map(|it| it.0), now, expires_at],
     )?;
     Ok(transaction.commit()?)
 }
@@ -161,6 +198,7 @@ pub(super) fn revoke_all(
 pub fn add_code(
     connection: &mut Connection,
     hash: &[u8; 32],
+    purpose: Purpose,
     user: UserIndex,
     now: i64,
     expires_at: i64,
@@ -168,13 +206,45 @@ pub fn add_code(
     let transaction = connection.transaction()?;
     transaction.execute("DELETE FROM once_codes WHERE expires_at <= ?1", [now])?;
     transaction.execute(
-        "INSERT INTO once_codes (hash, user_idx, expires_at) VALUES (?1, ?2, ?3)",
-        params![hash, user.0, expires_at],
+        "INSERT INTO once_codes (hash, purpose, user_idx, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        params![hash, purpose.code(), user.0, expires_at],
     )?;
     Ok(transaction.commit()?)
 }
 
-/// Consumes a single-use code: whoever comes second finds nothing.
+/// Consumes a single-use code: whoever comes second finds nothing. Commits nothing.
+///
+/// # Errors
+///
+/// Returns [`StateError`] when the database fails.
+pub(super) fn consume_code(
+    transaction: &Connection,
+    hash: &[u8; 32],
+    purpose: Purpose,
+    now: i64,
+) -> Result<Option<User>, StateError> {
+    let taken: Option<(u32, i64)> = transaction
+        .query_row(
+            "DELETE FROM once_codes WHERE hash = ?1 AND purpose = ?2
+             RETURNING user_idx, expires_at",
+            params![hash, purpose.code()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    Ok(match taken {
+        Some((index, expires_at)) if expires_at > now => transaction
+            .query_row(
+                "SELECT idx, name, role, is_disabled, created_at FROM users
+                 WHERE idx = ?1 AND is_disabled = 0",
+                [index],
+                super::users::user,
+            )
+            .optional()?,
+        Some(_) | None => None,
+    })
+}
+
+/// Consumes a code that signs in.
 ///
 /// # Errors
 ///
@@ -185,24 +255,7 @@ pub fn take_code(
     now: i64,
 ) -> Result<Option<User>, StateError> {
     let transaction = connection.transaction()?;
-    let taken: Option<(u32, i64)> = transaction
-        .query_row(
-            "DELETE FROM once_codes WHERE hash = ?1 RETURNING user_idx, expires_at",
-            [hash],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let user = match taken {
-        Some((index, expires_at)) if expires_at > now => transaction
-            .query_row(
-                "SELECT idx, name, role, is_disabled, created_at FROM users
-                 WHERE idx = ?1 AND is_disabled = 0",
-                [index],
-                super::users::user,
-            )
-            .optional()?,
-        Some(_) | None => None,
-    };
+    let user = consume_code(&transaction, hash, Purpose::SignIn, now)?;
     transaction.commit()?;
     Ok(user)
 }
@@ -285,12 +338,12 @@ mod tests {
     #[test]
     fn a_code_works_once_and_only_in_its_time() {
         let (mut connection, user) = with_user();
-        add_code(&mut connection, &[1; 32], user, 100, 700).unwrap();
+        add_code(&mut connection, &[1; 32], Purpose::SignIn, user, 100, 700).unwrap();
         assert!(take_code(&mut connection, &[2; 32], 101).unwrap().is_none());
         let taken = take_code(&mut connection, &[1; 32], 101).unwrap().unwrap();
         assert_eq!(taken.name, "demo");
         assert!(take_code(&mut connection, &[1; 32], 101).unwrap().is_none());
-        add_code(&mut connection, &[3; 32], user, 100, 700).unwrap();
+        add_code(&mut connection, &[3; 32], Purpose::SignIn, user, 100, 700).unwrap();
         assert!(take_code(&mut connection, &[3; 32], 700).unwrap().is_none());
     }
 
@@ -299,7 +352,7 @@ mod tests {
         let (mut connection, user) = with_user();
         let id = FamilyId([7; 16]);
         begin(&mut connection, id, user, 100, 200).unwrap();
-        add_code(&mut connection, &[1; 32], user, 100, 700).unwrap();
+        add_code(&mut connection, &[1; 32], Purpose::SignIn, user, 100, 700).unwrap();
         users::set_password(&mut connection, user, "h2", 110).unwrap();
         assert!(live(&connection, id, 111).unwrap().is_none());
         assert!(take_code(&mut connection, &[1; 32], 111).unwrap().is_none());

@@ -6,7 +6,7 @@ use sandbox_daemon::auth::token::Tokens;
 use sandbox_daemon::auth::{code_hash, new_code};
 use sandbox_daemon::config::Cidr;
 use sandbox_daemon::redacted::Redacted;
-use sandbox_daemon::state::sign_ins::{FamilyId, add_code};
+use sandbox_daemon::state::sign_ins::{FamilyId, Purpose, add_code};
 use sandbox_daemon::state::users::{self, Role};
 use sandbox_daemon::{changes, clock};
 
@@ -134,6 +134,7 @@ fn a_single_use_link_works_once() {
     add_code(
         &mut database,
         &code_hash(&fresh),
+        Purpose::SignIn,
         user.index,
         now,
         now + 600,
@@ -142,6 +143,7 @@ fn a_single_use_link_works_once() {
     add_code(
         &mut database,
         &code_hash(&stale),
+        Purpose::SignIn,
         user.index,
         now - 700,
         now - 100,
