@@ -11,6 +11,7 @@ use crate::clock;
 use crate::http::{App, counted};
 use crate::redacted::Redacted;
 use crate::state::StateError;
+use crate::state::devices::DeviceKey;
 use crate::state::sign_ins::{self, Family, FamilyId};
 use crate::state::users;
 
@@ -85,15 +86,25 @@ pub(crate) fn take_attempt(
     outcome.map_err(Refusal::TooMany)
 }
 
-/// Writes a sign-in of this account down.
-pub(crate) async fn begin(app: &App, user: UserIndex) -> Result<Family, Refusal> {
+/// Counts an attempt that nobody can guess right: the limit only spares the CPU.
+pub(crate) fn take_proof(app: &App, address: IpAddr) -> Result<(), Refusal> {
+    let outcome = app.limits().api.take(&counted(address), clock::now());
+    outcome.map_err(Refusal::TooMany)
+}
+
+/// Writes a sign-in of this account down, with the device whose key made it.
+pub(crate) async fn begin(
+    app: &App,
+    user: UserIndex,
+    device: Option<DeviceKey>,
+) -> Result<Family, Refusal> {
     let id = FamilyId(random());
     let now = clock::unix_seconds();
     let ends = now.saturating_add(life(app));
     let family = app
         .store
         .run(move |connection| {
-            sign_ins::begin(connection, id, user, now, ends)?;
+            sign_ins::begin(connection, id, user, device, now, ends)?;
             sign_ins::live(connection, id, now)
         })
         .await?;

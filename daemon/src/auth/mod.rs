@@ -1,6 +1,7 @@
 //! Who somebody is: passwords, tokens, single-use links.
 
 pub mod password;
+pub mod proof;
 pub mod refresh;
 pub mod token;
 
@@ -35,6 +36,9 @@ pub fn new_code() -> String {
 pub fn code_hash(code: &str) -> [u8; 32] {
     Sha256::digest(code.as_bytes()).into()
 }
+
+/// Longest single-use code that is looked up, in bytes.
+pub const CODE_LEN_MAX: usize = 256;
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use super::proof::TicketKeys;
 use super::refresh::RefreshKey;
 use super::{hex, unhex};
 use crate::private_file;
@@ -55,6 +56,7 @@ pub struct Tokens {
     key_id: String,
     expiry: Duration,
     refresh: RefreshKey,
+    tickets: TicketKeys,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -102,6 +104,7 @@ impl Tokens {
             key_id: key_id("ed", public),
             expiry,
             refresh: RefreshKey::derive(&document),
+            tickets: TicketKeys::derive(&document),
         })
     }
 
@@ -114,12 +117,18 @@ impl Tokens {
             key_id: key_id("hs", secret),
             expiry,
             refresh: RefreshKey::derive(secret),
+            tickets: TicketKeys::derive(secret),
         }
     }
 
     /// Makes and reads the refresh tokens that go with these.
     pub const fn refresh(&self) -> &RefreshKey {
         &self.refresh
+    }
+
+    /// Makes the keys of native viewers' tickets.
+    pub const fn tickets(&self) -> &TicketKeys {
+        &self.tickets
     }
 
     /// Eight letters that differ from key to key: servers on one host name share its cookies.

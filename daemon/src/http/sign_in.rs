@@ -15,17 +15,14 @@ use super::App;
 use super::guard::{ClientAddress, OwnPage, demand_json};
 use super::problem::Problem;
 use super::refresh_cookie;
-use crate::auth::code_hash;
 use crate::auth::refresh::RefreshClaim;
+use crate::auth::{CODE_LEN_MAX, code_hash};
 use crate::caller::Caller;
 use crate::clock;
 use crate::config::Origin;
 use crate::redacted::Redacted;
 use crate::sign_in::{self, Refusal, check_password};
 use crate::state::sign_ins::{self, Family, FamilyId, Refreshed};
-
-/// Longest single-use code that is looked up, in bytes.
-const CODE_LEN_MAX: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,7 +206,7 @@ async fn begin(
     user: UserIndex,
     origin: &Origin,
 ) -> Result<WithCookie<Json<Token>>, Problem> {
-    let family = sign_in::begin(app, user).await?;
+    let family = sign_in::begin(app, user, None).await?;
     let now = clock::unix_seconds();
     let cookie = cookie(app, origin, &family, 0, now);
     Ok(with_cookie(cookie, Json(token(app, &family, now))))

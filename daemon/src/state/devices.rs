@@ -203,7 +203,7 @@ mod tests {
         enrolled(&mut connection, 1, "laptop").unwrap();
         let family = FamilyId([7; 16]);
         let device = Some(KEY);
-        sign_ins::begin_by(&mut connection, family, ada, device, 200, 900).unwrap();
+        sign_ins::begin(&mut connection, family, ada, device, 200, 900).unwrap();
         let holds = |connection: &Connection| {
             let live = sign_ins::live(connection, family, 300).unwrap();
             live.is_some()
@@ -219,7 +219,7 @@ mod tests {
         let (mut connection, ada, _) = with_codes();
         enrolled(&mut connection, 1, "laptop").unwrap();
         let family = FamilyId([7; 16]);
-        sign_ins::begin_by(&mut connection, family, ada, Some(KEY), 200, 900).unwrap();
+        sign_ins::begin(&mut connection, family, ada, Some(KEY), 200, 900).unwrap();
         assert!(revoke(&connection, KEY).unwrap());
         assert!(!revoke(&connection, KEY).unwrap());
         assert_eq!(owner_of(&connection), None);

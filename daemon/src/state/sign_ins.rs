@@ -45,27 +45,12 @@ impl Purpose {
     }
 }
 
-/// Writes a sign-in down, and forgets those that ran out.
+/// Writes a sign-in down, with the device whose key made it, and forgets those that ran out.
 ///
 /// # Errors
 ///
 /// Returns [`StateError`] when the database fails.
 pub fn begin(
-    connection: &mut Connection,
-    id: FamilyId,
-    user: UserIndex,
-    now: i64,
-    expires_at: i64,
-) -> Result<(), StateError> {
-    begin_by(connection, id, user, None, now, expires_at)
-}
-
-/// [`begin`], with the device whose key signed in: the sign-in ends with it.
-///
-/// # Errors
-///
-/// Returns [`StateError`] when the database fails.
-pub fn begin_by(
     connection: &mut Connection,
     id: FamilyId,
     user: UserIndex,
@@ -278,7 +263,7 @@ mod tests {
     fn a_sign_in_holds_until_it_runs_out_is_revoked_or_its_account_is_disabled() {
         let (mut connection, user) = with_user();
         let id = FamilyId([7; 16]);
-        begin(&mut connection, id, user, 100, 200).unwrap();
+        begin(&mut connection, id, user, None, 100, 200).unwrap();
         let holds = |connection: &Connection, now| live(connection, id, now).unwrap().is_some();
         assert!(holds(&connection, 199));
         assert!(!holds(&connection, 200));
@@ -286,7 +271,7 @@ mod tests {
         users::enable(&connection, user).unwrap();
         assert!(!holds(&connection, 150), "enabling brings no sign-in back");
         let id = FamilyId([8; 16]);
-        begin(&mut connection, id, user, 100, 200).unwrap();
+        begin(&mut connection, id, user, None, 100, 200).unwrap();
         revoke(&connection, id, 120).unwrap();
         assert!(live(&connection, id, 121).unwrap().is_none());
     }
@@ -295,7 +280,7 @@ mod tests {
     fn the_newest_token_has_a_successor_and_the_one_before_yields_the_same_for_30_seconds() {
         let (mut connection, user) = with_user();
         let id = FamilyId([7; 16]);
-        begin(&mut connection, id, user, 100, 1_000).unwrap();
+        begin(&mut connection, id, user, None, 100, 1_000).unwrap();
         let mut take = |generation, now| match refresh(&mut connection, id, generation, now) {
             Ok(Refreshed::Holds { generation, .. }) => generation,
             other => panic!("{other:?}"),
@@ -312,7 +297,7 @@ mod tests {
         for (generation, now) in [(1, 231), (0, 201), (9, 201)] {
             let (mut connection, user) = with_user();
             let id = FamilyId([7; 16]);
-            begin(&mut connection, id, user, 100, 1_000).unwrap();
+            begin(&mut connection, id, user, None, 100, 1_000).unwrap();
             for number in 0..2 {
                 refresh(&mut connection, id, number, 200).unwrap();
             }
@@ -329,7 +314,7 @@ mod tests {
     fn a_clock_that_was_set_back_gives_a_replaced_token_no_time() {
         let (mut connection, user) = with_user();
         let id = FamilyId([7; 16]);
-        begin(&mut connection, id, user, 100, 1_000).unwrap();
+        begin(&mut connection, id, user, None, 100, 1_000).unwrap();
         refresh(&mut connection, id, 0, 200).unwrap();
         let reused = refresh(&mut connection, id, 0, 150).unwrap();
         assert_eq!(reused, Refreshed::Reused(user));
@@ -351,7 +336,7 @@ mod tests {
     fn a_new_password_ends_every_sign_in_and_code() {
         let (mut connection, user) = with_user();
         let id = FamilyId([7; 16]);
-        begin(&mut connection, id, user, 100, 200).unwrap();
+        begin(&mut connection, id, user, None, 100, 200).unwrap();
         add_code(&mut connection, &[1; 32], Purpose::SignIn, user, 100, 700).unwrap();
         users::set_password(&mut connection, user, "h2", 110).unwrap();
         assert!(live(&connection, id, 111).unwrap().is_none());

@@ -114,7 +114,7 @@ mod tests {
             .unwrap()
             .unwrap();
         let family = FamilyId([7; 16]);
-        begin(&mut connection, family, user, 100, 1_000).unwrap();
+        begin(&mut connection, family, user, None, 100, 1_000).unwrap();
         let family = live(&connection, family, 100).unwrap().unwrap();
         add(&mut connection, ID, &family, 100).unwrap();
         (connection, user, family)
