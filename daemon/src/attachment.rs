@@ -110,6 +110,11 @@ impl Attachment {
         self.viewer
     }
 
+    /// What it was told last.
+    pub(crate) fn has_control(&self) -> bool {
+        self.has_control == Some(true)
+    }
+
     /// Waits for news, the reason of an end before its consequences; safe to give up and call
     /// again.
     pub(crate) async fn news(&self) -> News {

@@ -7,20 +7,20 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use sandbox_core::sessions::{Limits, Reason};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::local::warden::Request;
-use sandbox_quic::{Identity, ServerSetup};
+use sandbox_quic::ServerSetup;
 
 use crate::auth::password::Checker;
 use crate::auth::token::{KeyError, Tokens};
 use crate::changes::{Changes, Watch};
+use crate::clock;
 use crate::config::{Advertised, DaemonConfig};
 use crate::http::{self, App, Parts};
 use crate::identity::{self, IdentityError, NativeAddress};
 use crate::media::{self, Media, MediaConfig};
+use crate::native;
 use crate::sessions::{self, Sessions};
 use crate::state::{self, StateError, Store};
 use crate::tasks::Tasks;
@@ -105,6 +105,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     let config = read_config(config)?;
     crate::logs::start(&config.log_filter, config.log_json);
     let store = Store::start(&config.dir.join("state.db"))?;
+    let now = clock::unix_seconds();
     let recorded = store.run(|it| state::sessions::unended(it)).await?;
     let (sessions, commands) = Sessions::new();
     let changes = Changes::default();
@@ -129,7 +130,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
         tokens: tokens(&config)?,
         tls: Tls::start(&config, &link, tasks)?,
         checker: Checker::start().map_err(io_error("start the password threads"))?,
-        media: start_media(&config, sockets)?,
+        media: start_media(&config, sockets, node.setup)?,
         native: NativeAddress::new(&config, port, node.fingerprint),
         notices: notices(weaker),
         config,
@@ -139,6 +140,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
         tasks: tasks.clone(),
     });
     listen(&app, tcp, metrics);
+    tasks.spawn("native viewers", native::serve(Arc::clone(&app)));
     let followed = Arc::clone(&app);
     tasks.spawn("changes", async move { follow(&followed, watch).await });
     link.send(&Request::Ready).await?;
@@ -162,6 +164,18 @@ fn read_config(descriptor: OwnedFd) -> Result<DaemonConfig, DaemonError> {
     })
 }
 
+/// The connections of native viewers ended with the daemon before. A start waits for no write: the
+/// disk may be full, or another program hold the file.
+fn shorten_tickets(store: &Store) {
+    let now = clock::unix_seconds();
+    let is_posted = store.post(move |connection| {
+        if let Err(error) = state::tickets::connections_ended(connection, now) {
+            tracing::warn!(%error, "tickets of an earlier life last as long as their sign-ins");
+        }
+    });
+    assert!(is_posted, "the first job finds room");
+}
+
 fn tokens(config: &DaemonConfig) -> Result<Tokens, KeyError> {
     match &config.jwt_secret {
         Some(secret) => Ok(Tokens::with_secret(secret.reveal(), config.access_expiry)),
@@ -176,7 +190,11 @@ fn media_port(sockets: &[UdpSocket]) -> Result<u16, DaemonError> {
     Ok(address.map_err(io_error("use the socket of media"))?.port())
 }
 
-fn start_media(config: &DaemonConfig, sockets: Vec<UdpSocket>) -> Result<Media, DaemonError> {
+fn start_media(
+    config: &DaemonConfig,
+    sockets: Vec<UdpSocket>,
+    native: ServerSetup,
+) -> Result<Media, DaemonError> {
     let advertise = |it: &Advertised| match it.port {
         Some(port) => media::Advertised::Socket((it.address, port).into()),
         None => media::Advertised::Ip(it.address),
@@ -186,22 +204,9 @@ fn start_media(config: &DaemonConfig, sockets: Vec<UdpSocket>) -> Result<Media, 
         tcp_candidates: vec![config.http],
         bitrate_max: Bitrate::kbps(config.bitrate_kbps_max),
         fps_max: config.fps_max,
-        native: passing_setup().map_err(io_error("make a key for native viewers"))?,
+        native,
     };
     Media::start(sockets, media_config).map_err(io_error("start media"))
-}
-
-/// A key for as long as this process lives.
-fn passing_setup() -> io::Result<ServerSetup> {
-    let key = KeyPair::generate().map_err(io::Error::other)?;
-    let certificate = CertificateParams::default().self_signed(&key);
-    Ok(ServerSetup {
-        identity: Identity {
-            certificate: certificate.map_err(io::Error::other)?.der().clone(),
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        },
-        secret: crate::auth::random(),
-    })
 }
 
 fn notices(weaker: Vec<String>) -> Vec<String> {

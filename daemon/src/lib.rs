@@ -12,6 +12,7 @@ mod http;
 pub mod identity;
 pub mod logs;
 pub mod media;
+mod native;
 mod private_file;
 pub mod redacted;
 pub mod sessions;

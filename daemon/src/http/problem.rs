@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use crate::sessions::{RequestError, StartError};
+use crate::sessions::{RequestError, StartError, WishError};
 use crate::state::{StateError, Trouble};
 use sandbox_core::rate_limit::RetryAfter;
 use sandbox_core::sessions::{CannotAttach, NoRoom};
@@ -170,6 +170,18 @@ impl From<StartError> for Problem {
             StartError::Refused(refusal) => Self::from(&refusal),
             StartError::Ended(reason) => Self::unavailable(reason.code(), words),
             StartError::Stopping => Self::unavailable("stopping", words).retry_after(2),
+        }
+    }
+}
+
+impl From<WishError> for Problem {
+    fn from(error: WishError) -> Self {
+        let words = error.to_string();
+        match error {
+            WishError::Profile => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", words)
+            }
+            WishError::Role => Self::forbidden(words),
         }
     }
 }

@@ -9,29 +9,26 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use sandbox_core::sessions::Reason;
 use sandbox_protocol::Size;
-use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use serde::{Deserialize, Serialize};
 
 use super::App;
 use super::problem::Problem;
 use crate::caller::Caller;
 use crate::media::{Recent, Spread, StreamCounters};
-use crate::sessions::{Outcome, Usage, View, plan};
-
-/// The profiles that the warden has built in.
-const PROFILES: &[&str] = &["desktop"];
+use crate::sessions::{Outcome, PROFILES, Usage, View, plan};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wish {
-    #[serde(default = "desktop")]
+    #[serde(default = "usual_profile")]
     profile: String,
     width: u16,
     height: u16,
 }
 
-fn desktop() -> String {
-    "desktop".into()
+fn usual_profile() -> String {
+    let [usual] = PROFILES;
+    usual.into()
 }
 
 /// A session as the API shows it.
@@ -140,29 +137,11 @@ pub(super) async fn start(
     body: Result<Json<Wish>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Json(wish) = body?;
-    if !PROFILES.contains(&&*wish.profile) {
-        let known = PROFILES.join(", ");
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_field",
-            format!("profile: there is none of this name; there is {known}"),
-        ));
-    }
-    if !caller.user.role.may_start() {
-        return Err(Problem::forbidden(
-            "this account may look at what others share, not start a desktop",
-        ));
-    }
     let size = Size {
         width: wish.width,
         height: wish.height,
     };
-    let plan = plan(
-        caller.user.index,
-        caller.user.name,
-        wish.profile,
-        size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX),
-    );
+    let plan = plan(caller.user, wish.profile, size)?;
     let Outcome { view, is_new } = app.sessions.start(plan).await?;
     let status = if is_new {
         StatusCode::CREATED

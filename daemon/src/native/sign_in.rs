@@ -88,7 +88,11 @@ async fn enrol(
         .ok_or(Refusal::Wrong)?;
     // It may have been another account's.
     app.changes.announce();
-    tracing::info!(user = user.index.0, device = key.short_id(), "a device is enrolled");
+    tracing::info!(
+        user = user.index.0,
+        device = key.short_id(),
+        "a device is enrolled"
+    );
     Ok(sign_in::begin(app, user.index, Some(key)).await?.into())
 }
 

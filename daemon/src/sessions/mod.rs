@@ -9,10 +9,16 @@ use async_channel::{Receiver, Sender};
 use sandbox_core::lifecycle::Lifecycle;
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::sessions::{AttachId, CannotAttach, Dismissal, NoRoom, Reason, Wish};
+use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::local::warden::{MemoryShortage, Refusal, StartSession};
-use sandbox_protocol::{SessionId, Size, UserIndex};
+use sandbox_protocol::{SessionId, Size};
 
 pub use service::{Setup, run};
+
+use crate::state::users::User;
+
+/// The profiles that the warden has built in, the usual one first.
+pub const PROFILES: [&str; 1] = ["desktop"];
 
 /// Commands that may wait; who comes later waits with its request.
 const COMMANDS_MAX: usize = 256;
@@ -350,13 +356,34 @@ impl Sessions {
     }
 }
 
-/// A plan with a fresh random id.
-pub fn plan(user: UserIndex, user_name: String, profile: String, size: Size) -> StartSession {
-    StartSession {
-        session: SessionId::from_bytes(crate::auth::random()),
-        user,
-        user_name,
-        profile,
-        size,
+/// A desktop that nobody may have.
+#[derive(Debug, thiserror::Error)]
+pub enum WishError {
+    /// No such profile.
+    #[error("profile: there is none of this name; there is {}", PROFILES.join(", "))]
+    Profile,
+    /// The account's role has no desktop.
+    #[error("this account may look at what others share, not start a desktop")]
+    Role,
+}
+
+/// What is to be started for a user who wishes for a desktop, under a fresh random id.
+///
+/// # Errors
+///
+/// Returns [`WishError`] where there is no such desktop, or not for this user.
+pub fn plan(user: User, profile: String, size: Size) -> Result<StartSession, WishError> {
+    if !PROFILES.contains(&&*profile) {
+        return Err(WishError::Profile);
     }
+    if !user.role.may_start() {
+        return Err(WishError::Role);
+    }
+    Ok(StartSession {
+        session: SessionId::from_bytes(crate::auth::random()),
+        user: user.index,
+        user_name: user.name,
+        profile,
+        size: size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX),
+    })
 }
