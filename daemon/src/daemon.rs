@@ -105,7 +105,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     let config = read_config(config)?;
     crate::logs::start(&config.log_filter, config.log_json);
     let store = Store::start(&config.dir.join("state.db"))?;
-    let now = clock::unix_seconds();
+    shorten_tickets(&store);
     let recorded = store.run(|it| state::sessions::unended(it)).await?;
     let (sessions, commands) = Sessions::new();
     let changes = Changes::default();

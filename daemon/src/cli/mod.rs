@@ -1,5 +1,7 @@
 //! The command line: which subcommand, and how its end is told.
 
+mod accounts;
+mod device;
 mod doctor;
 mod encoders;
 mod prompt;
@@ -21,12 +23,17 @@ Usage: sandbox-server [serve] [FLAGS]
        sandbox-server user enable NAME
        sandbox-server user passwd NAME [PASSWORD]
        sandbox-server user link NAME
+       sandbox-server device enrol NAME
+       sandbox-server device list [NAME] [--json]
+       sandbox-server device revoke ID
        sandbox-server doctor [--json]
        sandbox-server encoders [--json]
        sandbox-server version
 
 serve    starts the server; as root, or as an ordinary user by user namespaces
 user     accounts; link makes a sign-in link for one use within ten minutes
+device   keys of native viewers that sign in without a password; enrol makes a code with which the
+         account NAME adds one within ten minutes, revoke ends it and its sign-ins
 doctor   says what this host lacks for desktops, what follows, and what mends it
 encoders which encoders this machine has, and which is used and why
 version  prints the version
@@ -141,6 +148,7 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         (_, Some("-V" | "--version")) => version(),
         ("serve", _) => serve::run(rest),
         ("user", _) => user::run(rest),
+        ("device", _) => device::run(rest),
         ("doctor", _) => doctor::run(rest),
         ("encoders", _) => encoders::run(rest),
         ("version", _) => version(),
@@ -226,6 +234,16 @@ mod tests {
             &["user", "add", "a", "--nonsense", "1"],
             &["user", "add", "Not A Name"],
             &["user", "list", "more"],
+            &["device"],
+            &["device", "dance"],
+            &["device", "enrol"],
+            &["device", "enrol", "Not A Name"],
+            &["device", "enrol", "a", "b"],
+            &["device", "revoke"],
+            &["device", "revoke", "xyz"],
+            &["device", "revoke", "ab"],
+            &["device", "list", "a", "b"],
+            &["device", "list", "--nonsense", "1"],
             &["doctor", "--nonsense", "1"],
             &["--nonsense"],
         ] {

@@ -1,24 +1,17 @@
 //! `user …`: accounts, by whoever administers this host.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 
-use rusqlite::Connection;
-use sandbox_jail::warden::become_daemon;
-
+use super::Failure;
+use super::accounts::{Handout, add_fresh_code, find, find_enabled, open};
 use super::prompt::{Password, PasswordSource};
-use super::serve::DAEMON_USER;
-use super::{Failure, chain};
-use crate::auth::{LINK_SECONDS, code_hash, new_code, password};
+use crate::auth::password;
 use crate::changes;
 use crate::clock;
-use crate::config::Config;
 use crate::redacted::Redacted;
-use crate::state::sign_ins::{Purpose, add_code};
-use crate::state::users::{self, Role, User};
-use crate::state::{self};
+use crate::state::sign_ins::Purpose;
+use crate::state::users::{self, Role};
 
 /// What stands after `user`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,25 +104,8 @@ fn set_name(parsed: &mut Arguments, name: String) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Takes on the daemon's user and opens its database.
-fn open(flags: &[String]) -> Result<(Config, Connection), Failure> {
-    let config = super::config(flags)?;
-    become_daemon(&config.state_dir, config.uid_base, DAEMON_USER).map_err(|error| Failure {
-        words: chain(&error),
-        code: error.exit_code(),
-    })?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let connection = state::open(&config.daemon.dir.join("state.db"))?;
-    Ok((config, connection))
-}
-
-fn find(connection: &Connection, arguments: &Arguments) -> Result<User, Failure> {
-    let name = arguments.name.as_deref().unwrap_or_default();
-    users::by_name(connection, name)?.ok_or_else(|| {
-        Failure::simple(format!(
-            "there is no account {name}; sandbox-server user list shows them all"
-        ))
-    })
+fn name(arguments: &Arguments) -> &str {
+    arguments.name.as_deref().unwrap_or_default()
 }
 
 /// Reads and hashes the password before rights are dropped: its file may be root's.
@@ -189,7 +165,7 @@ fn list(arguments: &Arguments) -> Result<(), Failure> {
 
 fn set_disabled(arguments: &Arguments) -> Result<(), Failure> {
     let (config, mut connection) = open(&arguments.flags)?;
-    let user = find(&connection, arguments)?;
+    let user = find(&connection, name(arguments))?;
     users::disable(&mut connection, user.index, clock::unix_seconds())?;
     changes::touch(&config.daemon.dir)?;
     Ok(writeln!(
@@ -201,7 +177,7 @@ fn set_disabled(arguments: &Arguments) -> Result<(), Failure> {
 
 fn set_enabled(arguments: &Arguments) -> Result<(), Failure> {
     let (_, connection) = open(&arguments.flags)?;
-    let user = find(&connection, arguments)?;
+    let user = find(&connection, name(arguments))?;
     users::enable(&connection, user.index)?;
     Ok(writeln!(io::stdout(), "enabled {}", user.name)?)
 }
@@ -213,7 +189,7 @@ fn set_password(arguments: Arguments) -> Result<(), Failure> {
     let source = std::mem::replace(&mut arguments.password, source);
     let (password, hash) = hash(source)?;
     let (config, mut connection) = open(&arguments.flags)?;
-    let user = find(&connection, &arguments)?;
+    let user = find(&connection, name(&arguments))?;
     users::set_password(&mut connection, user.index, &hash, clock::unix_seconds())?;
     changes::touch(&config.daemon.dir)?;
     writeln!(
@@ -225,63 +201,13 @@ fn set_password(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn link(arguments: &Arguments) -> Result<(), Failure> {
-    let is_shown = io::stdout().is_terminal();
-    let early = if is_shown || super::is_root() {
-        None
-    } else {
-        early_link_file(arguments)?
-    };
+    let handout = Handout::prepare(&arguments.flags, &format!("link-{}", name(arguments)))?;
     let (config, mut connection) = open(&arguments.flags)?;
-    let user = find(&connection, arguments)?;
-    if user.is_disabled {
-        let name = user.name;
-        return Err(Failure::simple(format!(
-            "{name} is disabled; sandbox-server user enable {name} lets it in again"
-        )));
-    }
-    let code = new_code();
-    let now = clock::unix_seconds();
-    let hash = code_hash(&code);
-    let ends = now + LINK_SECONDS;
-    add_code(
-        &mut connection,
-        &hash,
-        Purpose::SignIn,
-        user.index,
-        now,
-        ends,
-    )?;
+    let user = find_enabled(&connection, name(arguments))?;
+    let code = add_fresh_code(&mut connection, Purpose::SignIn, user.index)?;
     let origin = &config.daemon.public_url;
     let url = format!("{origin}/#once={code}&user={}", user.name);
-    if is_shown {
-        return Ok(writeln!(io::stdout(), "{url}")?);
-    }
-    let (path, mut file) = match early {
-        Some(opened) => opened,
-        None => link_file(&config.daemon.dir, &user.name)?,
-    };
-    writeln!(file, "{url}")?;
-    Ok(writeln!(io::stdout(), "{}", path.display())?)
-}
-
-/// An ordinary user's server has another uid than the user, who is to read the file. `None`
-/// where `STATE_DIR` is not this user's, who then is the daemon's.
-fn early_link_file(arguments: &Arguments) -> Result<Option<(PathBuf, File)>, Failure> {
-    let config = super::config(&arguments.flags)?;
-    let name = arguments.name.as_deref().unwrap_or_default();
-    Ok(link_file(&config.state_dir, name).ok())
-}
-
-/// A pipe may lead into a log or another process's arguments: only its owner reads this file.
-fn link_file(directory: &Path, name: &str) -> io::Result<(PathBuf, File)> {
-    let path = directory.join(format!("link-{name}"));
-    let _absent = std::fs::remove_file(&path);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    Ok((path, file))
+    handout.give(&config, &url)
 }
 
 #[cfg(test)]

@@ -137,3 +137,6 @@ async fn by_ticket(
         .await?;
     Ok(family.ok_or(Refusal::Wrong)?.into())
 }
+
+#[cfg(test)]
+mod tests;
