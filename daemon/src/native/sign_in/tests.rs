@@ -1,3 +1,5 @@
+//! Every way to sign in, right and wrong.
+
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 
