@@ -178,9 +178,10 @@ mod tests {
             name: "laptop".into(),
             created_at: 200,
         };
-        assert_eq!(all(&connection, None).unwrap(), [device.clone()]);
-        assert_eq!(all(&connection, Some(ada)).unwrap(), [device]);
-        assert_eq!(all(&connection, Some(bob)).unwrap(), []);
+        let of = |user| all(&connection, user).unwrap();
+        assert_eq!(of(None), of(Some(ada)));
+        assert_eq!(of(Some(ada)), [device]);
+        assert_eq!(of(Some(bob)), []);
     }
 
     #[test]
