@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod native;
 mod page;
 mod refresh;
 mod sessions;
@@ -13,4 +14,5 @@ mod signalling;
 mod socket;
 mod tcp;
 mod tls;
+mod viewer;
 mod world;

@@ -52,6 +52,8 @@ pub(crate) struct Policy {
 
 pub(crate) struct World {
     pub(crate) port: u16,
+    /// Where media and native viewers meet the daemon.
+    pub(crate) media: SocketAddr,
     pub(crate) dir: PathBuf,
     pub(crate) policy: Arc<Mutex<Policy>>,
     /// Speak TLS, and trust this certificate alone.
@@ -188,6 +190,7 @@ impl World {
         let daemon = std::thread::spawn(move || run_on(ours));
         Self {
             port: http.port(),
+            media: udp.local_addr().unwrap(),
             dir,
             policy,
             trusted,
