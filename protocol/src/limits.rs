@@ -115,6 +115,10 @@ pub const CONTROL_BYTES_MAX: usize = 64 << 10;
 /// Messages on the control stream that a viewer may send within one second.
 pub const CONTROL_MESSAGES_PER_SECOND_MAX: u32 = 200;
 
+/// Datagrams that a viewer may send within one second: input, reports and requests of the widest
+/// link, several times over, so that what a stalled path holds back may come at once.
+pub const DATAGRAMS_PER_SECOND_MAX: u32 = 10_000;
+
 /// Bytes of one sound datagram's content: 10 ms of Opus and a copy of those before.
 pub const SOUND_BYTES_MAX: usize = 1_000;
 

@@ -18,7 +18,7 @@ pub(super) enum Kind {
     Dtls,
     /// RTP or RTCP: the same.
     Rtp,
-    /// QUIC; nobody speaks it on this socket yet.
+    /// QUIC: names its connection itself.
     Quic,
     /// ZRTP, reserved, or empty.
     Unknown,

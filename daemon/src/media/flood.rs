@@ -1,4 +1,4 @@
-//! Counts a viewer's input messages and says when they are a flood.
+//! Counts a viewer's messages of one sort and says when they are a flood.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,35 @@ use sandbox_protocol::limits::INPUT_MESSAGES_PER_SECOND_MAX;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The viewer sent more input than anybody can type, move or scroll.
+/// The viewer sent more than anybody can type, move or scroll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flooded;
 
 /// Messages since the beginning of the present second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FloodMeter {
+    most: u32,
     since: Option<Instant>,
     count: u32,
 }
 
+impl Default for FloodMeter {
+    /// One for input.
+    fn default() -> Self {
+        Self::new(INPUT_MESSAGES_PER_SECOND_MAX)
+    }
+}
+
 impl FloodMeter {
+    /// One that lets so many pass within a second.
+    pub(super) const fn new(most: u32) -> Self {
+        Self {
+            most,
+            since: None,
+            count: 0,
+        }
+    }
+
     /// One more message.
     ///
     /// # Errors
@@ -31,7 +48,7 @@ impl FloodMeter {
                 self.count = 1;
             }
         }
-        if self.count > INPUT_MESSAGES_PER_SECOND_MAX {
+        if self.count > self.most {
             Err(Flooded)
         } else {
             Ok(())

@@ -15,16 +15,19 @@ mod flow;
 mod input_ledger;
 mod keyframe_gate;
 mod keyframes;
+mod member;
 mod native;
 mod offer;
 mod outbox;
 mod pacer;
+mod paste;
 mod reports;
 mod shared;
 mod socket;
 mod tcp;
 mod timeline;
 mod viewer;
+mod wishes;
 mod worker_frames;
 mod worker_link;
 
@@ -169,13 +172,14 @@ pub enum AttachError {
 pub struct StreamCounters {
     /// The worker's own, since it started.
     pub worker: Counters,
-    /// RTP packets sent, retransmissions included.
+    /// RTP packets sent, retransmissions included; to a native viewer datagrams and pieces of
+    /// streams.
     pub rtp_packets: u64,
     /// Their bytes.
     pub rtp_bytes: u64,
     /// Frames sent.
     pub frames: u64,
-    /// Key frames among them.
+    /// Key frames, or whole updates, among them.
     pub keyframes: u64,
     /// Frames that came before the viewer was connected or before its first key frame, or that an
     /// observer could not keep up with.
@@ -188,7 +192,7 @@ pub struct StreamCounters {
     pub input_messages: u64,
     /// What the encoder was told.
     pub target: Bitrate,
-    /// Round trip to the page, once measured.
+    /// Round trip to the viewer, once measured.
     pub round_trip: Option<Duration>,
     /// Viewers that are attached.
     pub viewers: usize,

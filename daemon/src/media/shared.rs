@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::{Due, Pulse};
-use sandbox_protocol::local::frame::FrameHeader;
+use sandbox_protocol::local::frame::{Content, FrameHeader};
 use sandbox_protocol::local::worker::{Cursor, FromWorker, Pictures, ToWorker, VERSION};
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Micros, Size};
@@ -12,6 +12,7 @@ use sandbox_protocol::{Bitrate, Micros, Size};
 use super::figures::{Figures, Recent};
 use super::input_ledger::InputLedger;
 use super::keyframe_gate::{KeyframeGate, Rank};
+use super::wishes::Wishes;
 
 /// How long a worker may be silent after input. Answers take a millisecond; a machine that starts
 /// ten desktops at once makes them wait for two seconds.
@@ -26,11 +27,14 @@ pub(super) struct Shared {
     cursor: Option<FromWorker>,
     /// The newest permit that control was taken with.
     turn: u64,
+    /// What the worker was last told that viewers take.
+    pictures: Pictures,
     /// Our own input stream, by which what is held goes up when control passes.
     releases: Releases,
     /// The worker has the beginning of a paste and not its end.
     is_pasting: bool,
-    gate: KeyframeGate,
+    keyframes: KeyframeGate,
+    wholes: KeyframeGate,
     ledger: InputLedger,
     pulse: Pulse,
     figures: Figures,
@@ -61,13 +65,15 @@ impl Shared {
             hello: None,
             cursor: None,
             turn: 0,
+            pictures: Pictures::ACCESS_UNITS,
             releases: Releases {
                 stream,
                 count: 0,
                 is_due: false,
             },
             is_pasting: false,
-            gate: KeyframeGate::default(),
+            keyframes: KeyframeGate::default(),
+            wholes: KeyframeGate::default(),
             ledger: InputLedger::default(),
             pulse: Pulse::new(WORKER_SILENCE_MAX),
             figures: Figures::default(),
@@ -76,17 +82,22 @@ impl Shared {
     }
 
     /// A worker is there that knows nothing yet: what it is told first.
-    pub(super) fn handle_wired(&mut self, told: Told) -> impl Iterator<Item = ToWorker> + use<> {
+    pub(super) fn handle_wired(
+        &mut self,
+        told: Told,
+        pictures: Pictures,
+    ) -> impl Iterator<Item = ToWorker> + use<> {
         self.told = Some(Told {
             is_open: true,
             ..told
         });
         self.is_pasting = false;
+        self.pictures = pictures;
         let hello = ToWorker::Hello {
             version: VERSION,
             bitrate: told.bitrate,
             size: told.size,
-            pictures: Pictures::ACCESS_UNITS,
+            pictures,
         };
         self.pulse = Pulse::new(WORKER_SILENCE_MAX);
         let question = self.ledger.handle_rewired();
@@ -146,15 +157,40 @@ impl Shared {
         is_news.then_some(message)
     }
 
+    /// Viewers take other pictures than the worker was told, or the same.
+    pub(super) fn handle_pictures(&mut self, pictures: Pictures) -> Option<ToWorker> {
+        if std::mem::replace(&mut self.pictures, pictures) == pictures {
+            return None;
+        }
+        Some(ToWorker::Pictures(pictures))
+    }
+
     /// Input goes to the worker; says whether a question goes along, so that a worker that hangs
     /// is noticed.
     pub(super) fn handle_input_passed(&mut self, now: Instant) -> bool {
         self.pulse.handle_input(now)
     }
 
-    /// A viewer needs a key frame; says whether the worker is asked for one at once.
-    pub(super) fn handle_keyframe_wish(&mut self, now: Instant, rank: Rank) -> bool {
-        self.gate.handle_wish(now, rank)
+    /// A viewer cannot go on without some picture; says what the worker is asked for at once.
+    pub(super) fn handle_wishes(
+        &mut self,
+        now: Instant,
+        rank: Rank,
+        wishes: Wishes,
+    ) -> impl Iterator<Item = ToWorker> + use<> {
+        // Another encoder may have to make a key frame of it: for observers it costs like one.
+        let (lost, is_lost) = match rank {
+            Rank::Control => (wishes.lost, false),
+            Rank::Observer => (None, wishes.lost.is_some()),
+        };
+        let keyframe = (wishes.keyframe || is_lost) && self.keyframes.handle_wish(now, rank);
+        let whole = wishes.whole && self.wholes.handle_wish(now, rank);
+        let asked = [
+            lost.map(ToWorker::Invalidate),
+            keyframe.then_some(ToWorker::Keyframe),
+            whole.then_some(ToWorker::Whole),
+        ];
+        asked.into_iter().flatten()
     }
 
     /// Keeps what viewers that come later must know.
@@ -187,10 +223,28 @@ impl Shared {
         [self.hello.clone(), self.cursor.clone()]
     }
 
-    /// An access unit has come for everybody.
-    pub(super) fn handle_access_unit(&mut self, header: &FrameHeader, bytes: usize) {
-        if let (true, Some(told)) = (header.is_keyframe, self.told) {
-            self.gate.handle_keyframe(bytes, told.bitrate);
+    /// A frame has come for everybody who takes its kind.
+    pub(super) fn handle_frame(&mut self, header: &FrameHeader, bytes: usize) {
+        let Some(told) = self.told else { return };
+        let (recovers, is_whole) = match header.content {
+            Content::AccessUnit => (header.is_keyframe, false),
+            Content::Update {
+                is_whole, recovers, ..
+            } => (recovers, is_whole),
+        };
+        if recovers {
+            self.keyframes.handle_keyframe(bytes, told.bitrate);
+        }
+        if is_whole {
+            self.wholes.handle_keyframe(bytes, told.bitrate);
+        }
+    }
+
+    /// Size of the desktop, once a worker has told it.
+    pub(super) const fn size(&self) -> Option<Size> {
+        match &self.hello {
+            Some(FromWorker::Hello { size, .. }) => Some(*size),
+            Some(_) | None => None,
         }
     }
 
@@ -214,9 +268,18 @@ impl Shared {
         self.inputs_in_doubt
     }
 
-    /// Lets time pass; says whether the worker is to be asked for a key frame.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        self.gate.handle_timeout(now)
+    /// Lets time pass; says what the worker is asked for.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+    ) -> impl Iterator<Item = ToWorker> + use<> {
+        let keyframe = self.keyframes.handle_timeout(now);
+        let whole = self.wholes.handle_timeout(now);
+        let asked = [
+            keyframe.then_some(ToWorker::Keyframe),
+            whole.then_some(ToWorker::Whole),
+        ];
+        asked.into_iter().flatten()
     }
 
     /// Lets time pass; says what is due about the worker's silence.
@@ -228,10 +291,8 @@ impl Shared {
     /// [`handle_silence`](Self::handle_silence).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let pulse = self.pulse.poll_timeout().map(|it| it.at);
-        [self.gate.poll_timeout(), pulse]
-            .into_iter()
-            .flatten()
-            .min()
+        let gates = [&self.keyframes, &self.wholes].map(KeyframeGate::poll_timeout);
+        gates.into_iter().chain([pulse]).flatten().min()
     }
 
     /// Takes over a value that the worker goes by; says whether it is another one.

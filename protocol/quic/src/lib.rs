@@ -12,11 +12,11 @@ mod link;
 mod transport;
 mod window;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, BytesMut};
 pub use quinn_proto::{Dir, StreamId};
 
 pub use endpoint::{Arrived, ConnectError, Endpoint, Outgoing};
 pub use events::{Closed, Event};
 pub use identity::{BadFingerprint, Fingerprint, Identity, IdentityError, Trust};
 pub use link::{Handle, NoRoom};
-pub use transport::{ServerSetup, Side};
+pub use transport::{DATAGRAM_SEND_BYTES, ServerSetup, Side};

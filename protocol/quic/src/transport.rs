@@ -34,7 +34,7 @@ const ACK_DELAY_MAX: Duration = Duration::from_millis(5);
 
 /// Bytes of datagrams that may wait inside QUIC. Our scheduler stands in front: what waits here
 /// can be reordered no more.
-const DATAGRAM_SEND_BYTES: usize = 128 << 10;
+pub const DATAGRAM_SEND_BYTES: usize = 128 << 10;
 
 /// Bytes of received datagrams that may wait for their reader, a burst of large updates.
 const DATAGRAM_RECEIVE_BYTES: usize = 4 << 20;

@@ -147,6 +147,18 @@ impl Sender {
         }
     }
 
+    /// Begins after an epoch that the viewer knows from a stream before.
+    #[must_use]
+    pub fn after(mut self, epoch: Epoch) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// Epoch of the newest update.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Rate that the encoder should aim for, parity taken off.
     pub fn target(&self) -> Bitrate {
         self.reports.target_of_data()

@@ -10,14 +10,18 @@ use async_channel::Sender;
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::Due;
 use sandbox_protocol::local::frame::FrameHeader;
-use sandbox_protocol::local::worker::{CopiedPiece, Counters, FromWorker, ToWorker, VERSION};
+use sandbox_protocol::local::worker::{
+    CopiedPiece, Counters, FromWorker, Pictures, ToWorker, VERSION,
+};
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{Task, Timer};
 
 use super::tasks::{keep_reading_control, keep_reading_media, keep_writing_control};
 use super::{Hub, Seat, tell};
 use crate::clock;
+use crate::media::member::Member;
 use crate::media::shared::{Shared, is_picture};
+use crate::media::wishes::Wishes;
 use crate::media::worker_link::WorkerLink;
 use crate::media::{AttachError, LeftReason, StreamCounters, ViewerEvent};
 
@@ -78,6 +82,26 @@ impl Audience {
         !seats.is_empty()
     }
 
+    /// What the viewers take: pages access units, native viewers updates, as soon as media may
+    /// flow to them.
+    fn pictures(&self) -> Pictures {
+        let mut pictures = Pictures {
+            access_units: false,
+            updates: None,
+        };
+        for seat in self.seats.borrow().iter() {
+            match &*seat.member.borrow() {
+                Member::Page(_) => pictures.access_units = true,
+                Member::Native(viewer) => {
+                    let slots = viewer.cache_slots();
+                    let both = pictures.updates.zip(slots).map(|(a, b)| a.min(b));
+                    pictures.updates = both.or(pictures.updates).or(slots);
+                }
+            }
+        }
+        pictures
+    }
+
     /// Lets each viewer act, the one in control first. One that leaves in between costs the
     /// others nothing.
     fn each(&self, mut act: impl FnMut(&Rc<Seat>)) {
@@ -116,21 +140,21 @@ impl Audience {
         &self,
         seat: &Seat,
         messages: Vec<ToWorker>,
-        wants_keyframe: bool,
+        wishes: Wishes,
     ) -> Result<(), LeftReason> {
         let mut shared = self.shared.borrow_mut();
         let messages = messages.into_iter();
         let passed: Vec<_> = messages
             .filter_map(|it| shared.handle_message(it))
             .collect();
-        let (now, rank) = (clock::now(), seat.viewer.borrow().rank());
-        let is_asked = wants_keyframe && shared.handle_keyframe_wish(now, rank);
+        let (now, rank) = (clock::now(), seat.member.borrow().rank());
+        let asked = shared.handle_wishes(now, rank, wishes);
         let has_input = passed.iter().any(|it| matches!(it, ToWorker::Input { .. }));
         let is_pulse_due = has_input && shared.handle_input_passed(now);
         drop(shared);
         self.send(passed)?;
         self.send(is_pulse_due.then_some(ToWorker::Count))?;
-        self.send(is_asked.then_some(ToWorker::Keyframe))
+        self.send(asked)
     }
 }
 
@@ -155,12 +179,13 @@ impl Hub {
             executor.spawn(keep_writing_control(hub.clone(), audience.clone(), link)),
         ];
         drop(audience.tasks.replace(tasks));
-        let wanted = audience.leader().map(|it| it.viewer.borrow().wanted());
+        let wanted = audience.leader().map(|it| it.member.borrow().wanted());
         if let Some(told) = wanted {
-            let first = audience.shared.borrow_mut().handle_wired(told);
+            let pictures = audience.pictures();
+            let first = audience.shared.borrow_mut().handle_wired(told, pictures);
             self.send(audience, first);
         }
-        audience.each(|seat| self.serve(seat, |viewer| viewer.handle_rewired(clock::now())));
+        audience.each(|seat| self.serve(seat, |member| member.handle_rewired(clock::now())));
     }
 
     /// Tells a viewer that has just come what the others know of the desktop.
@@ -214,7 +239,7 @@ impl Hub {
         let Ok(endings) = audience.shared.borrow_mut().handle_control(&permit) else {
             return;
         };
-        audience.each(|other| other.viewer.borrow_mut().handle_control_lost());
+        audience.each(|other| other.member.borrow_mut().handle_control_lost());
         let mut seats = audience.seats.borrow_mut();
         if let Some(at) = seats.iter().position(|it| it.id == viewer) {
             let taking = seats.remove(at);
@@ -224,8 +249,8 @@ impl Hub {
         seat.span
             .in_scope(|| tracing::debug!(turn = permit.turn(), "viewer has control"));
         self.send(audience, endings);
-        self.serve(&seat, |viewer| {
-            viewer.handle_control(permit);
+        self.serve(&seat, |member| {
+            member.handle_control(permit);
             Ok(())
         });
     }
@@ -247,7 +272,7 @@ impl Hub {
                 audience.each(|seat| self.forward(seat, message.clone()));
             }
             FromWorker::Applied { stream, .. } => audience.each(|seat| {
-                if seat.viewer.borrow().input_stream() == Some(stream) {
+                if seat.member.borrow().input_stream() == Some(stream) {
                     self.forward(seat, message.clone());
                 }
             }),
@@ -257,7 +282,7 @@ impl Hub {
     }
 
     fn forward(&self, seat: &Rc<Seat>, message: FromWorker) {
-        self.serve(seat, |viewer| viewer.handle_worker(clock::now(), message));
+        self.serve(seat, |member| member.handle_worker(clock::now(), message));
     }
 
     /// What a program copied is for the viewer whose key or click made it, and all of it.
@@ -291,15 +316,15 @@ impl Hub {
             viewers: audience.count(),
             recent: audience.shared.borrow().recent(clock::now()),
             inputs_in_doubt: audience.shared.borrow().inputs_in_doubt(),
-            ..leader.viewer.borrow().counters()
+            ..leader.member.borrow().counters()
         };
         for reply in audience.counting.take() {
             let _unwanted = reply.try_send(counters);
         }
     }
 
-    /// An encoded frame, to everybody.
-    pub(super) fn handle_access_unit(
+    /// A frame, to everybody who takes its kind.
+    pub(super) fn handle_frame(
         &self,
         audience: &Rc<Audience>,
         header: FrameHeader,
@@ -307,20 +332,15 @@ impl Hub {
     ) {
         let now = clock::now();
         let bytes = payload.len();
-        audience
-            .shared
-            .borrow_mut()
-            .handle_access_unit(&header, bytes);
+        audience.shared.borrow_mut().handle_frame(&header, bytes);
         audience.each(|seat| {
-            self.serve(seat, |viewer| {
-                viewer.handle_access_unit(now, header, payload)
-            });
+            self.serve(seat, |member| member.handle_frame(now, header, payload));
         });
     }
 
     /// A frame has left for a viewer.
     pub(super) fn note_left(&self, seat: &Seat) {
-        let left = seat.viewer.borrow_mut().outputs.left.take();
+        let left = seat.member.borrow_mut().outputs().left.take();
         let audience = &seat.audience;
         if let Some(left) = left.filter(|_| audience.is_led_by(seat)) {
             audience.shared.borrow_mut().handle_sent(
@@ -332,7 +352,7 @@ impl Hub {
         }
     }
 
-    /// Asks for the key frame that observers have waited for; gives up a worker that hangs.
+    /// Asks for the pictures that observers have waited for; gives up a worker that hangs.
     pub(super) fn handle_audience_timeout(self: &Rc<Self>, audience: &Rc<Audience>, now: Instant) {
         let silence = audience.shared.borrow_mut().handle_silence(now);
         match silence {
@@ -345,8 +365,15 @@ impl Hub {
             }
             None => {}
         }
-        let is_due = audience.shared.borrow_mut().handle_timeout(now);
-        self.send(audience, is_due.then_some(ToWorker::Keyframe));
+        let due = audience.shared.borrow_mut().handle_timeout(now);
+        self.send(audience, due);
+    }
+
+    /// Tells the worker what its viewers take, where that has changed.
+    pub(super) fn choose_pictures(&self, audience: &Audience) {
+        let pictures = audience.pictures();
+        let told = audience.shared.borrow_mut().handle_pictures(pictures);
+        self.send(audience, told);
     }
 
     /// Asks a worker what it counted.
@@ -354,13 +381,13 @@ impl Hub {
         self.send(audience, [ToWorker::Count]);
     }
 
-    fn send(&self, audience: &Rc<Audience>, messages: impl IntoIterator<Item = ToWorker>) {
+    fn send(&self, audience: &Audience, messages: impl IntoIterator<Item = ToWorker>) {
         if let Err(reason) = audience.send(messages) {
             self.end_audience(audience, &reason);
         }
     }
 
-    pub(super) fn end_audience(&self, audience: &Rc<Audience>, reason: &LeftReason) {
+    pub(super) fn end_audience(&self, audience: &Audience, reason: &LeftReason) {
         while let Some(seat) = audience.leader() {
             self.end(&seat, Some(reason.clone()));
         }
@@ -373,7 +400,7 @@ impl Hub {
             if audience.worker.borrow().is_none() {
                 ask_for_worker(audience);
             }
-            return;
+            return self.choose_pictures(audience);
         }
         self.audiences.borrow_mut().remove(&audience.session);
         audience.counting.take();

@@ -1,19 +1,21 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
 mod audience;
-mod native;
+mod natives;
 mod sending;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use sandbox_protocol::{SessionId, ViewerId};
+use sandbox_quic::Handle;
 use smol::{LocalExecutor, Task, Timer};
 use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive};
@@ -21,6 +23,7 @@ use str0m::net::{Protocol, Receive};
 use self::audience::Audience;
 use self::tasks::{keep_flushing, keep_receiving, keep_time, serve_connection};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
+use super::member::Member;
 use super::native::Natives;
 use super::offer::Answerer;
 use super::socket::MediaSocket;
@@ -89,6 +92,8 @@ struct Hub {
     flushes: Vec<(Sender<()>, Receiver<()>)>,
     answerer: Answerer,
     natives: RefCell<Natives>,
+    /// What QUIC writes its datagrams to.
+    quic_buffer: RefCell<Vec<u8>>,
     config: MediaConfig,
     timeline: Timeline,
     demux: RefCell<Demux>,
@@ -99,14 +104,29 @@ struct Hub {
     alarm: Alarm,
 }
 
+/// Where a viewer is to sit.
+struct Place {
+    audience: Rc<Audience>,
+    /// None: that of the others.
+    worker: Option<WorkerLink>,
+}
+
 /// A viewer and what belongs to it outside.
 struct Seat {
     id: ViewerId,
-    viewer: RefCell<Viewer>,
+    member: RefCell<Member>,
+    way: Way,
     audience: Rc<Audience>,
     events: Sender<ViewerEvent>,
-    acks: Sender<AckPacket>,
     span: tracing::Span,
+}
+
+/// How a viewer is reached beside its own connection.
+enum Way {
+    /// A page, where copies of its input are acknowledged.
+    Page(Sender<AckPacket>),
+    /// Nowhere: the connection of a native viewer carries everything.
+    Native(Handle),
 }
 
 /// The thread's one timer.
@@ -137,6 +157,7 @@ impl Hub {
             sockets: setup.sockets,
             answerer: setup.answerer,
             natives: RefCell::new(setup.natives),
+            quic_buffer: RefCell::default(),
             config: setup.config,
             timeline: Timeline::new(clock::now(), clock::micros()),
             demux: RefCell::default(),
@@ -176,7 +197,7 @@ impl Hub {
             }
             Command::Input(viewer, packet) => {
                 if let Some(seat) = self.seat(viewer) {
-                    self.serve(&seat, |viewer| viewer.handle_copy(clock::now(), packet));
+                    self.serve_page(&seat, |viewer| viewer.handle_copy(clock::now(), packet));
                 }
             }
             Command::Count(session, reply) => self.count(session, reply),
@@ -187,54 +208,90 @@ impl Hub {
 
     fn attach(self: &Rc<Self>, attach: Attach) -> Result<Attached, AttachError> {
         let now = clock::now();
-        let known = self.audiences.borrow().get(&attach.session).cloned();
-        let worker = match (attach.worker, &known) {
-            (Some([control, media]), _) => {
-                Some(WorkerLink::new(control, media).map_err(AttachError::Worker)?)
-            }
-            (None, Some(_)) => None,
-            (None, None) => return Err(AttachError::NoWorker),
-        };
+        let place = self.place(attach.session, attach.worker)?;
         let answer = self.answerer.answer(&attach.sdp, now)?;
-        let audience = known.unwrap_or_else(|| Rc::new(Audience::new(attach.session)));
-        self.audiences
-            .borrow_mut()
-            .insert(attach.session, audience.clone());
-        let id = ViewerId(self.last_viewer.get() + 1);
-        self.last_viewer.set(id.0);
         let begin = Begin {
             rtc: answer.rtc,
             timeline: self.timeline,
             size: attach.size,
             bitrate_max: self.config.bitrate_max,
         };
+        let member = Member::Page(Box::new(Viewer::new(begin, now)));
+        let seat = self.sit(
+            self.next_viewer(),
+            place,
+            member,
+            Way::Page(attach.acks),
+            attach.events,
+        );
+        self.demux.borrow_mut().add_ufrag(seat.id, answer.ufrag);
+        self.choose_pictures(&seat.audience);
+        self.serve(&seat, |member| member.handle_timeout(now));
+        Ok(Attached {
+            viewer: seat.id,
+            answer: answer.sdp,
+        })
+    }
+
+    /// The audience of a session, and the worker that a viewer who joins it brings along.
+    fn place(
+        &self,
+        session: SessionId,
+        worker: Option<[OwnedFd; 2]>,
+    ) -> Result<Place, AttachError> {
+        let known = self.audiences.borrow().get(&session).cloned();
+        let worker = match (worker, &known) {
+            (Some([control, media]), _) => {
+                Some(WorkerLink::new(control, media).map_err(AttachError::Worker)?)
+            }
+            (None, Some(_)) => None,
+            (None, None) => return Err(AttachError::NoWorker),
+        };
+        let audience = known.unwrap_or_else(|| Rc::new(Audience::new(session)));
+        Ok(Place { audience, worker })
+    }
+
+    fn next_viewer(&self) -> ViewerId {
+        let id = ViewerId(self.last_viewer.get() + 1);
+        self.last_viewer.set(id.0);
+        id
+    }
+
+    fn sit(
+        self: &Rc<Self>,
+        id: ViewerId,
+        place: Place,
+        member: Member,
+        way: Way,
+        events: Sender<ViewerEvent>,
+    ) -> Rc<Seat> {
+        let Place { audience, worker } = place;
+        let session = audience.session;
+        self.audiences
+            .borrow_mut()
+            .insert(session, audience.clone());
         let seat = Rc::new(Seat {
             id,
-            viewer: RefCell::new(Viewer::new(begin, now)),
+            member: RefCell::new(member),
+            way,
             audience: audience.clone(),
-            events: attach.events,
-            acks: attach.acks,
-            span: tracing::info_span!("viewer", session = %attach.session, viewer = id.0),
+            events,
+            span: tracing::info_span!("viewer", %session, viewer = id.0),
         });
-        self.demux.borrow_mut().add_ufrag(id, answer.ufrag);
         self.seats.borrow_mut().insert(id, seat.clone());
         audience.add(seat.clone());
         match worker {
             Some(worker) => self.wire(&audience, worker),
             None => self.greet(&seat),
         }
-        self.serve(&seat, |viewer| viewer.handle_timeout(now));
-        Ok(Attached {
-            viewer: id,
-            answer: answer.sdp,
-        })
+        seat
     }
 
     fn reoffer(&self, viewer: ViewerId, sdp: &str) -> Result<String, AttachError> {
         let seat = self.seat(viewer).ok_or(AttachError::Unknown(viewer))?;
         let now = clock::now();
         let mut answer = Err(AttachError::Unknown(viewer));
-        self.serve(&seat, |viewer| {
+        self.serve_page(&seat, |viewer| {
             answer = viewer.handle_offer(now, sdp);
             Ok(())
         });
@@ -287,6 +344,9 @@ impl Hub {
     fn handle_datagram(&self, remote: Remote, near: Near, local: SocketAddr, datagram: &[u8]) {
         let now = clock::now();
         let kind = classify(datagram);
+        if kind == Kind::Quic && remote.carrier == Carrier::Udp {
+            return self.handle_quic(now, remote.address, near, datagram);
+        }
         let Some(id) = self.owner(kind, remote, datagram) else {
             return;
         };
@@ -303,7 +363,7 @@ impl Hub {
         let Ok(received) = Receive::new(protocol, remote.address, told, datagram) else {
             return;
         };
-        self.serve(&seat, |viewer| {
+        self.serve_page(&seat, |viewer| {
             let is_accepted = viewer.handle_datagram(now, received)?;
             if is_accepted && kind == Kind::Stun {
                 let path = Path { viewer: id, near };
@@ -331,25 +391,41 @@ impl Hub {
     }
 
     /// Lets a viewer act, then does what it wants. A viewer that fails, or breaks, ends alone.
-    fn serve(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Viewer) -> Result<(), LeftReason>) {
+    fn serve(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Member) -> Result<(), LeftReason>) {
         let entered = seat.span.enter();
-        let acted = self.guard(seat, act).and_then(|()| self.carry_out(seat));
+        let acted = self
+            .guard(seat, act)
+            .and_then(|()| self.pump(seat))
+            .and_then(|()| self.carry_out(seat));
         drop(entered);
         match acted {
-            Ok(()) => self.alarm.set(seat.viewer.borrow().poll_timeout()),
+            Ok(()) => {
+                let next = seat.member.borrow_mut().poll_timeout();
+                if let Some(at) = next {
+                    self.alarm.set(at);
+                }
+            }
             // The others have the same worker.
             Err(reason @ LeftReason::WorkerGone) => self.end_audience(&seat.audience, &reason),
             Err(reason) => self.end(seat, Some(reason)),
         }
     }
 
+    /// The same for what only a page is told.
+    fn serve_page(&self, seat: &Rc<Seat>, act: impl FnOnce(&mut Viewer) -> Result<(), LeftReason>) {
+        self.serve(seat, |member| match member {
+            Member::Page(viewer) => act(viewer),
+            Member::Native(_) => Ok(()),
+        });
+    }
+
     fn guard<R>(
         &self,
         seat: &Seat,
-        act: impl FnOnce(&mut Viewer) -> Result<R, LeftReason>,
+        act: impl FnOnce(&mut Member) -> Result<R, LeftReason>,
     ) -> Result<R, LeftReason> {
         // What a panic leaves half done in the viewer goes with the viewer.
-        catch_unwind(AssertUnwindSafe(|| act(&mut seat.viewer.borrow_mut()))).unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| act(&mut seat.member.borrow_mut()))).unwrap_or_else(|_| {
             tracing::error!("viewer broke; it is ended");
             Err(LeftReason::Malformed("internal error".to_owned()))
         })
@@ -357,8 +433,8 @@ impl Hub {
 
     fn carry_out(&self, seat: &Seat) -> Result<(), LeftReason> {
         self.carry_out_once(seat)?;
-        if seat.viewer.borrow().has_stamps() {
-            self.guard(seat, |viewer| viewer.handle_left(clock::now()))?;
+        if seat.member.borrow().has_stamps() {
+            self.guard(seat, |member| member.handle_left(clock::now()))?;
             self.note_left(seat);
             self.carry_out_once(seat)?;
         }
@@ -366,18 +442,18 @@ impl Hub {
     }
 
     fn carry_out_once(&self, seat: &Seat) -> Result<(), LeftReason> {
-        let outputs = std::mem::take(&mut seat.viewer.borrow_mut().outputs);
+        let outputs = std::mem::take(seat.member.borrow_mut().outputs());
         self.transmit(seat, &outputs.transmits);
         for event in outputs.events {
             tell(seat, event);
         }
-        if let Some(ack) = outputs.ack {
+        if let (Some(ack), Way::Page(acks)) = (outputs.ack, &seat.way) {
             // The socket may have gone first.
-            let _unheard = seat.acks.force_send(ack);
+            let _unheard = acks.force_send(ack);
         }
         let asked = seat
             .audience
-            .handle_wishes(seat, outputs.to_worker, outputs.wants_keyframe);
+            .handle_wishes(seat, outputs.to_worker, outputs.wishes);
         if let Some(at) = seat.audience.shared.borrow().poll_timeout() {
             self.alarm.set(at);
         }
@@ -391,15 +467,7 @@ impl Hub {
         }
         let _entered = seat.span.clone().entered();
         tracing::info!(?reason, "viewer left");
-        let closed = self.guard(seat, |viewer| {
-            viewer.close(clock::now());
-            Ok(())
-        });
-        if closed.is_ok() {
-            let transmits = std::mem::take(&mut seat.viewer.borrow_mut().outputs.transmits);
-            self.transmit(seat, &transmits);
-        }
-        self.demux.borrow_mut().forget_viewer(seat.id);
+        self.close(seat, reason.as_ref());
         if let Some(reason) = reason {
             tell(seat, ViewerEvent::Left(reason));
         }
@@ -407,10 +475,29 @@ impl Hub {
         self.leave_audience(seat);
     }
 
+    /// Takes leave of the far end, as far as the connection allows.
+    fn close(&self, seat: &Rc<Seat>, reason: Option<&LeftReason>) {
+        if let Way::Native(handle) = seat.way {
+            return self.unseat(seat, handle, reason);
+        }
+        let closed = self.guard(seat, |member| {
+            if let Member::Page(viewer) = member {
+                viewer.close(clock::now());
+            }
+            Ok(())
+        });
+        if closed.is_ok() {
+            let transmits = std::mem::take(&mut seat.member.borrow_mut().outputs().transmits);
+            self.transmit(seat, &transmits);
+        }
+        self.demux.borrow_mut().forget_viewer(seat.id);
+    }
+
     fn end_all(&self) {
         for seat in self.all_seats() {
             self.end(&seat, Some(LeftReason::Closed));
         }
+        self.dismiss_all();
     }
 
     fn seat(&self, viewer: ViewerId) -> Option<Rc<Seat>> {

@@ -5,6 +5,7 @@ use str0m::net::{Protocol, Transmit};
 use super::{Hub, Seat};
 use crate::media::LeftReason;
 use crate::media::demux::{Carrier, Remote};
+use crate::media::member::Member;
 use crate::media::socket::Merger;
 use crate::media::tcp::{Connection, Ended};
 
@@ -39,6 +40,11 @@ impl Hub {
             }
         }
         drop(merger);
+        self.wake_flushes();
+    }
+
+    /// Has what a full socket did not take sent when it does.
+    pub(super) fn wake_flushes(&self) {
         for (socket, (wake, _)) in self.sockets.iter().zip(&self.flushes) {
             if socket.is_backed_up() {
                 let _already_woken = wake.try_send(());
@@ -50,9 +56,9 @@ impl Hub {
         let connections = self.connections.borrow();
         if let Some(connection) = connections.get(&transmit.destination) {
             connection.push(&transmit.contents);
-            seat.viewer
-                .borrow_mut()
-                .set_unsent_bytes(connection.waiting_bytes());
+            if let Member::Page(viewer) = &mut *seat.member.borrow_mut() {
+                viewer.set_unsent_bytes(connection.waiting_bytes());
+            }
         }
     }
 
@@ -60,7 +66,7 @@ impl Hub {
     pub(super) fn handle_drained(&self, remote: Remote, connection: &Connection) {
         let path = self.demux.borrow().path(remote);
         if let Some(seat) = path.and_then(|it| self.seat(it.viewer)) {
-            self.serve(&seat, |viewer| {
+            self.serve_page(&seat, |viewer| {
                 viewer.set_unsent_bytes(connection.waiting_bytes());
                 Ok(())
             });
@@ -75,7 +81,7 @@ impl Hub {
         let Some(seat) = path.and_then(|it| self.seat(it.viewer)) else {
             return;
         };
-        self.serve(&seat, |viewer| {
+        self.serve_page(&seat, |viewer| {
             viewer.set_unsent_bytes(0);
             match ended {
                 Err(Ended::Unread) => Err(LeftReason::Unread),

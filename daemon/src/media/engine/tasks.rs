@@ -33,9 +33,11 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn keep_time(hub: Rc<Hub>) {
     loop {
         let now = clock::now();
+        hub.handle_native_timeout(now);
         for seat in hub.all_seats() {
-            if seat.viewer.borrow().poll_timeout() <= now {
-                hub.serve(&seat, |viewer| viewer.handle_timeout(now));
+            let due = seat.member.borrow_mut().poll_timeout();
+            if due.is_some_and(|at| at <= now) {
+                hub.serve(&seat, |member| member.handle_timeout(now));
             }
         }
         for audience in hub.all_audiences() {
@@ -43,12 +45,16 @@ pub(super) async fn keep_time(hub: Rc<Hub>) {
         }
         let audiences = hub.all_audiences();
         let seats = hub.all_seats();
-        let of_viewers = seats.iter().map(|it| it.viewer.borrow().poll_timeout());
+        let of_viewers = seats
+            .iter()
+            .filter_map(|it| it.member.borrow_mut().poll_timeout());
+        let of_natives = hub.natives.borrow_mut().poll_timeout();
         let of_audiences = audiences
             .iter()
             .filter_map(|it| it.shared.borrow().poll_timeout());
         let next = of_viewers
             .chain(of_audiences)
+            .chain(of_natives)
             .min()
             .map(|at| at.max(now + SLEEP_MIN));
         hub.alarm.armed.set(next);
@@ -84,6 +90,7 @@ pub(super) async fn keep_receiving(hub: Rc<Hub>, index: usize) {
                 hub.handle_datagram(remote, near, local, datagram);
             })
             .await;
+        hub.settle_natives();
         match received {
             Ok(()) => failures = 0,
             // Peers' ICMP answers show up here; the socket itself lives on.
@@ -155,7 +162,7 @@ pub(super) async fn keep_reading_media(hub: Rc<Hub>, audience: Rc<Audience>, lin
         }
         loop {
             let served = units.poll(|header, payload| {
-                hub.handle_access_unit(&audience, header, payload);
+                hub.handle_frame(&audience, header, payload);
             });
             match served {
                 Ok(Some(())) => future::yield_now().await,

@@ -3,6 +3,12 @@
 //! The media thread keeps the order of messages and their limits; what needs accounts and sessions
 //! it asks by [`Ask`], and is answered by the methods of [`Media`] here.
 
+mod connections;
+mod conversation;
+mod outbox;
+mod streams;
+mod viewer;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -13,8 +19,9 @@ use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{AuthFailure, AuthMethod, FromServer, Secret};
 use sandbox_protocol::{SessionId, Size, ViewerId};
 
-use sandbox_quic::{Endpoint, IdentityError, ServerSetup};
-
+pub(super) use self::connections::Natives;
+pub(super) use self::conversation::{Effect, Refusal, Request};
+pub(super) use self::viewer::{Begin, NativeViewer};
 use super::{AttachError, Command, Media, ViewerEvent};
 
 /// Names a native viewer's connection; never used again.
@@ -164,21 +171,5 @@ impl Media {
     async fn say(&self, command: NativeCommand) {
         // Without the thread nobody is connected.
         let _stopped = self.commands.send(Command::Native(command)).await;
-    }
-}
-
-/// The connections of native viewers.
-#[derive(Debug)]
-pub(super) struct Natives {
-    endpoint: Endpoint,
-    announce: Sender<Peer>,
-}
-
-impl Natives {
-    pub(super) fn new(setup: &ServerSetup, announce: Sender<Peer>) -> Result<Self, IdentityError> {
-        Ok(Self {
-            endpoint: Endpoint::server(setup)?,
-            announce,
-        })
     }
 }

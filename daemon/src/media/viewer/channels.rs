@@ -2,12 +2,8 @@
 
 use std::time::Instant;
 
-use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::Size;
-use sandbox_protocol::limits::{
-    CTL_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
-};
-use sandbox_protocol::local::worker::ToWorker;
+use sandbox_protocol::limits::{CTL_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
 use sandbox_protocol::wire::ctl::{ToPage, ToServer};
 use sandbox_protocol::wire::input::{Packet, encode_ack};
 use str0m::channel::{ChannelData, ChannelId};
@@ -16,6 +12,8 @@ use super::{Viewer, broken};
 use crate::media::LeftReason;
 use crate::media::ctl_outbox::CtlOutbox;
 use crate::media::flood::{FloodMeter, Flooded};
+use crate::media::paste::PasteGate;
+use crate::media::wishes::{input, paste, resize};
 
 const INPUT_LABEL: &str = "in";
 const CTL_LABEL: &str = "ctl";
@@ -34,20 +32,12 @@ pub(super) struct Channels {
     has_copies: bool,
     input_flood: FloodMeter,
     ctl_flood: FloodMeter,
-    /// Bytes of the paste whose pieces are coming in.
-    paste_bytes: usize,
-    /// Its first pieces went with a worker or with control: the rest alone would be another text.
-    is_paste_cut: bool,
+    pub(super) paste: PasteGate,
     /// Whose acknowledgements are for this page.
     pub(super) input_stream: Option<u64>,
 }
 
 impl Channels {
-    /// Of a paste that is coming in, no further piece goes to the desktop.
-    pub(super) const fn cut_paste(&mut self) {
-        self.is_paste_cut |= self.paste_bytes > 0;
-    }
-
     pub(super) fn handle_close(&mut self, id: ChannelId) {
         for channel in [&mut self.input, &mut self.ctl] {
             channel.take_if(|it| *it == id);
@@ -204,41 +194,12 @@ impl Viewer {
     }
 
     fn handle_paste(&mut self, text: String, last: bool) -> Result<(), LeftReason> {
-        self.channels.paste_bytes += text.len();
-        let total = self.channels.paste_bytes;
-        if text.len() > PASTE_PIECE_BYTES_MAX || total > PASTE_BYTES_MAX {
-            let words = format!("paste of {total} bytes, piece of {}", text.len());
-            return Err(LeftReason::Malformed(words));
-        }
-        let is_cut = self.channels.is_paste_cut;
-        if last {
-            self.channels.paste_bytes = 0;
-            self.channels.is_paste_cut = false;
-        }
-        if let (Some(permit), false) = (&self.control, is_cut) {
+        let passes = self.channels.paste.handle_piece(&text, last);
+        if let (Some(permit), true) = (&self.control, passes.map_err(malformed)?) {
             self.outputs.to_worker.push(paste(permit, text, last));
         }
         Ok(())
     }
-}
-
-/// The worker applies each event once, whichever copy of it comes first.
-fn input(_: &Permit<Control>, packet: Packet) -> ToWorker {
-    ToWorker::Input {
-        stream: packet.stream,
-        first_seq: packet.first_seq,
-        events: packet.events,
-        pointer: packet.pointer,
-        held: packet.held,
-    }
-}
-
-const fn paste(_: &Permit<Control>, text: String, last: bool) -> ToWorker {
-    ToWorker::Paste { text, last }
-}
-
-const fn resize(_: &Permit<Control>, size: Size) -> ToWorker {
-    ToWorker::Resize(size)
 }
 
 enum Message<'a> {

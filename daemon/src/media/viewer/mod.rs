@@ -19,11 +19,13 @@ use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
 
 use self::channels::Channels;
 use self::stream::Stream;
+pub(super) use self::stream::is_step;
 use super::keyframe_gate::Rank;
 use super::pacer::Pacer;
 use super::reports::{RoundTrips, arrivals};
 use super::shared::Told;
 use super::timeline::Timeline;
+use super::wishes::Wishes;
 use super::{AckPacket, AttachError, LeftReason, StreamCounters, ViewerEvent, offer};
 
 /// From the answer to the connection: a page on a bad network needs several tries.
@@ -44,8 +46,7 @@ pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
     /// From the viewer in control alone.
     pub(super) to_worker: Vec<ToWorker>,
-    /// The next frame must be decodable alone.
-    pub(super) wants_keyframe: bool,
+    pub(super) wishes: Wishes,
     pub(super) events: Vec<ViewerEvent>,
     /// Newest acknowledgement, for a page that sends copies of its input.
     pub(super) ack: Option<AckPacket>,
@@ -100,11 +101,7 @@ enum Phase {
 
 impl Viewer {
     pub(super) fn new(begin: Begin, now: Instant) -> Self {
-        let rate = Rate::new(RateConfig {
-            start: BITRATE_START.min(begin.bitrate_max),
-            min: BITRATE_MIN.min(begin.bitrate_max),
-            max: begin.bitrate_max,
-        });
+        let rate = Rate::new(rates(begin.bitrate_max));
         let told_target = rate.target();
         Self {
             outputs: Outputs::default(),
@@ -193,7 +190,7 @@ impl Viewer {
 
     /// Another worker goes on: it knows nothing of this viewer.
     pub(super) fn handle_rewired(&mut self, now: Instant) -> Result<(), LeftReason> {
-        self.channels.cut_paste();
+        self.channels.paste.cut();
         self.stream.handle_rewired();
         if self.phase == Phase::Connected {
             self.start_stream(now);
@@ -216,7 +213,7 @@ impl Viewer {
     /// Another viewer has control from here on.
     pub(super) fn handle_control_lost(&mut self) {
         self.control = None;
-        self.channels.cut_paste();
+        self.channels.paste.cut();
     }
 
     /// What a worker that follows this viewer goes by.
@@ -375,6 +372,15 @@ impl Viewer {
             self.outputs.events.push(ViewerEvent::Connected);
             self.start_stream(now);
         }
+    }
+}
+
+/// Bounds of a viewer's rate, whatever carries it.
+pub(super) fn rates(most: Bitrate) -> RateConfig {
+    RateConfig {
+        start: BITRATE_START.min(most),
+        min: BITRATE_MIN.min(most),
+        max: most,
     }
 }
 

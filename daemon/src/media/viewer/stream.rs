@@ -164,13 +164,13 @@ impl Viewer {
     /// The connection stands: frames begin, with a key frame.
     pub(super) fn start_stream(&mut self, now: Instant) {
         self.stream.keyframes.handle_connected(now);
-        self.outputs.wants_keyframe = true;
+        self.outputs.wishes.keyframe = true;
     }
 
     /// Frames that were left out may come again, where they can be decoded.
     pub(super) fn resume_stream(&mut self) {
         if self.phase == Phase::Connected && !self.stream.is_decodable {
-            self.outputs.wants_keyframe = true;
+            self.outputs.wishes.keyframe = true;
         }
     }
 
@@ -229,10 +229,11 @@ impl Viewer {
 
     fn answer_keyframe_request(&mut self) {
         self.counters.plis_answered += 1;
-        self.outputs.wants_keyframe = true;
+        self.outputs.wishes.keyframe = true;
     }
 }
 
-fn is_step(told: Bitrate, target: Bitrate) -> bool {
+/// Whether a worker is told of a target at all.
+pub(in crate::media) fn is_step(told: Bitrate, target: Bitrate) -> bool {
     told.bps().abs_diff(target.bps()) * 100 > told.bps() * TARGET_STEP_PERCENT
 }

@@ -244,3 +244,12 @@ fn late_sound_makes_way_for_newer() {
     }
     assert_eq!(taken, [5, 6, 7, 8]);
 }
+
+#[test]
+fn a_stream_that_follows_another_begins_the_epoch_after() {
+    let now = Instant::now();
+    let mut sender = sender(now).after(Epoch(u16::MAX));
+    let sent = sender.handle_update(now, b"ab", WHOLE);
+    assert_eq!(sent, Ok((Epoch(0), 1)));
+    assert_eq!(sender.epoch(), Epoch(0));
+}

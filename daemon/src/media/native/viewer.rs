@@ -1,0 +1,519 @@
+//! One native viewer at a session: its stream of updates, its input, what it is told. Sans-IO as
+//! the viewer of a page is.
+//!
+//! The worker follows the link of the viewer in control. An observer whose link is full gets no
+//! update until half of it has drained, and then goes on with a whole one.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use sandbox_core::permit::{Control, Permit};
+use sandbox_protocol::limits::{
+    CACHE_SLOTS_MAX, COPY_BYTES_MAX, COPY_PIECE_BYTES_MAX, REPAIR_UPDATES_MAX,
+};
+use sandbox_protocol::local::frame::{Content, FrameHeader};
+use sandbox_protocol::local::worker::{CopiedPiece, FromWorker, ToWorker};
+use sandbox_protocol::stream::packetize::UpdateKind;
+use sandbox_protocol::stream::recovery::{Demand, Encoder};
+use sandbox_protocol::stream::sender::{Readiness, SendError, Sender, SenderConfig, Transmit};
+use sandbox_protocol::wire::control::{FromServer, StreamConfig};
+use sandbox_protocol::wire::datagram::{Epoch, FromViewer};
+use sandbox_protocol::wire::input::{Packet, encode_ack};
+use sandbox_protocol::{Bitrate, Size, Wakeup};
+
+use super::conversation::Request;
+use crate::media::flood::{FloodMeter, Flooded};
+use crate::media::flow::{Flow, Link};
+use crate::media::keyframe_gate::Rank;
+use crate::media::paste::PasteGate;
+use crate::media::shared::Told;
+use crate::media::timeline::Timeline;
+use crate::media::viewer::{LeftFrame, Outputs, is_step, rates};
+use crate::media::wishes::{input, paste, resize};
+use crate::media::{AckPacket, LeftReason, StreamCounters, ViewerEvent};
+
+/// A viewer whose picture is broken is answered so often.
+const WHOLE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A slot of the tile cache holds 64×64 pixels of four bytes.
+const SLOTS_PER_MIB: u16 = 64;
+
+/// What a viewer begins with.
+pub(in crate::media) struct Begin {
+    pub(in crate::media) timeline: Timeline,
+    pub(in crate::media) bitrate_max: Bitrate,
+    /// Desktop size that the viewer wants.
+    pub(in crate::media) size: Size,
+    /// What it was told of its stream.
+    pub(in crate::media) config: StreamConfig,
+    /// Last epoch of the stream before, on the same connection.
+    pub(in crate::media) epoch: Epoch,
+}
+
+/// One attached native viewer.
+#[derive(Debug)]
+pub(in crate::media) struct NativeViewer {
+    pub(in crate::media) outputs: Outputs,
+    /// What it is told on the control stream.
+    pub(in crate::media) said: Vec<FromServer>,
+    /// Acknowledgements of its input.
+    pub(in crate::media) acks: Vec<AckPacket>,
+    /// An observer has none.
+    control: Option<Permit<Control>>,
+    sender: Sender,
+    timeline: Timeline,
+    config: StreamConfig,
+    phase: Phase,
+    /// What could leave waits for room inside QUIC.
+    is_held: bool,
+    /// Updates were left out: only a whole one can follow.
+    is_cut: bool,
+    flow: Flow,
+    /// What the worker was last told while this viewer had control.
+    told_flow: bool,
+    told_target: Bitrate,
+    size: Size,
+    input_flood: FloodMeter,
+    input_stream: Option<u64>,
+    paste: PasteGate,
+    copied_bytes: usize,
+    whole_asked: Option<Instant>,
+    /// Updates of this epoch that hold video, and the access units in them; the oldest first.
+    videos: VecDeque<(u32, u32)>,
+    round_trip: Option<Duration>,
+    /// The update that was just handed over, to be told when it has left.
+    leaving: Option<(FrameHeader, usize)>,
+    counters: StreamCounters,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It has not said that media may flow.
+    Waiting,
+    Started,
+    /// Its window is not seen.
+    Suspended,
+}
+
+impl NativeViewer {
+    pub(in crate::media) fn new(begin: Begin, now: Instant) -> Self {
+        let sender = Sender::new(
+            SenderConfig {
+                rate: rates(begin.bitrate_max),
+                encoder: Encoder::Invalidates,
+                clock: begin.timeline.micros(now),
+            },
+            now,
+        );
+        let told_target = sender.target();
+        Self {
+            outputs: Outputs::default(),
+            said: Vec::new(),
+            acks: Vec::new(),
+            control: None,
+            sender: sender.after(begin.epoch),
+            timeline: begin.timeline,
+            config: begin.config,
+            phase: Phase::Waiting,
+            is_held: false,
+            is_cut: false,
+            flow: Flow::new(),
+            told_flow: true,
+            told_target,
+            size: begin.size,
+            input_flood: FloodMeter::default(),
+            input_stream: None,
+            paste: PasteGate::default(),
+            copied_bytes: 0,
+            whole_asked: None,
+            videos: VecDeque::with_capacity(REPAIR_UPDATES_MAX),
+            round_trip: None,
+            leaving: None,
+            counters: StreamCounters::default(),
+        }
+    }
+
+    /// Tiles that its cache holds, once media may flow.
+    pub(in crate::media) fn cache_slots(&self) -> Option<u16> {
+        let slots = self.config.cache_mib.saturating_mul(SLOTS_PER_MIB);
+        (self.phase != Phase::Waiting).then_some(slots.min(CACHE_SLOTS_MAX))
+    }
+
+    /// Epoch of its newest update.
+    pub(in crate::media) const fn epoch(&self) -> Epoch {
+        self.sender.epoch()
+    }
+
+    /// A datagram of its own.
+    pub(in crate::media) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+    ) -> Result<(), LeftReason> {
+        match FromViewer::decode(bytes).map_err(malformed)? {
+            FromViewer::Input(packet) => self.handle_input(now, packet)?,
+            FromViewer::Feedback(feedback) => self.sender.handle_feedback(now, &feedback),
+            FromViewer::Nack(nack) => self.sender.handle_nack(now, &nack),
+            FromViewer::ReferenceLost(lost) => self.sender.handle_reference_lost(now, &lost),
+            FromViewer::Ping(ping) => self.sender.handle_ping(ping),
+        }
+        self.collect_demands();
+        Ok(())
+    }
+
+    /// A message about the session that it looks at.
+    pub(in crate::media) fn handle_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+    ) -> Result<(), LeftReason> {
+        match request {
+            Request::Start => {
+                self.phase = Phase::Started;
+                self.outputs.events.push(ViewerEvent::Connected);
+                self.collect_demands();
+            }
+            Request::Resize(size) => {
+                self.size = size;
+                if let Some(permit) = &self.control {
+                    self.outputs.to_worker.push(resize(permit, size));
+                }
+            }
+            Request::WholePicture => {
+                let is_soon = |at| now.saturating_duration_since(at) < WHOLE_INTERVAL;
+                if !self.whole_asked.is_some_and(is_soon) {
+                    self.whole_asked = Some(now);
+                    self.outputs.wishes.whole = true;
+                }
+            }
+            Request::Paste { text, is_last } => {
+                let passes = self.paste.handle_piece(&text, is_last).map_err(malformed)?;
+                if let (Some(permit), true) = (&self.control, passes) {
+                    self.outputs.to_worker.push(paste(permit, text, is_last));
+                }
+            }
+            Request::Suspend if self.phase == Phase::Started => self.phase = Phase::Suspended,
+            Request::Resume if self.phase == Phase::Suspended => {
+                self.phase = Phase::Started;
+                self.resume();
+            }
+            Request::Suspend | Request::Resume => (),
+        }
+        Ok(())
+    }
+
+    /// A frame of the worker; those with access units are for pages.
+    pub(in crate::media) fn handle_frame(
+        &mut self,
+        now: Instant,
+        header: FrameHeader,
+        payload: &[u8],
+    ) -> Result<(), LeftReason> {
+        let Content::Update {
+            is_whole,
+            is_video_only,
+            recovers,
+        } = header.content
+        else {
+            return Ok(());
+        };
+        let is_behind = self.control.is_none() && !self.flow.is_open();
+        if self.phase != Phase::Started || is_behind || (self.is_cut && !is_whole) {
+            self.is_cut |= self.phase != Phase::Waiting;
+            self.counters.frames_dropped += 1;
+            return Ok(());
+        }
+        let kind = UpdateKind {
+            is_whole,
+            is_video_only,
+            recovers,
+            is_refinement: header.is_refinement,
+        };
+        match self.sender.handle_update(now, payload, kind) {
+            Ok(sent) => self.handle_taken(&header, is_whole, sent),
+            // It has been asked for.
+            Err(SendError::NeedsWhole) => {
+                self.counters.frames_dropped += 1;
+                self.collect_demands();
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "the worker sent an update that is none");
+                return Err(LeftReason::WorkerGone);
+            }
+        }
+        self.leaving = Some((header, payload.len()));
+        self.collect_demands();
+        Ok(())
+    }
+
+    fn handle_taken(
+        &mut self,
+        header: &FrameHeader,
+        is_whole: bool,
+        (epoch, number): (Epoch, u32),
+    ) {
+        self.counters.frames += 1;
+        if is_whole {
+            self.is_cut = false;
+            self.counters.keyframes += 1;
+            self.videos.clear();
+        }
+        if header.frame != 0 {
+            if self.videos.len() == REPAIR_UPDATES_MAX {
+                self.videos.pop_front();
+            }
+            self.videos.push_back((number, header.frame));
+        }
+        if is_whole && header.size != self.config.size {
+            self.config.epoch = epoch.0;
+            self.config.size = header.size;
+            self.said.push(FromServer::Config(self.config.clone()));
+        }
+    }
+
+    /// A message of the worker that is meant for this viewer.
+    pub(in crate::media) fn handle_worker(
+        &mut self,
+        message: FromWorker,
+    ) -> Result<(), LeftReason> {
+        match message {
+            FromWorker::Applied { stream, seq } => self.acks.push(encode_ack(stream, seq)),
+            FromWorker::Cursor(cursor) => self.said.push(FromServer::CursorShape {
+                size: cursor.size,
+                hot_x: cursor.hot_x,
+                hot_y: cursor.hot_y,
+                rgba: cursor.rgba,
+            }),
+            FromWorker::Copied(piece) => self.handle_copied(piece)?,
+            // The whole update of another size tells it, with the epoch that it begins.
+            FromWorker::Hello { .. } | FromWorker::Resized(_) | FromWorker::Counters(_) => {}
+        }
+        Ok(())
+    }
+
+    fn handle_copied(&mut self, piece: CopiedPiece) -> Result<(), LeftReason> {
+        let CopiedPiece {
+            text,
+            is_first,
+            is_last,
+        } = piece;
+        if is_first {
+            self.copied_bytes = 0;
+        }
+        self.copied_bytes += text.len();
+        let is_endless = text.is_empty() && !is_last;
+        let is_long = text.len() > COPY_PIECE_BYTES_MAX || self.copied_bytes > COPY_BYTES_MAX;
+        if is_endless || is_long {
+            tracing::error!("worker sent a copied text that is too long");
+            return Err(LeftReason::WorkerGone);
+        }
+        self.said.push(FromServer::Copied {
+            text,
+            is_first,
+            is_last,
+        });
+        Ok(())
+    }
+
+    /// Another worker goes on: it begins with a whole update.
+    pub(in crate::media) fn handle_rewired(&mut self) {
+        self.paste.cut();
+        self.is_cut |= self.phase != Phase::Waiting;
+        self.told_flow = true;
+    }
+
+    /// This viewer has control from here on: the worker follows its link and its size.
+    pub(in crate::media) fn handle_control(&mut self, permit: Permit<Control>) {
+        self.control = Some(permit);
+        self.told_flow = self.is_open();
+        let told = self.wanted();
+        self.outputs.to_worker.extend([
+            ToWorker::Resize(told.size),
+            ToWorker::Target(told.bitrate),
+            ToWorker::Flow(told.is_open),
+        ]);
+        self.resume();
+    }
+
+    /// Another viewer has control from here on.
+    pub(in crate::media) const fn handle_control_lost(&mut self) {
+        self.control = None;
+        self.paste.cut();
+    }
+
+    /// What a worker that follows this viewer goes by.
+    pub(in crate::media) const fn wanted(&self) -> Told {
+        Told {
+            bitrate: self.told_target,
+            size: self.size,
+            is_open: self.told_flow,
+        }
+    }
+
+    pub(in crate::media) const fn rank(&self) -> Rank {
+        match self.control {
+            Some(_) => Rank::Control,
+            None => Rank::Observer,
+        }
+    }
+
+    /// The input stream that this viewer last used while it had control.
+    pub(in crate::media) const fn input_stream(&self) -> Option<u64> {
+        self.input_stream
+    }
+
+    /// The viewer speaks from another address.
+    pub(in crate::media) fn handle_path_change(&mut self, now: Instant) {
+        self.sender.handle_path_change(now);
+    }
+
+    /// What QUIC knows of the path.
+    pub(in crate::media) fn handle_path(
+        &mut self,
+        datagram_max: Option<usize>,
+        round_trip: Option<Duration>,
+    ) {
+        if let Some(bytes) = datagram_max {
+            self.sender.handle_datagram_max(bytes);
+        }
+        self.round_trip = round_trip;
+    }
+
+    /// Lets time pass.
+    pub(in crate::media) fn handle_timeout(&mut self, now: Instant) {
+        self.sender.handle_timeout(now);
+        self.collect_demands();
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(in crate::media) fn poll_timeout(&mut self) -> Option<Instant> {
+        let next = self.sender.poll_timeout();
+        // Until QUIC has room the pace means nothing, and QUIC has deadlines of its own.
+        let next = next.filter(|it| it.why != Wakeup::Pacer || !self.is_held);
+        next.map(|it| it.at)
+    }
+
+    /// QUIC has no room for what could leave, or has again.
+    pub(in crate::media) const fn set_held(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Hands out what leaves next, written into `out`.
+    pub(in crate::media) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let transmit = self.sender.poll_transmit(now, out)?;
+        self.counters.rtp_packets += 1;
+        self.counters.rtp_bytes += out.len() as u64;
+        Some(transmit)
+    }
+
+    /// A stream that is to be reset.
+    pub(in crate::media) fn poll_reset(&mut self) -> Option<(Epoch, u32)> {
+        self.sender.poll_reset()
+    }
+
+    /// What could leave has left: the worker is told what the link has become.
+    pub(in crate::media) fn follow_link(&mut self) {
+        let target = self.sender.target();
+        if is_step(self.told_target, target) {
+            self.told_target = target;
+            if self.control.is_some() {
+                self.outputs.to_worker.push(ToWorker::Target(target));
+            }
+        }
+        let is_open = self.is_open();
+        if self.control.is_some() && is_open != self.told_flow {
+            self.told_flow = is_open;
+            self.outputs.to_worker.push(ToWorker::Flow(is_open));
+        }
+        let link = Link {
+            outstanding_bytes: self.sender.memory(),
+            target,
+            round_trip: self.round_trip.unwrap_or_default(),
+        };
+        if self.flow.handle_link(link) == Some(true) {
+            self.resume();
+        }
+    }
+
+    /// What was handed over has left the machine.
+    pub(in crate::media) fn handle_left(&mut self, now: Instant) {
+        if let Some((header, bytes)) = self.leaving.take() {
+            self.outputs.left = Some(LeftFrame {
+                header,
+                bytes,
+                sent: self.timeline.micros(now),
+            });
+        }
+    }
+
+    /// Whether [`handle_left`](Self::handle_left) has something to say.
+    pub(in crate::media) const fn has_stamps(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// What this viewer counted, without the worker's.
+    pub(in crate::media) const fn counters(&self) -> StreamCounters {
+        StreamCounters {
+            target: self.told_target,
+            round_trip: self.round_trip,
+            ..self.counters
+        }
+    }
+
+    fn handle_input(&mut self, now: Instant, packet: Packet) -> Result<(), LeftReason> {
+        self.counters.input_messages += 1;
+        let counted = self.input_flood.handle_message(now);
+        counted.map_err(|Flooded| LeftReason::Flood)?;
+        // What an observer presses is not meant for the desktop.
+        if let Some(permit) = &self.control {
+            self.input_stream = Some(packet.stream);
+            self.outputs.to_worker.push(input(permit, packet));
+        }
+        Ok(())
+    }
+
+    /// Whether the worker may make the next update.
+    fn is_open(&mut self) -> bool {
+        let is_ready = match self.sender.readiness() {
+            Readiness::Ready | Readiness::NeedsWhole => true,
+            Readiness::Busy => false,
+        };
+        self.phase != Phase::Suspended && is_ready
+    }
+
+    /// Updates may come again; where some were left out, with a whole one.
+    fn resume(&mut self) {
+        if self.phase == Phase::Started && self.is_cut {
+            self.outputs.wishes.whole = true;
+        }
+    }
+
+    fn collect_demands(&mut self) {
+        if self.phase == Phase::Waiting {
+            return;
+        }
+        while let Some(demand) = self.sender.poll_demand() {
+            let wishes = &mut self.outputs.wishes;
+            match demand {
+                Demand::Whole => wishes.whole = true,
+                Demand::KeyFrame => wishes.keyframe = true,
+                Demand::Invalidate { first, .. } => {
+                    let lost = self.videos.iter().find(|(number, _)| *number >= first);
+                    match lost {
+                        Some((_, access_unit)) => wishes.lost = Some(*access_unit),
+                        None => wishes.keyframe = true,
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn malformed(error: impl std::error::Error) -> LeftReason {
+    LeftReason::Malformed(error.to_string())
+}
