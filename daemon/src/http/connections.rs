@@ -17,7 +17,7 @@ struct Counts {
 
 /// The counter.
 #[derive(Clone, Debug)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     /// Of one address; 0: unlimited.
     per_address_max: u32,
     counts: Arc<Mutex<Counts>>,
@@ -25,7 +25,7 @@ pub(super) struct Connections {
 
 /// One counted connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     connections: Connections,
     address: Option<IpAddr>,
 }
@@ -42,7 +42,7 @@ impl Connections {
     }
 
     /// A place for a connection of this address.
-    pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Place> {
         let address = counted(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = counts.by_address.get(&address).copied().unwrap_or(0);

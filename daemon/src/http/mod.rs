@@ -62,8 +62,8 @@ pub(crate) struct App {
     pub(crate) tls: Option<Tls>,
     /// What is weaker on this node than designed, for the page.
     pub(crate) notices: Vec<String>,
+    pub(crate) connections: Connections,
     limits: Mutex<Limits>,
-    connections: Connections,
 }
 
 /// What an [`App`] is made of.

@@ -1,10 +1,15 @@
 //! Native viewers over QUIC: their sign-in, their desktop, and the end of either.
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use sandbox_daemon::auth::token::Tokens;
 use sandbox_daemon::auth::{code_hash, new_code};
+use sandbox_daemon::redacted::Redacted;
 use sandbox_daemon::state::devices::{self, DeviceKey};
-use sandbox_daemon::state::sign_ins::{Purpose, add_code};
+use sandbox_daemon::state::sign_ins::{FamilyId, Purpose, add_code};
+use sandbox_daemon::state::tickets::TicketId;
 use sandbox_daemon::state::users::{self, Role};
 use sandbox_daemon::{changes, clock};
 use sandbox_protocol::SessionId;
@@ -12,7 +17,9 @@ use sandbox_protocol::local::warden::{EndReason, Event, MemoryShortage, Refusal,
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{AuthFailure, AuthMethod, FromServer, FromViewer, Secret};
 use sandbox_quic::Trust;
+use serde_json::json;
 
+use crate::signalling::{attached, expect_control};
 use crate::viewer::{Heard, Ticket, Viewer, by_password};
 use crate::world::{PASSWORD, World};
 
@@ -88,6 +95,23 @@ fn a_second_viewer_shares_the_desktop_and_takes_control() {
     assert_eq!(attaches.count(), 1, "they share one worker's sockets");
     first.leave();
     second.expect_control(true);
+}
+
+#[test]
+fn a_page_and_a_native_viewer_share_a_desktop() {
+    let world = world();
+    let (mut viewer, session) = watching(&world);
+    viewer.expect_control(true);
+    let token = world.login("ada");
+    let mut page = attached(&world, &session.to_string(), &token, false);
+    page.say(&json!({ "type": "take_control" }));
+    expect_control(&mut page, true);
+    viewer.expect_control(false);
+    viewer.say(&FromViewer::TakeControl);
+    viewer.expect_control(true);
+    expect_control(&mut page, false);
+    viewer.leave();
+    expect_control(&mut page, true);
 }
 
 #[test]
@@ -241,6 +265,39 @@ fn a_viewer_is_let_go_when_its_sign_in_ends() {
 }
 
 #[test]
+fn a_viewer_is_let_go_when_its_sign_in_runs_out() {
+    let world = World::with(|config| config.refresh_expiry = Duration::from_secs(1));
+    world.add_user("ada", Role::User);
+    let (mut viewer, _) = Viewer::signed_in(&world, "ada");
+    viewer.expect_end(CloseCode::AuthExpired);
+}
+
+#[test]
+fn too_many_attempts_are_told_with_the_pause() {
+    let world = World::with(|config| config.rate_limit_login = 2);
+    world.add_user("ada", Role::User);
+    let mut viewer = Viewer::of(&world);
+    for _ in 0..2 {
+        viewer.auth(by_password("ada", "wrong horse"));
+        viewer.expect_refusal(AuthFailure::Refused);
+    }
+    viewer.auth(by_password("ada", PASSWORD));
+    let pause = viewer.expect_refusal(AuthFailure::TooMany);
+    assert!((1..=30_000).contains(&pause), "{pause}");
+    let page = world.try_login("ada", PASSWORD);
+    page.is_problem(429, "rate_limited");
+}
+
+#[test]
+fn an_address_has_as_many_connections_as_it_may() {
+    let world = World::with(|config| config.connections_per_address = 1);
+    let first = Viewer::of(&world);
+    let words = Viewer::of(&world).expect_end(CloseCode::Overloaded);
+    assert!(words.contains("MAX_CONNECTIONS_PER_ADDRESS"), "{words}");
+    drop(first);
+}
+
+#[test]
 fn the_end_of_a_pages_sign_in_ends_the_viewer_that_came_with_its_token() {
     let world = world();
     let token = world.login("ada");
@@ -270,6 +327,40 @@ fn a_ticket_brings_a_viewer_back() {
     // Made over another connection.
     stranger.auth(by_ticket(&again, &next));
     stranger.expect_refusal(AuthFailure::Refused);
+}
+
+#[test]
+fn a_ticket_outlives_its_daemon_and_ends_a_minute_later() {
+    const SECRET: [u8; 32] = [7; 32];
+    let id = TicketId([3; 16]);
+    let world = World::surviving(
+        |config| config.jwt_secret = Some(Redacted::new(SECRET.to_vec())),
+        Vec::new(),
+        |connection| {
+            let now = clock::unix_seconds();
+            let ada = users::create(connection, "ada", Role::User, "h", now);
+            let family = FamilyId([7; 16]);
+            let sql = "INSERT INTO token_families (id, user_idx, created_at, expires_at)
+                       VALUES (?1, ?2, ?3, ?4)";
+            let values = (family.0, ada.unwrap().unwrap().0, now, now + 3_600);
+            connection.execute(sql, values).unwrap();
+            let sql = "INSERT INTO tickets (id, family, expires_at) VALUES (?1, ?2, ?3)";
+            let values = (id.0, family.0, now + 3_600);
+            connection.execute(sql, values).unwrap();
+        },
+    );
+    let expires_at = |world: &World| -> i64 {
+        let sql = "SELECT expires_at FROM tickets WHERE id = ?1";
+        let found = world.database().query_row(sql, [id.0], |row| row.get(0));
+        found.unwrap()
+    };
+    let mut viewer = Viewer::of(&world);
+    assert!(expires_at(&world) <= clock::unix_seconds() + 60);
+    let tokens = Tokens::with_secret(&SECRET, Duration::from_secs(900));
+    let ticket = (id.0, Secret(tokens.tickets().key(id)));
+    viewer.auth(by_ticket(&viewer, &ticket));
+    viewer.expect_welcome("ada");
+    assert!(expires_at(&world) <= clock::unix_seconds() + 10);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_page_with_a_token_and_an_offer_is_answered_and_attached() {
 }
 
 /// A page that is attached, as the observer or not; the answer has come.
-fn attached(world: &World, id: &str, token: &str, observe: bool) -> Socket {
+pub(crate) fn attached(world: &World, id: &str, token: &str, observe: bool) -> Socket {
     let mut page = Socket::of(world, id, token);
     page.expect("ready");
     let mut offer = offer();
@@ -79,7 +79,7 @@ fn attached(world: &World, id: &str, token: &str, observe: bool) -> Socket {
 }
 
 #[track_caller]
-fn expect_control(page: &mut Socket, yours: bool) {
+pub(crate) fn expect_control(page: &mut Socket, yours: bool) {
     assert_eq!(page.expect("control")["yours"], yours);
 }
 

@@ -151,10 +151,17 @@ impl Viewer {
         }
     }
 
+    /// Gives the milliseconds to wait.
     #[track_caller]
-    pub(crate) fn expect_refusal(&mut self, expected: AuthFailure) {
+    pub(crate) fn expect_refusal(&mut self, expected: AuthFailure) -> u32 {
         match self.hear() {
-            Heard::Said(FromServer::AuthFailed { why, .. }) => assert_eq!(why, expected),
+            Heard::Said(FromServer::AuthFailed {
+                why,
+                retry_after_ms,
+            }) => {
+                assert_eq!(why, expected);
+                retry_after_ms
+            }
             other @ (Heard::Said(_) | Heard::Closed(_)) => panic!("no refusal: {other:?}"),
         }
     }
