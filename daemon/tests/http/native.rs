@@ -250,6 +250,50 @@ fn what_a_viewer_may_not_have_is_refused_with_words() {
 }
 
 #[test]
+fn whoever_has_not_signed_in_gets_no_desktop() {
+    let world = world();
+    let mut viewer = Viewer::of(&world);
+    viewer.attach(None);
+    viewer.expect_end(CloseCode::AuthRequired);
+    let requests = world.policy.lock().unwrap().requests.clone();
+    let is_start = |it: &Request| matches!(it, Request::Start(_));
+    assert!(!requests.iter().any(is_start), "{requests:?}");
+}
+
+#[test]
+fn nobody_attaches_or_takes_control_without_end() {
+    let world = world();
+    let (mut first, _) = watching(&world);
+    first.expect_control(true);
+    let (mut second, _) = watching(&world);
+    second.expect_control(true);
+    first.expect_control(false);
+    for _ in 0..60 {
+        first.say(&FromViewer::TakeControl);
+        first.expect_control(true);
+        second.expect_control(false);
+        second.say(&FromViewer::TakeControl);
+        second.expect_control(true);
+        first.expect_control(false);
+    }
+    first.say(&FromViewer::TakeControl);
+    let words = first.expect_end(CloseCode::Limit);
+    assert!(words.contains("wishes for control"), "{words}");
+
+    let (mut viewer, _) = Viewer::signed_in(&world, "ada");
+    for _ in 0..30 {
+        viewer.attach(None);
+        viewer.expect_attached();
+        viewer.say(&FromViewer::Detach);
+        let reason = "left".into();
+        assert_eq!(viewer.hear(), Heard::Said(FromServer::Detached { reason }));
+    }
+    viewer.attach(None);
+    let words = viewer.expect_end(CloseCode::Limit);
+    assert!(words.contains("wishes for a desktop"), "{words}");
+}
+
+#[test]
 fn a_viewer_is_let_go_when_its_sign_in_ends() {
     let world = world();
     let (mut viewer, ticket) = Viewer::signed_in(&world, "ada");
