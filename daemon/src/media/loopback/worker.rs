@@ -136,6 +136,12 @@ impl Worker {
         }
     }
 
+    /// Answers the next question, whatever comes before it.
+    pub(super) fn answer_next(&self) {
+        while self.receive() != ToWorker::Count {}
+        self.answer();
+    }
+
     /// Says that nothing was counted, which is a sign of life.
     fn answer(&self) {
         self.send(&FromWorker::Counters(Counters::default()));
@@ -156,6 +162,85 @@ impl Worker {
             let is_our_own = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
             assert!(is_our_own, "{message:?} instead of {wanted:?}");
         }
+    }
+
+    /// Reads on to a message, whatever comes before it.
+    pub(super) fn hear(&self, wanted: &ToWorker) {
+        loop {
+            let message = self.receive();
+            if message == *wanted {
+                return;
+            }
+            if message == ToWorker::Count {
+                self.answer();
+            }
+        }
+    }
+
+    /// Whether input has come; what came before it is skipped.
+    pub(super) fn has_input(&self) -> bool {
+        while self.has_message() {
+            if self.peek_is_input() {
+                return true;
+            }
+            if self.receive() == ToWorker::Count {
+                self.answer();
+            }
+        }
+        false
+    }
+
+    /// Whether a message has come; all up to it is taken.
+    pub(super) fn has(&self, wanted: &ToWorker) -> bool {
+        while self.has_message() {
+            let message = self.receive();
+            if message == *wanted {
+                return true;
+            }
+            if message == ToWorker::Count {
+                self.answer();
+            }
+        }
+        false
+    }
+
+    fn peek_is_input(&self) -> bool {
+        let mut buffer = vec![0; LOCAL_MESSAGE_BYTES_MAX];
+        let (_, len) = recv(self.control.as_fd(), buffer.as_mut_slice(), RecvFlags::PEEK).unwrap();
+        matches!(codec::decode(&buffer[..len]), Ok(ToWorker::Input { .. }))
+    }
+
+    /// Sends an update that holds no video.
+    pub(super) fn send_update(&self, is_whole: bool, bytes: &[u8]) {
+        self.send_content(
+            Content::Update {
+                is_whole,
+                is_video_only: false,
+                recovers: false,
+            },
+            0,
+            super::SIZE,
+            bytes,
+        );
+    }
+
+    /// Sends an update or access unit as it is.
+    pub(super) fn send_content(&self, content: Content, frame: u32, size: Size, bytes: &[u8]) {
+        let header = FrameHeader {
+            content,
+            is_keyframe: false,
+            is_refinement: false,
+            qp: 22,
+            frame,
+            size,
+            input_seq: 10,
+            injected: Micros(1),
+            damaged: Micros(2),
+            captured: crate::clock::micros(),
+            encoded: Micros(4),
+        };
+        self.send_raw(&header.encode(bytes.len()));
+        self.send_raw(bytes);
     }
 
     pub(super) fn send_frame(&mut self, is_keyframe: bool, len: usize) {
