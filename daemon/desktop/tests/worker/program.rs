@@ -13,7 +13,7 @@ use x11rb::protocol::xproto::{
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
-use crate::harness::{Desktop, SIZE};
+use crate::harness::{COOKIE, Desktop, SIZE};
 
 /// What happened to the program's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) fn connect(desktop: &Desktop) -> RustConnection {
     let socket: UnixStream = desktop.connect();
     let (stream, _) = DefaultStream::from_unix_stream(socket).unwrap();
     let name = b"MIT-MAGIC-COOKIE-1".to_vec();
-    let cookie = Desktop::cookie().to_vec();
+    let cookie = COOKIE.to_vec();
     RustConnection::connect_to_stream_with_auth_info(stream, 0, name, cookie).unwrap()
 }
 
