@@ -138,7 +138,8 @@ impl Maker {
         let lapse = |from: Micros, to: Micros| Lapse::from_micros(to.0.saturating_sub(from.0));
         let header = Header {
             whole: None,
-            is_refinement: self.screen.changed().is_empty(),
+            is_refinement: self.screen.changed().is_empty()
+                && !access_unit.is_some_and(|it| it.is_keyframe),
             qp: access_unit.map_or(0, |it| it.qp),
             input_seq: job.moment.input_seq,
             captured: wrapped(captured),

@@ -56,10 +56,9 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// What a program needs to go on with what it does.
 const PAUSE: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 100_000_000,
+    tv_nsec: 200_000_000,
 };
 
 /// A worker, and the X server it works on.
@@ -80,7 +79,12 @@ pub(crate) struct Desktop {
 impl Desktop {
     /// Starts both and waits until the worker is ready.
     pub(crate) fn start() -> Self {
-        let desktop = Self::start_with(|_| (), SealFlags::SHRINK | SealFlags::GROW);
+        Self::start_encoding_by("auto")
+    }
+
+    pub(crate) fn start_encoding_by(codec: &str) -> Self {
+        let encoding_by = |plan: &mut WorkerPlan| codec.clone_into(&mut plan.codec);
+        let desktop = Self::start_with(encoding_by, SealFlags::SHRINK | SealFlags::GROW);
         let ToWarden::Ready { size, weaker } = desktop.word_of_worker() else {
             panic!("the worker is not ready");
         };
@@ -370,7 +374,8 @@ impl Viewer {
         (header, payload.to_vec())
     }
 
-    /// Whether a frame begins to arrive within a tenth of a second.
+    /// Whether a frame begins to arrive within a fifth of a second: two changes further apart are
+    /// no motion.
     pub(crate) fn has_frame_soon(&self) -> bool {
         is_readable(self.media.as_fd(), &PAUSE)
     }
@@ -381,13 +386,13 @@ impl Viewer {
     }
 
     /// Reads until the picture rests, and returns the last access unit and the counters. Rest is
-    /// seen in the worker's own counts: ten answers in a row without a frame, asked while a
+    /// seen in the worker's own counts: five answers in a row without a frame, asked while a
     /// program's worth of time passes between two of them.
     pub(crate) fn wait_for_rest(&mut self) -> (FrameHeader, Counters) {
         let (mut last, _) = self.access_unit();
         let mut before = self.counters();
         let mut still = 0;
-        while still < 10 {
+        while still < 5 {
             if self.has_frame_soon() {
                 (last, _) = self.access_unit();
                 still = 0;

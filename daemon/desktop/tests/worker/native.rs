@@ -6,7 +6,7 @@ use sandbox_protocol::screen::{Picture, Shadow, VideoSource};
 use sandbox_protocol::wire::update::{Op, Update};
 use sandbox_protocol::{Pixel, Point, Rect, Size};
 
-use crate::harness::{Desktop, STRIDE, Viewer};
+use crate::harness::{Desktop, SIZE, STRIDE, Viewer};
 
 /// A viewer with its picture.
 pub(crate) struct Native {
@@ -15,6 +15,7 @@ pub(crate) struct Native {
     film: Film,
     /// The last picture that an update held was lost, and none has recovered since.
     is_blind: bool,
+    last_frame: u32,
     /// What came over the media socket.
     pub(crate) bytes: usize,
     pub(crate) seen: Seen,
@@ -86,6 +87,7 @@ impl Native {
             shadow: Shadow::new(slots),
             film: Film::new(),
             is_blind: false,
+            last_frame: 0,
             bytes: 0,
             seen: Seen::default(),
         }
@@ -95,6 +97,16 @@ impl Native {
     pub(crate) fn restart(&mut self, slots: u16) {
         self.shadow = Shadow::new(slots);
         self.film = Film::new();
+    }
+
+    /// Video is left out until an update recovers.
+    pub(crate) const fn is_blind(&self) -> bool {
+        self.is_blind
+    }
+
+    /// The number of the newest access unit.
+    pub(crate) const fn last_frame(&self) -> u32 {
+        self.last_frame
     }
 
     /// Waits for the next frame and applies what it is.
@@ -130,6 +142,7 @@ impl Native {
     fn receive(&mut self) -> (FrameHeader, Vec<u8>) {
         let (header, payload) = self.viewer.frame();
         self.bytes += PREFIX_LEN + HEADER_LEN + payload.len();
+        self.last_frame = self.last_frame.max(header.frame);
         (header, payload)
     }
 
@@ -213,6 +226,22 @@ impl Native {
             }
             self.step();
         }
+    }
+}
+
+impl Native {
+    /// The same where a page watches too, whose picture becomes sharp.
+    pub(crate) fn wait_until_both_rest(&mut self, desktop: &Desktop) -> (usize, Seen) {
+        let (mut bytes, mut seen) = self.wait_until_exact(desktop);
+        while self.viewer.eye.psnr(&desktop.screen(SIZE)) < 40.0 {
+            self.step();
+            while self.viewer.has_frame_soon() {
+                self.step();
+            }
+            (bytes, seen) = (self.bytes, self.seen);
+        }
+        assert!(self.is_exact(desktop), "sharper for one, and still exact");
+        (bytes, seen)
     }
 }
 
