@@ -89,12 +89,12 @@ mod tests {
     #[test]
     fn the_bit_follows_the_number_of_reference_frames() {
         // id 0, 4 bits of frame number, order 2, 4 reference frames.
-        let set = [0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0b1_1_011_001, 0b01_0_11111];
+        let set = [0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0b1101_1001, 0b0101_1111];
         let bit = gaps_allowed(&set).unwrap();
         assert_eq!((bit.byte, bit.mask), (9, 0b0010_0000));
         assert_eq!(gaps_allowed(&set[1..]).unwrap().byte, 8);
         // Order 0 has a field more.
-        let set = [0, 0, 1, 0x67, 66, 0xc0, 31, 0b1_1_1_1_010_0, 0xff];
+        let set = [0, 0, 1, 0x67, 66, 0xc0, 31, 0b1111_0100, 0xff];
         assert_eq!(
             gaps_allowed(&set),
             Some(Bit {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_strange_has_none() {
-        let set = [0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0b1_1_011_001, 0b01_0_11111];
+        let set = [0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0b1101_1001, 0b0101_1111];
         for length in 0..set.len() {
             assert_eq!(gaps_allowed(&set[..length]), None);
         }

@@ -23,6 +23,7 @@ use sandbox_protocol::{Bitrate, Deadline, Micros, Rect, Size, Wakeup};
 use self::maker::Maker;
 pub(crate) use self::updates::Rest;
 pub(crate) use self::video::Encoded;
+use crate::clock;
 use crate::framebuffer::Framebuffer;
 
 /// For one frame: a key frame at 4K takes half a second, on a machine that has other things to do
@@ -295,7 +296,7 @@ fn work(shared: &Shared, mut maker: Maker) {
         match work {
             Work::Rest => maker.rest(),
             Work::Frame(mut job) => {
-                let made = maker.make(&mut job);
+                let made = maker.make(&mut job, clock::now());
                 if !shared.report(made.map(|made| Done { job, made })) {
                     return;
                 }

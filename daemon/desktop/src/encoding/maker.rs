@@ -1,5 +1,7 @@
 //! Makes one frame: copied once, then encoded or composed or both, as the viewers take it.
 
+use std::time::Instant;
+
 use sandbox_hw::{EncodeError, Encoder, Quality};
 use sandbox_protocol::limits::ACCESS_UNIT_BYTES_MAX;
 use sandbox_protocol::local::frame::{Content, HEADER_LEN};
@@ -36,9 +38,9 @@ impl Maker {
         self.updates = None;
     }
 
-    pub(super) fn make(&mut self, job: &mut Job) -> Result<Made, EncodeError> {
+    pub(super) fn make(&mut self, job: &mut Job, now: Instant) -> Result<Made, EncodeError> {
         self.follow(job)?;
-        let (now, captured) = (clock::now(), clock::micros());
+        let captured = clock::micros();
         self.screen.copy(&job.rects);
         self.video.handle_changed(self.screen.changed());
         let is_asked = !self.screen.changed().is_empty()
@@ -160,3 +162,6 @@ fn wrapped(moment: Micros) -> u32 {
     let [a, b, c, d, ..] = moment.0.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests;

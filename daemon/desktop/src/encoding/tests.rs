@@ -7,7 +7,6 @@ use sandbox_hw::{AccessUnit, Capabilities, I420, Invalidation, Request};
 use sandbox_protocol::local::worker::{Begin, VERSION, WorkerPlan};
 
 use super::*;
-use crate::clock;
 
 const SIZE: Size = Size {
     width: 64,
