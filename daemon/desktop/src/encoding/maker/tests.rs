@@ -83,6 +83,8 @@ struct World {
     random: u64,
     shadow: Shadow,
     film: Film,
+    /// Of a viewer that loses nothing.
+    complete: Film,
     page: Option<Film>,
     access_units: u32,
     /// The first access unit that the viewer of updates has lost.
@@ -116,6 +118,7 @@ impl World {
             random: seed,
             shadow: Shadow::new(0),
             film: Film::new(SCREEN),
+            complete: Film::new(SCREEN),
             page: None,
             access_units: 0,
             lost: None,
@@ -201,7 +204,7 @@ impl World {
             let is_small = self.job.size == SMALL;
             self.job.size = if is_small { SCREEN } else { SMALL };
             self.page = None;
-            self.film = Film::new(self.job.size);
+            self.begin_video();
             self.job.rects = vec![Rect::whole(self.job.size)];
         }
         let kbps = [300, 2_000, 40_000][self.below(3) as usize];
@@ -226,12 +229,17 @@ impl World {
         if pictures.updates != before.updates {
             self.job.wants.is_whole = pictures.updates.is_some();
             self.shadow = Shadow::new(pictures.updates.unwrap_or_default());
-            self.film = Film::new(self.job.size);
+            self.begin_video();
             self.lost = None;
         }
         if pictures.access_units && !before.access_units {
             self.page = None;
         }
+    }
+
+    fn begin_video(&mut self) {
+        self.film = Film::new(self.job.size);
+        self.complete = Film::new(self.job.size);
     }
 
     fn frame(&mut self) -> Rest {
@@ -245,6 +253,9 @@ impl World {
         if self.job.pictures.access_units && made.access_unit.is_some() {
             let page = self.page.as_mut().unwrap();
             assert!(page.decode(&self.job.access_unit), "a page");
+        }
+        if self.job.pictures.updates.is_some() && made.access_unit.is_some() {
+            assert!(self.complete.decode(&self.job.access_unit));
         }
         if let Some(content) = made.update {
             self.show(content, made.access_unit.is_some());
@@ -277,7 +288,11 @@ impl World {
         } else {
             self.shadow.apply(&update, &mut self.film)
         };
-        assert_eq!(applied, Ok(()), "{content:?}, video: {has_video}");
+        assert_eq!(applied, Ok(()), "{content:?}");
+        if has_video && self.lost.is_none() {
+            let is_same = self.film.pixels == self.complete.pixels;
+            assert!(is_same, "video refers to what was lost: {content:?}");
+        }
     }
 
     fn run(&mut self) {
