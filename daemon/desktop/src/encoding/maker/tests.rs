@@ -8,7 +8,7 @@ use rustix::io::pwrite;
 use sandbox_hw::{Config, H264Decoder, Target};
 use sandbox_protocol::local::worker::{Begin, Pictures, VERSION, WorkerPlan};
 use sandbox_protocol::screen::{Picture, Shadow, VideoSource};
-use sandbox_protocol::wire::update::Update;
+use sandbox_protocol::wire::update::{Op, Update};
 use sandbox_protocol::{Pixel, Point, Size};
 
 use super::*;
@@ -22,6 +22,12 @@ const SMALL: Size = Size {
     width: 330,
     height: 222,
 };
+
+/// Even noise is sharp.
+const FAST: Bitrate = Bitrate::kbps(100_000);
+
+/// A quantiser that leaves most of the noise.
+const SHARP: u8 = 30;
 
 /// Decodes and keeps the newest frame.
 struct Film {
@@ -174,9 +180,10 @@ impl World {
             }
             2 => return rect,
             kind => {
-                let colours = if kind == 3 { 2 } else { 1 << 24 };
+                // Grey: video has a fourth of the pixels' colours.
+                let shades = if kind == 3 { 2 } else { 256 };
                 let pixels: Vec<Pixel> = (0..rect.area())
-                    .map(|_| u32::try_from(self.below(colours)).unwrap())
+                    .map(|_| u32::try_from(self.below(shades)).unwrap() * 0x01_0101)
                     .collect();
                 self.drawn.write(rect, &pixels);
             }
@@ -207,8 +214,8 @@ impl World {
             self.begin_video();
             self.job.rects = vec![Rect::whole(self.job.size)];
         }
-        let kbps = [300, 2_000, 40_000][self.below(3) as usize];
-        self.job.bitrate = Bitrate::kbps(kbps);
+        let rates = [Bitrate::kbps(300), Bitrate::kbps(2_000), FAST];
+        self.job.bitrate = rates[self.below(3) as usize];
         let wants = &mut self.job.wants;
         wants.reference = match self.lost {
             Some(first) => Reference::Lost(self.access_units.saturating_sub(first)),
@@ -292,6 +299,28 @@ impl World {
         if has_video && self.lost.is_none() {
             let is_same = self.film.pixels == self.complete.pixels;
             assert!(is_same, "video refers to what was lost: {content:?}");
+            self.check_video();
+        }
+    }
+
+    /// Where the link carries much, video shows what the desktop shows, row by row.
+    fn check_video(&self) {
+        let update = Update::decode(&self.job.update).unwrap();
+        // A jump of the rate needs a frame to take effect.
+        if self.job.bitrate < FAST || update.header.qp > SHARP {
+            return;
+        }
+        let rects = update.ops().filter_map(|it| match it {
+            Op::Video { rects, .. } => Some(rects.iter().collect::<Vec<_>>()),
+            _ => None,
+        });
+        for rect in rects.flatten() {
+            let rows = self.shadow.picture().rows(rect).zip(self.drawn.rows(rect));
+            for (theirs, ours) in rows {
+                let differences = theirs.iter().zip(ours).map(|(a, b)| difference(*a, *b));
+                let mean = differences.sum::<u32>() / u32::from(rect.width);
+                assert!(mean < 40, "{mean} levels in {rect:?}");
+            }
         }
     }
 
@@ -332,6 +361,12 @@ impl World {
         }
         cut
     }
+}
+
+/// Of the green, which luma follows most.
+fn difference(a: Pixel, b: Pixel) -> u32 {
+    let green = |it: Pixel| it >> 8 & 0xff;
+    green(a).abs_diff(green(b))
 }
 
 fn plan(stride: u32) -> WorkerPlan {
