@@ -9,7 +9,7 @@ use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     Atom, AtomEnum, ChangeGCAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
-    CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, Window, WindowClass,
+    CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, StackMode, Window, WindowClass,
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
@@ -161,6 +161,13 @@ impl Noise {
             gc,
             state: seed,
         }
+    }
+
+    /// Comes before all other windows.
+    pub(crate) fn raise(&self) {
+        let above = ConfigureWindowAux::new().stack_mode(StackMode::ABOVE);
+        self.x.configure_window(self.window, &above).unwrap();
+        self.x.get_input_focus().unwrap().reply().unwrap();
     }
 
     /// Draws rectangles of any place, size and colour, all in one request.
