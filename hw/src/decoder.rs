@@ -91,8 +91,8 @@ impl H264Decoder {
         })
     }
 
-    /// Decodes the next access unit, which refers to none that was left out, and writes the pixels of `rects`, whose edges are even, into
-    /// the target, nothing else.
+    /// Decodes the next access unit, which refers to none that was left out, and writes the pixels
+    /// of `rects`, whose edges are even, into the target, nothing else.
     ///
     /// # Errors
     ///

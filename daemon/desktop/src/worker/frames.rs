@@ -103,7 +103,6 @@ impl Worker {
         let sent = self.viewer.as_ref().map_or(0, |it| it.access_units);
         match first {
             None => Reference::All,
-            // One that has not been sent cannot be lost.
             Some(first) => Reference::Lost(sent.saturating_sub(first)),
         }
     }
@@ -216,6 +215,9 @@ impl Worker {
         self.wanted.whole_update |=
             pictures.updates.is_some() && pictures.updates != before.updates;
         self.wanted.keyframe |= pictures.access_units && !before.access_units;
+        if !pictures.access_units {
+            self.refinement.handle_detached();
+        }
         if pictures != before {
             self.clock.handle_damage(now);
         }

@@ -310,11 +310,13 @@ impl World {
         if self.job.bitrate < FAST || update.header.qp > SHARP {
             return;
         }
-        let rects = update.ops().filter_map(|it| match it {
-            Op::Video { rects, .. } => Some(rects.iter().collect::<Vec<_>>()),
-            _ => None,
-        });
-        for rect in rects.flatten() {
+        let mut rects = Vec::new();
+        for op in update.ops() {
+            if let Op::Video { rects: shown, .. } = op {
+                rects.extend(shown.iter());
+            }
+        }
+        for rect in rects {
             let rows = self.shadow.picture().rows(rect).zip(self.drawn.rows(rect));
             for (theirs, ours) in rows {
                 let differences = theirs.iter().zip(ours).map(|(a, b)| difference(*a, *b));
