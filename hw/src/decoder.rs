@@ -9,6 +9,8 @@ use openh264::formats::YUVSource as _;
 use sandbox_protocol::{Rect, Size};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
+use crate::sps;
+
 /// Bytes per BGRX pixel.
 const PIXEL_BYTES: usize = 4;
 
@@ -62,6 +64,8 @@ pub struct Target<'a> {
 /// Decodes one stream.
 pub struct H264Decoder {
     decoder: Decoder,
+    /// A key frame whose parameter set was changed.
+    changed: Vec<u8>,
 }
 
 impl std::fmt::Debug for H264Decoder {
@@ -81,11 +85,14 @@ impl H264Decoder {
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let decoder = Decoder::with_api_config(OpenH264API::from_source(), config)
             .map_err(DecodeError::Setup)?;
-        Ok(Self { decoder })
+        Ok(Self {
+            decoder,
+            changed: Vec::new(),
+        })
     }
 
-    /// Decodes the next access unit and writes the pixels of `rects`, whose edges are even, into
-    /// the target, nothing else.
+    /// Decodes the next access unit, which refers to none that was left out, and writes the pixels
+    /// of `rects`, whose edges are even, into the target, nothing else.
     ///
     /// # Errors
     ///
@@ -96,6 +103,7 @@ impl H264Decoder {
         rects: &[Rect],
         target: &mut Target<'_>,
     ) -> Result<(), DecodeError> {
+        let access_unit = with_gaps_allowed(access_unit, &mut self.changed);
         let picture = self
             .decoder
             .decode(access_unit)
@@ -114,6 +122,20 @@ impl H264Decoder {
             .iter()
             .try_for_each(|it| convert(&picture, *it, target))
     }
+}
+
+/// Frames may be missing that nothing refers to: an encoder that leaves lost ones out does not say
+/// so in its parameter sets, and without that the library takes each gap for an error.
+fn with_gaps_allowed<'a>(access_unit: &'a [u8], changed: &'a mut Vec<u8>) -> &'a [u8] {
+    let Some(bit) = sps::gaps_allowed(access_unit) else {
+        return access_unit;
+    };
+    changed.clear();
+    changed.extend_from_slice(access_unit);
+    if let Some(byte) = changed.get_mut(bit.byte) {
+        *byte |= bit.mask;
+    }
+    changed
 }
 
 /// Converts one rectangle, straight into the target's rows.

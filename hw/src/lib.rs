@@ -5,6 +5,7 @@ mod encoder;
 mod i420;
 mod openh264;
 mod probe;
+mod sps;
 mod x264;
 
 pub use decoder::{DecodeError, H264Decoder, Target};

@@ -9,7 +9,7 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{DecodeError, H264Decoder, Kind, Quality, Target};
+use sandbox_hw::{DecodeError, H264Decoder, Invalidation, Kind, Quality, Target};
 use sandbox_protocol::{Rect, Size};
 
 use self::desktop::{Chance, Desktop};
@@ -118,6 +118,30 @@ fn later_frames_build_on_earlier_ones() {
     screen.show(&second.bytes, &[Rect::whole(SIZE)]).unwrap();
     let difference = screen.difference(&Desktop::new(SIZE, 6), Rect::whole(SIZE));
     assert!(difference <= 4, "{difference} levels");
+}
+
+/// A gap in the frame numbers, which the decoder must not take for an error.
+#[test]
+fn frames_that_never_came_and_are_not_referred_to_are_not_missed() {
+    let mut path = Path::new("libx264", CONFIG);
+    let mut screen = Screen::new();
+    for seed in 1..=12 {
+        path.redraw(seed);
+        let unit = path.send(Kind::Auto, Quality::Fixed(12));
+        assert_eq!(unit.is_keyframe, seed == 1);
+        screen.show(&unit.bytes, &[Rect::whole(SIZE)]).unwrap();
+        let difference = screen.difference(&Desktop::new(SIZE, seed), Rect::whole(SIZE));
+        assert!(difference <= 4, "{difference} levels in frame {seed}");
+        let first_lost = path.pts + 1;
+        for _ in 0..seed % 3 {
+            path.redraw(100 + seed);
+            path.send(Kind::Auto, Quality::Fixed(12));
+        }
+        if first_lost <= path.pts {
+            let outcome = path.encoder.invalidate(first_lost);
+            assert_eq!(outcome, Invalidation::Avoided);
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,12 @@
-//! The thread that copies, converts and encodes, so that input never waits for a frame.
+//! The thread that copies, composes and encodes, so that input never waits for a frame.
 //!
 //! One job is with the thread at a time; job and buffers go there and come back, so a frame
 //! allocates nothing.
+
+mod maker;
+mod screen;
+mod updates;
+mod video;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,18 +15,16 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
-use sandbox_hw::{EncodeError, Encoder, I420, Kind, Quality, Request};
+use sandbox_hw::{EncodeError, Encoder};
+use sandbox_protocol::local::frame::Content;
+use sandbox_protocol::local::worker::Pictures;
 use sandbox_protocol::{Bitrate, Deadline, Micros, Rect, Size, Wakeup};
 
+use self::maker::Maker;
+pub(crate) use self::updates::Rest;
+pub(crate) use self::video::Encoded;
 use crate::clock;
-use crate::framebuffer::{Framebuffer, PIXEL_BYTES};
-
-/// Sides of the pieces in which changes are looked for: a damaged window in which a letter
-/// changed is not encoded whole. Rows as high as H.264's blocks, columns as wide as one memory
-/// comparison is quick.
-const PIECE_ROWS: u16 = 16;
-const PIECE_COLUMNS: u16 = 64;
-const PIECE_BYTES: usize = PIECE_COLUMNS as usize * PIXEL_BYTES;
+use crate::framebuffer::Framebuffer;
 
 /// For one frame: a key frame at 4K takes half a second, on a machine that has other things to do
 /// a few.
@@ -34,14 +37,40 @@ pub(crate) struct Job {
     pub attach: u64,
     /// Size of the picture; another one than before makes a key frame of the whole.
     pub size: Size,
+    pub pictures: Pictures,
     /// What to copy from the framebuffer; empty for the picture as it was.
     pub rects: Vec<Rect>,
-    pub kind: Kind,
-    pub quality: Quality,
+    pub wants: Wants,
     pub bitrate: Bitrate,
     pub moment: Moment,
     /// The access unit, once encoded.
-    pub payload: Vec<u8>,
+    pub access_unit: Vec<u8>,
+    /// The update, once composed.
+    pub update: Vec<u8>,
+}
+
+/// What a frame shall be beyond what has changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wants {
+    pub reference: Reference,
+    /// The update needs nothing before it.
+    pub is_whole: bool,
+    /// The access unit has this quantiser.
+    pub refines: Option<u8>,
+    /// The update makes exact what has come to rest.
+    pub repaints: bool,
+}
+
+/// What viewers' decoders have of the video before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// All of it.
+    #[default]
+    All,
+    /// The newest access unit is lost to one, and so many before it.
+    Lost(u32),
+    /// One has nothing.
+    Nothing,
 }
 
 /// What was known when the capture was decided.
@@ -56,17 +85,20 @@ pub(crate) struct Moment {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub job: Box<Job>,
-    /// `None`: the damage changed no pixel, so there is nothing to show.
-    pub encoded: Option<Encoded>,
+    pub made: Made,
 }
 
-/// What the encoder said about an access unit.
+/// What became of a frame: nothing where the damage changed no pixel.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Encoded {
-    pub is_keyframe: bool,
-    pub qp: u8,
+pub(crate) struct Made {
+    pub access_unit: Option<Encoded>,
+    /// The access unit is larger than viewers take, and is in no update.
+    pub is_too_large: bool,
+    pub update: Option<Content>,
+    pub has_changed: bool,
     pub captured: Micros,
-    pub encoded: Micros,
+    pub finished: Micros,
+    pub rest: Rest,
 }
 
 /// The thread, seen from outside.
@@ -115,10 +147,10 @@ impl Encoding {
             done: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         });
         let of_thread = Arc::clone(&shared);
-        let picture = Picture::new(framebuffer, encoder, bitrate);
+        let maker = Maker::new(framebuffer, encoder, bitrate);
         let thread = Builder::new()
             .name("encoder".to_owned())
-            .spawn(move || work(&of_thread, picture))?;
+            .spawn(move || work(&of_thread, maker))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -259,174 +291,18 @@ enum Work {
     Rest,
 }
 
-fn work(shared: &Shared, mut picture: Picture) {
+fn work(shared: &Shared, mut maker: Maker) {
     while let Some(work) = shared.next() {
         match work {
-            Work::Rest => picture.rest(),
+            Work::Rest => maker.rest(),
             Work::Frame(mut job) => {
-                let encoded = picture.make(&mut job);
-                if !shared.report(encoded.map(|encoded| Done { job, encoded })) {
+                let made = maker.make(&mut job, clock::now());
+                if !shared.report(made.map(|made| Done { job, made })) {
                     return;
                 }
             }
         }
     }
-}
-
-/// The screen as it was last copied, and the encoder that has seen it.
-struct Picture {
-    framebuffer: Framebuffer,
-    size: Size,
-    /// BGRX rows of `size` without gaps.
-    shadow: Vec<u8>,
-    row: Vec<u8>,
-    changed: Vec<Rect>,
-    frame: I420,
-    encoder: Box<dyn Encoder>,
-    bitrate: Bitrate,
-    pts: u64,
-}
-
-impl Picture {
-    fn new(framebuffer: Framebuffer, encoder: Box<dyn Encoder>, bitrate: Bitrate) -> Self {
-        let row_bytes = usize::from(framebuffer.screen().width) * PIXEL_BYTES;
-        let size = encoder.size();
-        Self {
-            framebuffer,
-            size,
-            shadow: shadow(size),
-            row: vec![0; row_bytes],
-            changed: Vec::new(),
-            frame: I420::new(size),
-            encoder,
-            bitrate,
-            pts: 0,
-        }
-    }
-
-    fn make(&mut self, job: &mut Job) -> Result<Option<Encoded>, EncodeError> {
-        if job.size != self.size {
-            self.resize(job)?;
-        }
-        if job.bitrate != self.bitrate {
-            if let Err(error) = self.encoder.set_bitrate(job.bitrate) {
-                tracing::warn!(%error, "the encoder keeps its bitrate");
-            }
-            self.bitrate = job.bitrate;
-        }
-        let captured = clock::micros();
-        self.copy_changed(&job.rects);
-        if !job.rects.is_empty() && self.changed.is_empty() && job.kind == Kind::Auto {
-            return Ok(None);
-        }
-        let stride = usize::from(self.size.width) * PIXEL_BYTES;
-        self.frame.update(&self.shadow, stride, &self.changed);
-        let (is_keyframe, qp) = match self.encode(job) {
-            Err(error) => {
-                tracing::error!(%error, "the frame is tried again as a key frame");
-                self.encode(job)?
-            }
-            Ok(encoded) => encoded,
-        };
-        Ok(Some(Encoded {
-            is_keyframe,
-            qp,
-            captured,
-            encoded: clock::micros(),
-        }))
-    }
-
-    fn encode(&mut self, job: &mut Job) -> Result<(bool, u8), EncodeError> {
-        self.pts += 1;
-        let request = Request {
-            pts: self.pts,
-            kind: job.kind,
-            quality: job.quality,
-        };
-        let access_unit = self.encoder.encode(&self.frame, request)?;
-        job.payload.clear();
-        job.payload.extend_from_slice(access_unit.bytes);
-        Ok((access_unit.is_keyframe, access_unit.qp))
-    }
-
-    /// What the encoder holds for one size ends with that size.
-    fn rest(&mut self) {
-        if let Err(error) = self.encoder.resize(self.size) {
-            tracing::warn!(%error, "the encoder keeps its memory");
-        }
-    }
-
-    fn resize(&mut self, job: &mut Job) -> Result<(), EncodeError> {
-        self.encoder.resize(job.size)?;
-        self.size = job.size;
-        self.shadow = shadow(job.size);
-        self.frame = I420::new(job.size);
-        job.kind = Kind::Keyframe;
-        job.rects.clear();
-        job.rects.push(Rect::whole(job.size));
-        Ok(())
-    }
-
-    /// Copies `rects` from the framebuffer once, and notes where pixels really changed: many
-    /// programs repaint what was there before.
-    fn copy_changed(&mut self, rects: &[Rect]) {
-        self.changed.clear();
-        for rect in rects {
-            let bottom = rect.y.saturating_add(rect.height).min(self.size.height);
-            let mut top = rect.y;
-            while top < bottom {
-                let end = (top / PIECE_ROWS + 1) * PIECE_ROWS;
-                self.copy_band(rect, top, end.min(bottom));
-                top = end;
-            }
-        }
-    }
-
-    /// Copies the rows `top .. bottom` of `rect`; what changed there is one rectangle.
-    fn copy_band(&mut self, rect: &Rect, top: u16, bottom: u16) {
-        let right = rect.x.saturating_add(rect.width).min(self.size.width);
-        let mut columns: Option<(u16, u16)> = None;
-        for y in top..bottom {
-            if let Some((from, to)) = self.copy_row(rect.x, right, y) {
-                let (left, right) = columns.unwrap_or((from, to));
-                columns = Some((left.min(from), right.max(to)));
-            }
-        }
-        self.changed.extend(columns.map(|(from, to)| Rect {
-            x: from,
-            y: top,
-            width: to - from,
-            height: bottom - top,
-        }));
-    }
-
-    /// Copies the pixels `left .. right` of row `y`; returns from where to where they are others
-    /// than before, to the piece.
-    fn copy_row(&mut self, left: u16, right: u16, y: u16) -> Option<(u16, u16)> {
-        let bytes = usize::from(right.saturating_sub(left)) * PIXEL_BYTES;
-        let at = (usize::from(y) * usize::from(self.size.width) + usize::from(left)) * PIXEL_BYTES;
-        let row = self.row.get_mut(..bytes)?;
-        let before = self.shadow.get_mut(at..at + bytes)?;
-        self.framebuffer.copy_row(left, y, row);
-        let mut pieces = row.chunks(PIECE_BYTES).zip(before.chunks(PIECE_BYTES));
-        let is_changed = |(row, before): (&[u8], &[u8])| row != before;
-        let first = pieces.position(is_changed)?;
-        // Exact-size iterators count from the back too.
-        let last = row
-            .chunks(PIECE_BYTES)
-            .zip(before.chunks(PIECE_BYTES))
-            .rposition(is_changed)?;
-        before.copy_from_slice(row);
-        let column = |piece: usize| {
-            let offset = u16::try_from(piece).unwrap_or(u16::MAX);
-            left.saturating_add(offset.saturating_mul(PIECE_COLUMNS))
-        };
-        Some((column(first), column(last + 1).min(right)))
-    }
-}
-
-fn shadow(size: Size) -> Vec<u8> {
-    vec![0; usize::from(size.width) * usize::from(size.height) * PIXEL_BYTES]
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub(crate) struct Viewer {
     pub control: OwnedFd,
     pub media: OwnedFd,
     pub stage: Stage,
-    /// Frames sent.
-    pub frames: u32,
+    /// Access units sent, alone or in an update.
+    pub access_units: u32,
     pub outbox: Outbox,
     pub output: Output,
 }
@@ -47,7 +47,7 @@ impl Viewer {
             control,
             media,
             stage: Stage::Greeting,
-            frames: 0,
+            access_units: 0,
             outbox: Outbox::default(),
             output: Output::default(),
         }
@@ -156,15 +156,20 @@ impl Outbox {
     }
 }
 
-/// The access unit on its way to the media socket; one at a time.
-#[derive(Debug)]
+/// What one capture became on its way to the media socket: an access unit, an update, or both.
+#[derive(Debug, Default)]
 pub(crate) struct Output {
+    frames: [OutputFrame; 2],
+}
+
+#[derive(Debug)]
+struct OutputFrame {
     header: [u8; PREFIX_LEN + HEADER_LEN],
     payload: Vec<u8>,
     written: usize,
 }
 
-impl Default for Output {
+impl Default for OutputFrame {
     fn default() -> Self {
         let header = [0; PREFIX_LEN + HEADER_LEN];
         Self {
@@ -176,24 +181,42 @@ impl Default for Output {
 }
 
 impl Output {
-    pub(crate) const fn is_pending(&self) -> bool {
-        self.written < self.header.len() + self.payload.len()
+    pub(crate) fn is_pending(&self) -> bool {
+        self.frames.iter().any(OutputFrame::is_pending)
     }
 
-    /// Takes the access unit in exchange for the buffer of the one before.
+    /// Takes a frame in exchange for the buffer of one before.
     ///
     /// # Panics
     ///
-    /// When that one is still pending.
+    /// When two are pending.
     pub(crate) fn put(&mut self, header: &FrameHeader, payload: &mut Vec<u8>) {
-        assert!(!self.is_pending(), "two access units on the media socket");
-        self.header = header.encode(payload.len());
-        std::mem::swap(&mut self.payload, payload);
-        self.written = 0;
+        let [first, second] = &mut self.frames;
+        let free = if first.is_pending() { second } else { first };
+        assert!(!free.is_pending(), "three frames on the media socket");
+        free.header = header.encode(payload.len());
+        std::mem::swap(&mut free.payload, payload);
+        free.written = 0;
     }
 
     /// Writes what fits.
     pub(crate) fn flush(&mut self, media: &OwnedFd) -> Result<Sent, LinkError> {
+        for frame in &mut self.frames {
+            match frame.flush(media)? {
+                Sent::Bytes(_) => (),
+                unsent @ (Sent::Full | Sent::Closed) => return Ok(unsent),
+            }
+        }
+        Ok(Sent::Bytes(0))
+    }
+}
+
+impl OutputFrame {
+    const fn is_pending(&self) -> bool {
+        self.written < self.header.len() + self.payload.len()
+    }
+
+    fn flush(&mut self, media: &OwnedFd) -> Result<Sent, LinkError> {
         while self.is_pending() {
             let header = self.header.get(self.written..).unwrap_or_default();
             let of_payload = self.written.saturating_sub(self.header.len());
@@ -234,15 +257,24 @@ mod tests {
         captured: Micros(2),
         encoded: Micros(3),
     };
+    const UPDATE: FrameHeader = FrameHeader {
+        content: Content::Update {
+            is_whole: false,
+            is_video_only: true,
+            recovers: false,
+        },
+        ..HEADER
+    };
 
     #[test]
-    fn an_access_unit_larger_than_the_socket_arrives_whole() {
+    fn frames_larger_than_the_socket_arrive_whole_and_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let ours = OwnedFd::from(ours);
         let payload: Vec<u8> = (0..2_000_000_u32).map(|it| it.to_le_bytes()[0]).collect();
         let mut output = Output::default();
         assert!(!output.is_pending());
         output.put(&HEADER, &mut payload.clone());
+        output.put(&UPDATE, &mut payload.clone());
         let mut received = Vec::new();
         let mut stops = 0;
         while output.flush(&ours).unwrap() == Sent::Full {
@@ -254,9 +286,15 @@ mod tests {
         assert!(stops > 1, "the socket holds less than the access unit");
         drop(ours);
         theirs.read_to_end(&mut received).unwrap();
-        let (header, rest) = received.split_first_chunk::<PREFIX_LEN>().unwrap();
-        assert_eq!(FrameHeader::decode_prefix(*header), Ok(rest.len()));
-        assert_eq!(FrameHeader::decode(rest), Ok((HEADER, payload.as_slice())));
+        let mut rest = received.as_slice();
+        for header in [HEADER, UPDATE] {
+            let (prefix, frames) = rest.split_first_chunk::<PREFIX_LEN>().unwrap();
+            let length = FrameHeader::decode_prefix(*prefix).unwrap();
+            let (frame, after) = frames.split_at(length);
+            assert_eq!(FrameHeader::decode(frame), Ok((header, payload.as_slice())));
+            rest = after;
+        }
+        assert!(rest.is_empty() && !output.is_pending());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The loop of the worker: one thread that waits for everything and lets nobody wait.
 
 mod frames;
+mod orders;
+mod repainting;
 mod reports;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,24 +13,24 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use sandbox_core::frame_clock::FrameClock;
 use sandbox_core::pulse::Pulse;
-use sandbox_core::refinement::{Refinement, Sent as SentFrame};
-use sandbox_hw::{Kind, Quality};
+use sandbox_core::refinement::Refinement;
 use sandbox_protocol::limits::DESKTOP_SIZE_MIN;
-use sandbox_protocol::local::worker::{Counters, FromWarden, ToWarden, ToWorker, VERSION};
-use sandbox_protocol::stream::input::{Input, Receiver, Step};
-use sandbox_protocol::wire::input::Event as InputEvent;
+use sandbox_protocol::local::worker::{Counters, FromWarden, Pictures, ToWarden};
+use sandbox_protocol::stream::input::{Receiver, Step};
 use sandbox_protocol::{Bitrate, Deadline, Micros, Size};
 
 use crate::clock;
 use crate::copy::Copy;
 use crate::display::{ANSWER_PATIENCE, Display, DisplayError};
-use crate::encoding::{Encoding, Job, Moment};
+use crate::encoding::{Encoding, Job, Moment, Wants};
 use crate::error::WorkerError;
 use crate::injection::Injection;
 use crate::link::{Inbox, LinkError, Received, Sent, send_message};
 use crate::notes::Notes;
 use crate::paste::Paste;
-use crate::viewer::{Stage, Viewer};
+use crate::viewer::Viewer;
+use frames::Writing;
+use repainting::Repainting;
 
 /// Messages, and X's reports, taken in one turn: a flood of one kind must not starve the others.
 const TURN_MAX: usize = 64;
@@ -59,6 +61,7 @@ pub(crate) struct Worker {
     /// The pointer's picture is paced like frames are: a program may change it without end.
     cursor_clock: FrameClock,
     refinement: Refinement,
+    repainting: Repainting,
     receiver: Receiver,
     injection: Injection,
     paste: Paste,
@@ -69,10 +72,11 @@ pub(crate) struct Worker {
     /// Size of the picture: the screen's, with even sides.
     size: Size,
     bitrate: Bitrate,
+    /// What the viewers take.
+    pictures: Pictures,
     /// The job's buffers while no frame is with the encoder.
     idle_job: Option<Box<Job>>,
-    /// The frame that is being written.
-    writing: Option<SentFrame>,
+    writing: Option<Writing>,
     wanted: Wanted,
     /// When the damage not yet captured began.
     damaged: Option<Micros>,
@@ -84,8 +88,11 @@ pub(crate) struct Worker {
 struct Wanted {
     size: Option<Size>,
     keyframe: bool,
-    /// The whole screen, whatever the damage says.
+    /// The first access unit that a viewer has lost.
+    first_lost: Option<u32>,
+    /// A copy of the whole screen, whatever the damage says.
     whole: bool,
+    whole_update: bool,
 }
 
 impl Worker {
@@ -101,6 +108,7 @@ impl Worker {
             clock: FrameClock::new(interval),
             cursor_clock: FrameClock::new(interval),
             refinement: Refinement::default(),
+            repainting: Repainting::default(),
             receiver: Receiver::resume(parts.notes.streams().to_vec()),
             injection,
             paste: Paste::new(&parts.display)?,
@@ -109,15 +117,17 @@ impl Worker {
             pulse: Pulse::new(ANSWER_PATIENCE),
             size,
             bitrate: parts.bitrate,
+            pictures: Pictures::ACCESS_UNITS,
             idle_job: Some(Box::new(Job {
                 attach: 0,
                 size,
+                pictures: Pictures::ACCESS_UNITS,
                 rects: Vec::new(),
-                kind: Kind::Auto,
-                quality: Quality::Target,
+                wants: Wants::default(),
                 bitrate: parts.bitrate,
                 moment: Moment::default(),
-                payload: Vec::new(),
+                access_unit: Vec::new(),
+                update: Vec::new(),
             })),
             writing: None,
             wanted: Wanted::default(),
@@ -171,6 +181,7 @@ impl Worker {
         self.clock.handle_timeout(now);
         self.cursor_clock.handle_timeout(now);
         self.refinement.handle_timeout(now);
+        self.repainting.handle_timeout(now);
         self.parts.encoding.handle_timeout(now)?;
         self.inject(now)?;
         if let Some(wanted) = self.wanted.size.take() {
@@ -306,115 +317,10 @@ impl Worker {
         self.clock.handle_shut();
         self.cursor_clock.handle_shut();
         self.refinement.handle_detached();
+        self.repainting.handle_detached();
         if self.writing.take().is_some() {
             self.clock.handle_finished(clock::now());
         }
-    }
-
-    fn read_control(&mut self) -> Result<(), WorkerError> {
-        for _ in 0..TURN_MAX {
-            let Some(viewer) = &self.viewer else {
-                return Ok(());
-            };
-            match self.inbox.receive(&viewer.control) {
-                Ok(Received::Message(message)) => self.handle_message(message)?,
-                Ok(Received::Nothing) => return Ok(()),
-                Ok(Received::Closed) => return self.detach("its control socket is closed"),
-                Err(error) => return self.detach_after(&error),
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_message(&mut self, message: ToWorker) -> Result<(), WorkerError> {
-        let now = clock::now();
-        match message {
-            ToWorker::Hello {
-                version,
-                bitrate,
-                size,
-                pictures: _,
-            } => return self.greet(version, bitrate, size, now),
-            ToWorker::Input {
-                stream,
-                first_seq,
-                events,
-                pointer,
-                held,
-            } => {
-                let input = Input {
-                    stream,
-                    first_seq,
-                    events: &events,
-                    pointer,
-                    held: held.as_deref(),
-                };
-                let before = self.receiver.applied_count();
-                let ack = self.receiver.handle_input(&input, now);
-                let applied = self.receiver.applied_count() - before;
-                if is_gesture(&events, applied) {
-                    self.copy.handle_gesture(now);
-                }
-                // One packet's steps at a time: that is what bounds their queue.
-                self.inject(now)?;
-                if let (Some(ack), Some(viewer)) = (ack, &mut self.viewer) {
-                    viewer.outbox.acknowledge(ack);
-                }
-            }
-            ToWorker::Keyframe | ToWorker::Invalidate(_) | ToWorker::Whole => {
-                self.wanted.keyframe = true;
-                self.clock.handle_damage(now);
-            }
-            ToWorker::Pictures(_) => (),
-            ToWorker::Target(bitrate) => self.bitrate = bitrate,
-            ToWorker::Flow(is_open) => self.handle_flow(is_open, now),
-            ToWorker::Resize(size) => self.wanted.size = Some(size),
-            ToWorker::Paste { text, last } => {
-                self.paste
-                    .handle_piece(&text, last, &self.parts.display, now)?;
-            }
-            ToWorker::Count => {
-                if let Some(viewer) = &mut self.viewer {
-                    viewer.outbox.counters = Some(self.counters);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_flow(&mut self, is_open: bool, now: Instant) {
-        let is_streaming = self
-            .viewer
-            .as_ref()
-            .is_some_and(|it| it.stage == Stage::Streaming);
-        if is_open && is_streaming {
-            self.clock.handle_open(now);
-        } else {
-            self.clock.handle_shut();
-        }
-    }
-
-    fn greet(
-        &mut self,
-        version: u16,
-        bitrate: Bitrate,
-        size: Size,
-        now: Instant,
-    ) -> Result<(), WorkerError> {
-        if version != VERSION {
-            tracing::warn!(version, "the daemon speaks a version that we do not");
-            return self.detach("of its version");
-        }
-        if let Some(viewer) = &mut self.viewer {
-            viewer.stage = Stage::Streaming;
-        }
-        self.bitrate = bitrate;
-        self.wanted.size = Some(size);
-        self.want_whole(now);
-        self.clock.handle_open(now);
-        self.cursor_clock.handle_damage(now);
-        self.cursor_clock.handle_open(now);
-        Ok(())
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -425,6 +331,7 @@ impl Worker {
             self.clock.poll_timeout(),
             self.cursor_clock.poll_timeout(),
             self.refinement.poll_timeout(),
+            self.repainting.poll_timeout(),
             self.parts.encoding.poll_timeout(),
             self.pulse.poll_timeout(),
         ]
@@ -474,15 +381,6 @@ impl Worker {
             spare: !spare.is_empty(),
         })
     }
-}
-
-/// Whether the newest `applied` events hold a key or click, which a program may answer by copying.
-fn is_gesture(events: &[InputEvent], applied: u64) -> bool {
-    let applied = usize::try_from(applied).unwrap_or(usize::MAX);
-    events.iter().rev().take(applied).any(|it| match it {
-        InputEvent::Key { .. } | InputEvent::Button { .. } => true,
-        InputEvent::Wheel { .. } | InputEvent::ReleaseAll => false,
-    })
 }
 
 /// What [`Worker::wait`] found.

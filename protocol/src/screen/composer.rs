@@ -115,6 +115,14 @@ impl Composer {
         self.stale.is_empty()
     }
 
+    /// Outside of what `video` shows there is something to [`repaint`](Self::repaint).
+    pub fn is_behind(&self, video: &[Rect]) -> bool {
+        !self.is_exact()
+            && !self
+                .repaintable(Rect::whole(self.shadow.size()), video)
+                .is_empty()
+    }
+
     /// Writes what has changed, as long as the update stays within `budget` bytes: first what was
     /// moved or is in the viewer's cache, whatever that takes, then small changes, then large ones.
     /// Without any change the draft stays as it is.

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use sandbox_hw::{AccessUnit, Capabilities, Invalidation};
+use sandbox_hw::{AccessUnit, Capabilities, I420, Invalidation, Request};
 use sandbox_protocol::local::worker::{Begin, VERSION, WorkerPlan};
 
 use super::*;
@@ -84,12 +84,16 @@ fn an_encoder_that_hangs_is_noticed_and_not_waited_for() {
     let job = Job {
         attach: 1,
         size: SIZE,
+        pictures: Pictures::ACCESS_UNITS,
         rects: vec![Rect::whole(SIZE)],
-        kind: Kind::Keyframe,
-        quality: Quality::Target,
+        wants: Wants {
+            reference: Reference::Nothing,
+            ..Wants::default()
+        },
         bitrate,
         moment: Moment::default(),
-        payload: Vec::new(),
+        access_unit: Vec::new(),
+        update: Vec::new(),
     };
     let now = clock::now();
     encoding.submit(Box::new(job), now);

@@ -1,14 +1,14 @@
 //! Plays warden, daemon and program around a real worker and a real Xvfb.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{IoSlice, Write};
+use std::fs;
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -22,7 +22,7 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::gettid;
 use sandbox_hw::I420;
-use sandbox_protocol::local::frame::{FrameHeader, PREFIX_LEN};
+use sandbox_protocol::local::frame::{Content, FrameHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
     Begin, Counters, Cursor, FromWarden, FromWorker, Pictures, ToWarden, ToWorker, VERSION,
     WorkerPlan,
@@ -32,6 +32,7 @@ use sandbox_protocol::{Bitrate, Rect, Size, codec};
 
 use crate::eye::Eye;
 use crate::seal::seal;
+use crate::xvfb;
 
 pub(crate) const SCREEN: Size = Size {
     width: 1280,
@@ -45,14 +46,19 @@ pub(crate) const SIZE: Size = Size {
 /// Bytes before the first pixel of Xvfb's file: an XWD header with the window's name (160), and
 /// a colour map of 256 entries of 12 bytes.
 const PIXELS_OFFSET: u32 = 160 + 256 * 12;
-const STRIDE: u32 = SCREEN.width as u32 * 4;
+pub(crate) const STRIDE: u32 = SCREEN.width as u32 * 4;
 
-const COOKIE: [u8; 16] = *b"0123456789abcdef";
+pub(crate) const COOKIE: [u8; 16] = *b"0123456789abcdef";
 
 /// Waiting longer than this is a failure, on however loaded a machine.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 30,
     tv_nsec: 0,
+};
+
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
 };
 
 /// A worker, and the X server it works on.
@@ -73,7 +79,12 @@ pub(crate) struct Desktop {
 impl Desktop {
     /// Starts both and waits until the worker is ready.
     pub(crate) fn start() -> Self {
-        let desktop = Self::start_with(|_| (), SealFlags::SHRINK | SealFlags::GROW);
+        Self::start_encoding_by("auto")
+    }
+
+    pub(crate) fn start_encoding_by(codec: &str) -> Self {
+        let encoding_by = |plan: &mut WorkerPlan| codec.clone_into(&mut plan.codec);
+        let desktop = Self::start_with(encoding_by, SealFlags::SHRINK | SealFlags::GROW);
         let ToWarden::Ready { size, weaker } = desktop.word_of_worker() else {
             panic!("the worker is not ready");
         };
@@ -93,7 +104,7 @@ impl Desktop {
         fcntl_add_seals(&memfd, seals).unwrap();
         let of_us = format!("/proc/{}/fd/{}", std::process::id(), memfd.as_raw_fd());
         symlink(of_us, folder.join("Xvfb_screen0")).unwrap();
-        write_cookie(&folder.join("cookie"));
+        xvfb::write_cookie(&folder.join("cookie"));
         let socket = folder.join("X");
         let listener = UnixListener::bind(&socket).unwrap();
         // Both wait in the backlog: the X server does not run yet.
@@ -104,7 +115,7 @@ impl Desktop {
         let mut plan = plan();
         change(&mut plan);
         let (warden, worker, thread) = start_worker(plan, &[&memfd, &main, &spare, &notes]);
-        let x_server = start_x_server(&folder, listener, number);
+        let x_server = xvfb::start(&folder, listener, number);
         Self {
             warden,
             worker: Some(worker),
@@ -163,12 +174,16 @@ impl Desktop {
 
     /// Attaches and greets.
     pub(crate) fn attach(&self, size: Size) -> Viewer {
+        self.attach_for(size, Pictures::ACCESS_UNITS)
+    }
+
+    pub(crate) fn attach_for(&self, size: Size, pictures: Pictures) -> Viewer {
         let viewer = self.attach_silently();
         viewer.send(&ToWorker::Hello {
             version: VERSION,
             bitrate: Bitrate::kbps(20_000),
             size,
-            pictures: Pictures::ACCESS_UNITS,
+            pictures,
         });
         viewer
     }
@@ -176,10 +191,6 @@ impl Desktop {
     /// Connects a program of the user's.
     pub(crate) fn connect(&self) -> UnixStream {
         UnixStream::connect(&self.socket).unwrap()
-    }
-
-    pub(crate) const fn cookie() -> [u8; 16] {
-        COOKIE
     }
 
     /// Closes the warden's end; returns the worker's exit code.
@@ -204,12 +215,18 @@ impl Desktop {
 
     /// What the X server drew, as an encoder's frame.
     pub(crate) fn screen(&self, size: Size) -> I420 {
+        let mut frame = I420::new(size);
+        let pixels = self.pixels(size);
+        frame.update(&pixels, STRIDE as usize, &[Rect::whole(size)]);
+        frame
+    }
+
+    /// What the X server drew, in rows of [`STRIDE`] bytes.
+    pub(crate) fn pixels(&self, size: Size) -> Vec<u8> {
         let mut pixels = vec![0; (STRIDE * u32::from(size.height)) as usize];
         let read = rustix::io::pread(&self.memfd, pixels.as_mut_slice(), PIXELS_OFFSET.into());
         assert_eq!(read.unwrap(), pixels.len());
-        let mut frame = I420::new(size);
-        frame.update(&pixels, STRIDE as usize, &[Rect::whole(size)]);
-        frame
+        pixels
     }
 
     /// Stops the X server without ending it.
@@ -340,14 +357,27 @@ impl Viewer {
 
     /// Waits for the next access unit and decodes it.
     pub(crate) fn access_unit(&mut self) -> (FrameHeader, Vec<u8>) {
+        let (header, payload) = self.frame();
+        assert_eq!(header.content, Content::AccessUnit);
+        self.eye.see(&payload);
+        (header, payload)
+    }
+
+    /// Waits for the next frame.
+    pub(crate) fn frame(&self) -> (FrameHeader, Vec<u8>) {
         let mut prefix = [0; PREFIX_LEN];
         self.read_exact(&mut prefix);
         let length = FrameHeader::decode_prefix(prefix).unwrap();
         let mut bytes = vec![0; length];
         self.read_exact(&mut bytes);
         let (header, payload) = FrameHeader::decode(&bytes).unwrap();
-        self.eye.see(payload);
         (header, payload.to_vec())
+    }
+
+    /// Whether a frame begins to arrive within a fifth of a second: two changes further apart are
+    /// no motion.
+    pub(crate) fn has_frame_soon(&self) -> bool {
+        is_readable(self.media.as_fd(), &PAUSE)
     }
 
     /// Whether an access unit has begun to arrive.
@@ -356,18 +386,14 @@ impl Viewer {
     }
 
     /// Reads until the picture rests, and returns the last access unit and the counters. Rest is
-    /// seen in the worker's own counts: ten answers in a row without a frame, asked while a
+    /// seen in the worker's own counts: five answers in a row without a frame, asked while a
     /// program's worth of time passes between two of them.
     pub(crate) fn wait_for_rest(&mut self) -> (FrameHeader, Counters) {
         let (mut last, _) = self.access_unit();
         let mut before = self.counters();
         let mut still = 0;
-        let pause = Timespec {
-            tv_sec: 0,
-            tv_nsec: 100_000_000,
-        };
-        while still < 10 {
-            if is_readable(self.media.as_fd(), &pause) {
+        while still < 5 {
+            if self.has_frame_soon() {
                 (last, _) = self.access_unit();
                 still = 0;
                 continue;
@@ -458,32 +484,4 @@ fn plan() -> WorkerPlan {
         codec: "auto".to_owned(),
         log_filter: "debug".to_owned(),
     }
-}
-
-/// One entry for any host and display (family 65535).
-fn write_cookie(path: &PathBuf) {
-    let mut file = File::create(path).unwrap();
-    file.write_all(&[0xff, 0xff, 0, 0, 0, 0, 0, 18]).unwrap();
-    file.write_all(b"MIT-MAGIC-COOKIE-1").unwrap();
-    file.write_all(&[0, 16]).unwrap();
-    file.write_all(&COOKIE).unwrap();
-}
-
-fn start_x_server(folder: &std::path::Path, listener: UnixListener, number: u32) -> Child {
-    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    let screen = format!("{}x{}x24", SCREEN.width, SCREEN.height);
-    // The display's number names nothing but a lock, which is not taken.
-    let display = format!(":{}", 1_000 + std::process::id() % 10_000 * 5 + number);
-    Command::new("sh")
-        .args(["-c", script, "sh", "Xvfb", &display, "-nolock"])
-        .args(["-screen", "0", &screen, "-nolisten", "tcp", "-noreset"])
-        .args(["-nolisten", "local", "-nolisten", "unix"])
-        .arg("-fbdir")
-        .arg(folder)
-        .arg("-auth")
-        .arg(folder.join("cookie"))
-        .args(["-extension", "GLX", "-extension", "MIT-SHM"])
-        .stdin(Stdio::from(OwnedFd::from(listener)))
-        .spawn()
-        .expect("Xvfb is installed")
 }

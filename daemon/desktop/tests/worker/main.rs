@@ -11,10 +11,14 @@ mod eye;
 mod harness;
 mod input;
 mod life;
+mod native;
+mod page;
 mod picture;
 mod program;
 mod seal;
 mod selection;
+mod updates;
+mod xvfb;
 
 use sandbox_protocol::wire::input::Event;
 

@@ -9,11 +9,11 @@ use x11rb::connection::Connection;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     Atom, AtomEnum, ChangeGCAux, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
-    CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, Window, WindowClass,
+    CreateWindowAux, EventMask, Gcontext, InputFocus, Rectangle, StackMode, Window, WindowClass,
 };
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
-use crate::harness::{Desktop, SIZE};
+use crate::harness::{COOKIE, Desktop, SIZE};
 
 /// What happened to the program's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) fn connect(desktop: &Desktop) -> RustConnection {
     let socket: UnixStream = desktop.connect();
     let (stream, _) = DefaultStream::from_unix_stream(socket).unwrap();
     let name = b"MIT-MAGIC-COOKIE-1".to_vec();
-    let cookie = Desktop::cookie().to_vec();
+    let cookie = COOKIE.to_vec();
     RustConnection::connect_to_stream_with_auth_info(stream, 0, name, cookie).unwrap()
 }
 
@@ -161,6 +161,13 @@ impl Noise {
             gc,
             state: seed,
         }
+    }
+
+    /// Comes before all other windows.
+    pub(crate) fn raise(&self) {
+        let above = ConfigureWindowAux::new().stack_mode(StackMode::ABOVE);
+        self.x.configure_window(self.window, &above).unwrap();
+        self.x.get_input_focus().unwrap().reply().unwrap();
     }
 
     /// Draws rectangles of any place, size and colour, all in one request.

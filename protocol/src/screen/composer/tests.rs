@@ -288,10 +288,12 @@ fn video_that_goes_on_is_not_repainted() {
     let (page, mut pair) = terminal(false);
     let video = [Rect::between(64, 64, 320, 320)];
     pair.show(&page, &video, &video);
+    assert!(!pair.composer.is_behind(&video));
     pair.repaint(&video, usize::MAX);
     assert_eq!(pair.bytes, 0);
+    assert!(pair.composer.is_behind(&[]));
     pair.repaint(&[], usize::MAX);
-    assert!(pair.composer.is_exact());
+    assert!(pair.composer.is_exact() && !pair.composer.is_behind(&[]));
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub struct Draft {
     /// Room for the largest header, then the ops.
     bytes: Vec<u8>,
     ops: u16,
+    has_video: bool,
     open: Open,
 }
 
@@ -30,6 +31,7 @@ impl Default for Draft {
         Self {
             bytes: vec![0; HEADER_LEN_MAX],
             ops: 0,
+            has_video: false,
             open: Open::Nothing,
         }
     }
@@ -40,12 +42,18 @@ impl Draft {
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_LEN_MAX);
         self.ops = 0;
+        self.has_video = false;
         self.open = Open::Nothing;
     }
 
     /// Has no op.
     pub fn is_empty(&self) -> bool {
         self.ops == 0 && self.open == Open::Nothing
+    }
+
+    /// Has an access unit and no other op: the server may give it up.
+    pub fn is_video_alone(&self) -> bool {
+        self.has_video && self.ops == 1 && self.open == Open::Nothing
     }
 
     /// Bytes of the ops so far.
@@ -128,6 +136,7 @@ impl Draft {
             access_unit.len()
         );
         self.begin(OP_VIDEO);
+        self.has_video = true;
         self.bytes
             .push(u8::try_from(rects.len()).unwrap_or(u8::MAX));
         for rect in rects {

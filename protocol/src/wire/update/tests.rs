@@ -214,6 +214,20 @@ fn two_access_units_are_refused() {
 }
 
 #[test]
+fn video_is_alone_where_nothing_is_before_or_after_it() {
+    let mut draft = Draft::default();
+    assert!(!draft.is_video_alone());
+    draft.video(&[rect(0, 0, 2, 2)], b"au");
+    assert!(draft.is_video_alone());
+    draft.fill(rect(0, 0, 1, 1), 1);
+    assert!(!draft.is_video_alone());
+    draft.clear();
+    draft.keep(1, 1);
+    draft.video(&[rect(0, 0, 2, 2)], b"au");
+    assert!(!draft.is_video_alone());
+}
+
+#[test]
 fn a_lapse_saturates() {
     assert_eq!(Lapse::from_micros(u64::MAX).micros(), 65_535 * 16);
     assert_eq!(Lapse::from_micros(33).micros(), 32);
