@@ -1,5 +1,8 @@
-//! Parts of the native thin client: what it is told, what keys mean, what it remembers.
+//! The native client.
+#![forbid(unsafe_code)]
 
 pub mod address;
+pub mod connection;
 pub mod keys;
+pub mod screen;
 pub mod store;

@@ -1,0 +1,2 @@
+//! The native thin client.
+fn main() {}
