@@ -7,9 +7,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use sandbox_core::sessions::{Limits, Reason};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::local::warden::Request;
+use sandbox_quic::{Identity, ServerSetup};
 
 use crate::auth::password::Checker;
 use crate::auth::token::{KeyError, Tokens};
@@ -168,8 +171,22 @@ fn start_media(config: &DaemonConfig, udp: Vec<OwnedFd>) -> Result<Media, Daemon
         tcp_candidates: vec![config.http],
         bitrate_max: Bitrate::kbps(config.bitrate_kbps_max),
         fps_max: config.fps_max,
+        native: passing_setup().map_err(io_error("make a key for native viewers"))?,
     };
     Media::start(sockets, media_config).map_err(io_error("start media"))
+}
+
+/// A key for as long as this process lives.
+fn passing_setup() -> io::Result<ServerSetup> {
+    let key = KeyPair::generate().map_err(io::Error::other)?;
+    let certificate = CertificateParams::default().self_signed(&key);
+    Ok(ServerSetup {
+        identity: Identity {
+            certificate: certificate.map_err(io::Error::other)?.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        },
+        secret: crate::auth::random(),
+    })
 }
 
 fn notices(weaker: Vec<String>) -> Vec<String> {

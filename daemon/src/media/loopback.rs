@@ -3,6 +3,7 @@
 
 mod control;
 mod input;
+mod native;
 mod observers;
 mod page;
 mod rewiring;
@@ -51,6 +52,7 @@ fn start_with(tcp_candidates: Vec<SocketAddr>) -> Media {
         tcp_candidates,
         bitrate_max: Bitrate::kbps(20_000),
         fps_max: 60,
+        native: native::setup(),
     };
     Media::start(vec![socket], config).unwrap()
 }

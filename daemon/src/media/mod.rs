@@ -1,9 +1,9 @@
-//! WebRTC: one thread that carries every viewer's frames, input and `ctl` messages between its
-//! browser and its session's worker.
+//! WebRTC and QUIC: one thread that carries every viewer's pictures, input and messages between a
+//! browser or native viewer and its session's worker.
 //!
 //! [`Media`] is the handle that the rest of the daemon holds. On the thread, `engine` does the
-//! I/O, a `viewer::Viewer` per browser decides, and the small machines beside them hold one
-//! decision each.
+//! I/O, a `viewer::Viewer` per browser and a `native` one per connection decide, and the small
+//! machines beside them hold one decision each.
 
 mod addresses;
 mod ctl_outbox;
@@ -15,6 +15,7 @@ mod flow;
 mod input_ledger;
 mod keyframe_gate;
 mod keyframes;
+mod native;
 mod offer;
 mod outbox;
 mod pacer;
@@ -36,14 +37,21 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use self::figures::{Recent, Spread};
+pub use self::native::{Ask, AttachNative, Peer, PeerId, Welcome};
 use async_channel::{Receiver, Sender};
 use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::local::worker::Counters;
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
+use sandbox_quic::ServerSetup;
+
+use self::native::{NativeCommand, Natives};
 
 /// Commands waiting for the media thread; it never blocks, so this many means that it is gone.
 const COMMANDS_MAX: usize = 1_024;
+
+/// Native viewers that have said hello and wait to be taken; more are sent away.
+const NEWCOMERS_MAX: usize = 256;
 
 /// How the media thread shows itself and how far it may go.
 #[derive(Clone, Debug)]
@@ -56,6 +64,8 @@ pub struct MediaConfig {
     pub bitrate_max: Bitrate,
     /// Highest frame rate.
     pub fps_max: u16,
+    /// Who the node is to native viewers.
+    pub native: ServerSetup,
 }
 
 /// An entry of `MEDIA_ADVERTISE`.
@@ -140,6 +150,9 @@ pub enum AttachError {
     /// There is no other viewer whose worker it could share.
     #[error("nobody else is attached any more")]
     NoWorker,
+    /// No such native viewer, or no longer, or it has not asked.
+    #[error("peer {0} is gone")]
+    NoPeer(PeerId),
     /// No such viewer, or no longer.
     #[error("viewer {} is gone", .0.0)]
     Unknown(ViewerId),
@@ -190,6 +203,7 @@ pub struct StreamCounters {
 pub struct Media {
     commands: Sender<Command>,
     addresses: Vec<String>,
+    newcomers: Receiver<Peer>,
 }
 
 enum Command {
@@ -206,6 +220,7 @@ enum Command {
     Input(ViewerId, Packet),
     Count(SessionId, Sender<StreamCounters>),
     Tcp(TcpStream, SocketAddr),
+    Native(NativeCommand),
 }
 
 impl Media {
@@ -222,9 +237,11 @@ impl Media {
         let candidates = addresses::candidates(&sockets, &config)?;
         let addresses = candidates.udp.iter().map(ToString::to_string).collect();
         let (commands, received) = async_channel::bounded(COMMANDS_MAX);
+        let (announce, newcomers) = async_channel::bounded(NEWCOMERS_MAX);
         let setup = engine::Setup {
             sockets,
             answerer: offer::Answerer::new(candidates).map_err(io::Error::other)?,
+            natives: Natives::new(&config.native, announce).map_err(io::Error::other)?,
             config,
         };
         std::thread::Builder::new()
@@ -233,6 +250,7 @@ impl Media {
         Ok(Self {
             commands,
             addresses,
+            newcomers,
         })
     }
 

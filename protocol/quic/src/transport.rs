@@ -66,7 +66,7 @@ pub enum Side {
 }
 
 /// What a server's endpoint is made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerSetup {
     /// The node's certificate and key.
     pub identity: Identity,

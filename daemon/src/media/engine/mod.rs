@@ -1,6 +1,7 @@
 //! The media thread: sockets, timers and commands around the viewers. Decides nothing itself.
 
 mod audience;
+mod native;
 mod sending;
 mod tasks;
 
@@ -20,6 +21,7 @@ use str0m::net::{Protocol, Receive};
 use self::audience::Audience;
 use self::tasks::{keep_flushing, keep_receiving, keep_time, serve_connection};
 use super::demux::{Carrier, Demux, Kind, Near, Path, Remote, classify};
+use super::native::Natives;
 use super::offer::Answerer;
 use super::socket::MediaSocket;
 use super::tcp::Connection;
@@ -45,6 +47,7 @@ const COUNTING_MAX: usize = 16;
 pub(super) struct Setup {
     pub(super) sockets: Vec<MediaSocket>,
     pub(super) answerer: Answerer,
+    pub(super) natives: Natives,
     pub(super) config: MediaConfig,
 }
 
@@ -85,6 +88,7 @@ struct Hub {
     sockets: Vec<MediaSocket>,
     flushes: Vec<(Sender<()>, Receiver<()>)>,
     answerer: Answerer,
+    natives: RefCell<Natives>,
     config: MediaConfig,
     timeline: Timeline,
     demux: RefCell<Demux>,
@@ -132,6 +136,7 @@ impl Hub {
                 .collect(),
             sockets: setup.sockets,
             answerer: setup.answerer,
+            natives: RefCell::new(setup.natives),
             config: setup.config,
             timeline: Timeline::new(clock::now(), clock::micros()),
             demux: RefCell::default(),
@@ -176,6 +181,7 @@ impl Hub {
             }
             Command::Count(session, reply) => self.count(session, reply),
             Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
+            Command::Native(command) => self.handle_native_command(command),
         }
     }
 

@@ -210,6 +210,8 @@ pub enum FromViewer {
         /// A [`CloseCode`](crate::wire::codes::CloseCode).
         code: u32,
     },
+    /// An observer wants control.
+    TakeControl,
 }
 
 /// From the server to a viewer.
@@ -302,12 +304,17 @@ pub enum FromServer {
         /// Where to go instead: `host:port#pin=sha256:HEX`; empty where nowhere.
         node: String,
     },
+    /// Who has control has changed, or is told for the first time.
+    Control {
+        /// Whether this viewer has it.
+        has_control: bool,
+    },
 }
 
 impl Message for FromViewer {
-    const KINDS: u32 = 12;
+    const KINDS: u32 = 13;
 }
 
 impl Message for FromServer {
-    const KINDS: u32 = 11;
+    const KINDS: u32 = 12;
 }

@@ -66,6 +66,7 @@ fn from_viewer() -> Vec<FromViewer> {
         FromViewer::Resume,
         FromViewer::Detach,
         FromViewer::Goodbye { code: 0x100 },
+        FromViewer::TakeControl,
     ]
 }
 
@@ -122,6 +123,7 @@ fn from_server() -> Vec<FromServer> {
             retry_after_ms: 1,
             node: String::new(),
         },
+        FromServer::Control { has_control: true },
     ]
 }
 
@@ -169,12 +171,16 @@ fn the_bytes_of_a_message_never_change() {
         20, 0, 0, 0, 10, 0, 0, 0, 14, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
     assert_eq!(bytes, goodbye);
+    bytes.clear();
+    encode_into(&from_viewer()[12], &mut bytes).unwrap();
+    encode_into(&from_server()[11], &mut bytes).unwrap();
+    assert_eq!(bytes, [4, 0, 0, 0, 12, 0, 0, 0, 5, 0, 0, 0, 11, 0, 0, 0, 1]);
 }
 
 #[test]
 fn what_is_not_known_is_skipped_unless_it_is_critical() {
     let later = |kind: u32| [&kind.to_le_bytes()[..], b"whatever"].concat();
-    assert!(decode::<FromViewer>(&later(12)).unwrap().is_none());
+    assert!(decode::<FromViewer>(&later(13)).unwrap().is_none());
     assert!(
         decode::<FromViewer>(&later(CRITICAL_KIND - 1))
             .unwrap()

@@ -83,9 +83,10 @@ impl Conversation {
                     AttachError::Sdp(_) => "malformed_sdp",
                     AttachError::NoCodec(_) => "no_codec",
                     AttachError::Unknown(_) => "viewer_gone",
-                    AttachError::Worker(_) | AttachError::NoWorker | AttachError::Stopped => {
-                        "internal"
-                    }
+                    AttachError::Worker(_)
+                    | AttachError::NoWorker
+                    | AttachError::NoPeer(_)
+                    | AttachError::Stopped => "internal",
                 };
                 return Err(Farewell::error(code, error.to_string()));
             }
