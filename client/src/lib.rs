@@ -2,7 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod clock;
 pub mod connection;
+pub mod figures;
 pub mod keys;
+pub mod net;
+pub mod probe;
 pub mod screen;
+pub mod script;
+mod socket;
 pub mod store;

@@ -6,6 +6,9 @@ use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::wire::update::Header;
 use serde_json::{Value, json};
 
+/// A desktop that shows nothing by then has not come up.
+const PICTURE_MAX: Duration = Duration::from_secs(20);
+
 /// The picture is still for so long before the first key, so that a program waits for it …
 const STILL: Duration = Duration::from_millis(300);
 
@@ -108,7 +111,9 @@ impl Probe {
         let due = match self.state {
             State::Settling { still_at, .. } => still_at,
             State::Pausing(due) if self.samples.len() < PRESSES => due,
-            State::Waiting | State::Pausing(_) | State::Pressed { .. } | State::Over => return None,
+            State::Waiting | State::Pausing(_) | State::Pressed { .. } | State::Over => {
+                return None;
+            }
         };
         if due > now {
             return None;
@@ -128,22 +133,26 @@ impl Probe {
 
     /// The outcome, once.
     pub fn poll_outcome(&mut self, now: Instant) -> Option<Outcome> {
-        let is_ok = match self.state {
-            State::Pausing(_) if self.samples.len() >= PRESSES => true,
-            State::Pressed { at, .. } if now >= at + PIXEL_MAX => false,
+        let why = match self.state {
+            State::Pausing(_) if self.samples.len() >= PRESSES => None,
+            State::Pressed { at, .. } if now >= at + PIXEL_MAX => {
+                Some("a key changed no pixel within 2 s")
+            }
+            State::Waiting if now >= self.began + PICTURE_MAX => {
+                Some("no picture came within 20 s")
+            }
             State::Waiting
             | State::Settling { .. }
             | State::Pausing(_)
             | State::Pressed { .. }
             | State::Over => return None,
         };
-        let why = (!is_ok).then_some("a key changed no pixel within 2 s");
-        Some(self.outcome(is_ok, why))
+        Some(self.outcome(why))
     }
 
     /// The connection is over before the probe.
     pub fn fail(&mut self, why: &str) -> Outcome {
-        self.outcome(false, Some(why))
+        self.outcome(Some(why))
     }
 
     /// When to poll again.
@@ -151,11 +160,12 @@ impl Probe {
         match self.state {
             State::Settling { still_at: due, .. } | State::Pausing(due) => Some(due),
             State::Pressed { at, .. } => Some(at + PIXEL_MAX),
-            State::Waiting | State::Over => None,
+            State::Waiting => Some(self.began + PICTURE_MAX),
+            State::Over => None,
         }
     }
 
-    fn outcome(&mut self, is_ok: bool, why: Option<&str>) -> Outcome {
+    fn outcome(&mut self, why: Option<&str>) -> Outcome {
         self.state = State::Over;
         self.samples.sort_unstable();
         let ms = |it: Duration| (it.as_secs_f64() * 100_000.0).round() / 100.0;
@@ -164,7 +174,7 @@ impl Probe {
             self.samples.get(index).copied().map(ms)
         };
         let line = json!({
-            "ok": is_ok,
+            "ok": why.is_none(),
             "connect_ms": self.connected.map(ms),
             "first_picture_ms": self.first_picture.map(ms),
             "key_to_pixel_ms_p50": at(50),
@@ -172,7 +182,10 @@ impl Probe {
             "keys": self.samples.len(),
             "why": why,
         });
-        Outcome { is_ok, line }
+        Outcome {
+            is_ok: why.is_none(),
+            line,
+        }
     }
 }
 
@@ -254,6 +267,16 @@ mod tests {
         assert_eq!(outcome.line["keys"], 3);
         let why = outcome.line["why"].as_str().unwrap();
         assert!(why.contains("within 2 s"), "{why}");
+    }
+
+    #[test]
+    fn a_desktop_without_a_picture_fails() {
+        let now = Instant::now();
+        let mut probe = Probe::new(now);
+        let due = probe.poll_timeout().unwrap();
+        assert_eq!(probe.poll_outcome(now), None);
+        let line = probe.poll_outcome(due).unwrap().line;
+        assert_eq!(line["why"], "no picture came within 20 s");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Screen {
     shadow: Shadow,
     video: Video,
     slots: u16,
+    /// What came does not fit together: only a whole picture helps.
+    is_lost: bool,
 }
 
 /// What an update did.
@@ -43,6 +45,9 @@ pub enum ScreenError {
     /// Its video cannot be decoded. Until a whole picture comes nothing can be applied.
     #[error("{0}")]
     Video(String),
+    /// It builds on what could not be applied.
+    #[error("a whole picture is needed")]
+    Lost,
 }
 
 #[derive(Debug)]
@@ -70,6 +75,7 @@ impl Screen {
                 error: None,
             },
             slots: 0,
+            is_lost: true,
         })
     }
 
@@ -84,13 +90,14 @@ impl Screen {
         }
     }
 
-    /// A connection begins: its video needs nothing of the one before.
+    /// A connection begins: what it brings needs nothing of the one before.
     ///
     /// # Errors
     ///
     /// Returns [`DecodeError`] when the decoder cannot be set up.
     pub fn restart(&mut self) -> Result<(), DecodeError> {
         self.video.decoder = H264Decoder::new()?;
+        self.is_lost = true;
         Ok(())
     }
 
@@ -103,7 +110,11 @@ impl Screen {
         self.video.is_broken = update.is_video_broken;
         self.video.has_shown = false;
         let update = Update::decode(update.bytes)?;
+        if self.is_lost && update.header.whole.is_none() {
+            return Err(ScreenError::Lost);
+        }
         let applied = self.shadow.apply(&update, &mut self.video);
+        self.is_lost = applied.is_err();
         match (applied, self.video.error.take()) {
             (Ok(()), _) => Ok(Applied {
                 header: update.header,

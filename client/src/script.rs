@@ -99,8 +99,15 @@ impl Script {
                     self.steps.push((due, action));
                     return None;
                 }
-                action if is_due => return Some(action),
-                action => {
+                Action::Input(_)
+                | Action::Text(_)
+                | Action::Move { .. }
+                | Action::Paste(_)
+                | Action::Resize(_)
+                | Action::End => {
+                    if is_due {
+                        return Some(action);
+                    }
                     self.steps.push((due, action));
                     return None;
                 }

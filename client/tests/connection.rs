@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
     reason = "a panic is a failed test; the world's clock has to begin somewhere"
 )]
 
@@ -94,7 +95,7 @@ impl World {
 
     fn live() -> Self {
         let mut world = Self::new();
-        world.run_until(World::is_same);
+        world.run_until(Self::is_same);
         world
     }
 
@@ -383,6 +384,23 @@ fn the_servers_reason_comes_with_its_words() {
     let end = world.end().unwrap();
     assert!(end.may_reconnect());
     assert!(end.to_string().contains("back soon"), "{end}");
+}
+
+#[test]
+fn words_before_the_end_count_where_the_end_itself_is_lost() {
+    let mut world = World::live();
+    let code = CloseCode::SessionEnded.number();
+    world.server.say(&FromServer::Goodbye {
+        code,
+        retry_after_ms: 0,
+        node: String::new(),
+    });
+    let until = world.now + Duration::from_millis(100);
+    world.run_until(|it| it.now >= until);
+    world.is_cut = true;
+    world.run_until(|it| it.end().is_some());
+    let end = world.end().unwrap();
+    assert_eq!((end.may_reconnect(), end.exit_code()), (false, 0), "{end}");
 }
 
 #[test]

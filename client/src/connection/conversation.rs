@@ -86,7 +86,14 @@ pub(super) struct Conversation {
     unsent: Vec<u8>,
     /// A copied text that is not whole.
     copied: String,
-    retry_after: Duration,
+    goodbye: Option<Goodbye>,
+}
+
+/// What the server said before it closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    pub(super) code: u32,
+    pub(super) retry_after: Duration,
 }
 
 impl Conversation {
@@ -101,7 +108,7 @@ impl Conversation {
             frames: Frames::default(),
             unsent: Vec::new(),
             copied: String::new(),
-            retry_after: Duration::ZERO,
+            goodbye: None,
         }
     }
 
@@ -113,9 +120,9 @@ impl Conversation {
         self.stream == Some(stream)
     }
 
-    /// What the server asked for when it said goodbye.
-    pub(super) const fn retry_after(&self) -> Duration {
-        self.retry_after
+    /// What the server said before it closed.
+    pub(super) const fn goodbye(&self) -> Option<Goodbye> {
+        self.goodbye
     }
 
     /// The server is trusted: the conversation begins.
@@ -164,6 +171,12 @@ impl Conversation {
     pub(super) fn ask_whole(&mut self) {
         if self.is_live() {
             self.say(&FromViewer::WholePicture);
+        }
+    }
+
+    pub(super) fn take_control(&mut self) {
+        if self.is_live() {
+            self.say(&FromViewer::TakeControl);
         }
     }
 
@@ -237,12 +250,24 @@ impl Conversation {
                 self.resize(self.size);
                 Step::Attached(Told::Attached { session, notices }, config)
             }
-            (FromServer::Goodbye { retry_after_ms, .. }, _) => {
-                // The code comes with the connection's end.
-                self.retry_after = Duration::from_millis(retry_after_ms.into());
+            (
+                FromServer::Goodbye {
+                    code,
+                    retry_after_ms,
+                    ..
+                },
+                _,
+            ) => {
+                self.goodbye = Some(Goodbye {
+                    code,
+                    retry_after: Duration::from_millis(retry_after_ms.into()),
+                });
                 Step::Nothing
             }
             (FromServer::Detached { reason }, _) => Step::Over(End::Detached { reason }),
+            (FromServer::Control { has_control }, State::Attaching | State::Live) => {
+                Step::Tell(Told::Control(has_control))
+            }
             (FromServer::Notice { text, .. }, _) => Step::Tell(Told::Notice(text)),
             (message, State::Live) => self.handle_live(message),
             (message, _) => Step::Violation(format!("out of order: {}", kind(&message))),
@@ -295,6 +320,7 @@ impl Conversation {
             | FromServer::Attached { .. }
             | FromServer::Notice { .. }
             | FromServer::Detached { .. }
+            | FromServer::Control { .. }
             | FromServer::Goodbye { .. }) => {
                 Step::Violation(format!("out of order: {}", kind(&message)))
             }
@@ -382,5 +408,6 @@ const fn kind(message: &FromServer) -> &'static str {
         FromServer::NextKey(_) => "NextKey",
         FromServer::Detached { .. } => "Detached",
         FromServer::Goodbye { .. } => "Goodbye",
+        FromServer::Control { .. } => "Control",
     }
 }

@@ -7,6 +7,8 @@ use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::AuthFailure;
 use sandbox_quic::{Closed, Fingerprint};
 
+use super::conversation::Goodbye;
+
 /// The end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -42,6 +44,12 @@ pub enum End {
         /// How long it wants to be left alone.
         retry_after: Duration,
     },
+    /// The host's name leads nowhere.
+    Unknown(String),
+    /// This machine cannot send to it.
+    Unreachable(String),
+    /// Nobody listens there.
+    Absent,
     /// No answer at all.
     NoAnswer,
     /// It was there, and is silent now.
@@ -56,13 +64,26 @@ pub enum End {
 
 impl End {
     /// What QUIC says, with what the server said before it.
-    pub(super) fn of(closed: Closed, was_connected: bool, retry_after: Duration) -> Self {
-        match closed {
-            Closed::ByPeer { code, words } => Self::Closed {
+    pub(super) fn of(closed: Closed, was_connected: bool, goodbye: Option<Goodbye>) -> Self {
+        match (closed, goodbye) {
+            (Closed::ByPeer { code, words }, _) => Self::Closed {
                 code,
                 words,
-                retry_after,
+                retry_after: goodbye.map_or(Duration::ZERO, |it| it.retry_after),
             },
+            // The words of its end were lost, those before it were not.
+            (Closed::TimedOut | Closed::Restarted, Some(goodbye)) => Self::Closed {
+                code: goodbye.code.into(),
+                words: String::new(),
+                retry_after: goodbye.retry_after,
+            },
+            (closed, _) => Self::of_quic(closed, was_connected),
+        }
+    }
+
+    fn of_quic(closed: Closed, was_connected: bool) -> Self {
+        match closed {
+            Closed::ByPeer { words, .. } => Self::Broken(words),
             Closed::ByUs => Self::Left,
             Closed::TimedOut if was_connected => Self::Silent,
             Closed::TimedOut => Self::NoAnswer,
@@ -85,10 +106,21 @@ impl End {
             | Self::WrongKey { .. }
             | Self::SignIn { .. }
             | Self::Detached { .. }
+            | Self::Unknown(_)
+            | Self::Unreachable(_)
+            | Self::Absent
             | Self::NoAnswer
             | Self::Broken(_)
             | Self::Violation(_) => false,
         }
+    }
+
+    /// Whether the server may just not be there yet: worth waiting for where it was before.
+    pub const fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown(_) | Self::Unreachable(_) | Self::Absent | Self::NoAnswer
+        )
     }
 
     /// How long the server wants to be left alone.
@@ -99,6 +131,9 @@ impl End {
             | Self::Distrusted(_)
             | Self::WrongKey { .. }
             | Self::Detached { .. }
+            | Self::Unknown(_)
+            | Self::Unreachable(_)
+            | Self::Absent
             | Self::NoAnswer
             | Self::Silent
             | Self::Restarted
@@ -118,6 +153,9 @@ impl End {
                 Some(_) | None => 1,
             },
             Self::Detached { .. }
+            | Self::Unknown(_)
+            | Self::Unreachable(_)
+            | Self::Absent
             | Self::NoAnswer
             | Self::Silent
             | Self::Restarted
@@ -141,6 +179,16 @@ impl fmt::Display for End {
             Self::SignIn { why, retry_after } => sign_in(f, *why, *retry_after),
             Self::Detached { reason } => write!(f, "the server ended this view: {reason}"),
             Self::Closed { code, words, .. } => closed(f, *code, words),
+            Self::Unknown(words) => {
+                write!(
+                    f,
+                    "the host's name cannot be resolved ({words}): is it written right?"
+                )
+            }
+            Self::Unreachable(words) => write!(f, "nothing can be sent to the server: {words}"),
+            Self::Absent => f.write_str(
+                "nobody listens there: is the server running, and is this its MEDIA_PORT?",
+            ),
             Self::NoAnswer => f.write_str(
                 "the server does not answer: is it running, and does a firewall let UDP through?",
             ),

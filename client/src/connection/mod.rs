@@ -71,6 +71,8 @@ pub enum Told {
     Notice(String),
     /// A program on the desktop copied a text.
     Copied(String),
+    /// Whether this viewer's input counts.
+    Control(bool),
     /// The pointer has another shape.
     Shape(Shape),
     /// The pointer was moved by a program, or by another viewer.
@@ -224,7 +226,7 @@ impl Connection {
         self.finish(now, CloseCode::NoError, End::Distrusted(shown));
     }
 
-    /// The user leaves; what is held goes up.
+    /// The user leaves. The server lets go of what is held.
     pub fn leave(&mut self, now: Instant) {
         self.finish(now, CloseCode::NoError, End::Left);
     }
@@ -266,6 +268,12 @@ impl Connection {
         self.settle(now);
     }
 
+    /// The user wants control of the session, which another viewer may have.
+    pub fn take_control(&mut self, now: Instant) {
+        self.conversation.take_control();
+        self.settle(now);
+    }
+
     /// An update was no update: the server is broken.
     pub fn refuse_update(&mut self, now: Instant, words: String) {
         self.violate(now, words);
@@ -298,6 +306,11 @@ impl Connection {
         self.counters
     }
 
+    /// Whether the server has answered.
+    pub const fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
     /// Whether updates and input flow.
     pub const fn is_live(&self) -> bool {
         self.conversation.is_live() && !self.is_over
@@ -310,10 +323,6 @@ impl Connection {
     fn finish(&mut self, now: Instant, code: CloseCode, end: End) {
         if self.is_over {
             return;
-        }
-        if self.is_live() {
-            self.input.handle_focus_lost(now);
-            self.send_datagrams(now);
         }
         let words = if let End::Violation(words) = &end {
             words.as_str()
@@ -364,8 +373,8 @@ impl Connection {
             } => self.handle_stream(now, stream, &bytes, is_end),
             Event::Reset { stream, .. } => self.streams.forget(stream),
             Event::Closed(closed) => {
-                let retry_after = self.conversation.retry_after();
-                self.tell_over(End::of(closed, self.is_connected, retry_after));
+                let goodbye = self.conversation.goodbye();
+                self.tell_over(End::of(closed, self.is_connected, goodbye));
             }
             // What is due is tried with the next poll.
             Event::Room | Event::Writable(_) | Event::Stopped { .. } | Event::Finished(_) => (),

@@ -8,6 +8,8 @@
     reason = "shared by tests, each of which uses a part; a panic is a failed test"
 )]
 
+pub mod host;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -139,6 +141,12 @@ impl Server {
 
     pub fn is_live(&self) -> bool {
         self.peer.as_ref().is_some_and(|it| it.is_live)
+    }
+
+    /// The viewer has all there is.
+    pub fn is_settled(&self) -> bool {
+        let peer = self.peer.as_ref();
+        peer.is_some_and(|it| !it.is_first && it.sender.memory() == 0)
     }
 
     pub fn handle_datagram(&mut self, now: Instant, arrived: Arrived<'_>) {
