@@ -22,6 +22,7 @@ mod pacer;
 mod reports;
 mod shared;
 mod socket;
+mod tail;
 mod tcp;
 mod timeline;
 mod viewer;

@@ -325,12 +325,15 @@ impl Viewer {
                 self.counters.rtp_packets += 1;
                 self.counters.rtp_bytes += bytes as u64;
                 if let Some(seq) = header.ext_vals.transport_cc {
+                    self.stream.tail.handle_sent(seq);
                     self.rate.handle_sent(now, seq, bytes);
                 }
             }
             RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
                 let zero = self.timeline.instant();
-                self.rate.handle_feedback(now, arrivals(report, zero));
+                let tail = &mut self.stream.tail;
+                let arrivals = arrivals(report, zero).inspect(|it| tail.handle_arrival(it));
+                self.rate.handle_feedback(now, arrivals);
                 self.handle_arrivals();
             }
             RawPacket::RtcpRx(Rtcp::ReceiverReport(report)) => {
