@@ -46,7 +46,7 @@ for (const plan of ['random', 'bursts']) {
     relay.lose(plan, SEED);
     await typeFor(page, SECONDS);
     const { passed, lost } = relay;
-    // At once, or the picture comes to rest with a frame whose end is lost: a key frame follows.
+    // The last frame may have lost its end: one that follows it shows the viewer what it missed.
     relay.lose('none', SEED);
     const typed = await figures();
     await untilRests(page);

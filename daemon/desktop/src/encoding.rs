@@ -36,6 +36,8 @@ pub(crate) struct Job {
     pub size: Size,
     /// What to copy from the framebuffer; empty for the picture as it was.
     pub rects: Vec<Rect>,
+    /// A frame is wanted also where no pixel is another one.
+    pub is_wanted: bool,
     pub kind: Kind,
     pub quality: Quality,
     pub bitrate: Bitrate,
@@ -316,7 +318,8 @@ impl Picture {
         }
         let captured = clock::micros();
         self.copy_changed(&job.rects);
-        if !job.rects.is_empty() && self.changed.is_empty() && job.kind == Kind::Auto {
+        let is_wanted = job.is_wanted || job.rects.is_empty() || job.kind != Kind::Auto;
+        if self.changed.is_empty() && !is_wanted {
             return Ok(None);
         }
         let stride = usize::from(self.size.width) * PIXEL_BYTES;

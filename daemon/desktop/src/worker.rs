@@ -84,6 +84,8 @@ pub(crate) struct Worker {
 struct Wanted {
     size: Option<Size>,
     keyframe: bool,
+    /// Any frame at all.
+    touch: bool,
     /// The whole screen, whatever the damage says.
     whole: bool,
 }
@@ -113,6 +115,7 @@ impl Worker {
                 attach: 0,
                 size,
                 rects: Vec::new(),
+                is_wanted: false,
                 kind: Kind::Auto,
                 quality: Quality::Target,
                 bitrate: parts.bitrate,
@@ -362,6 +365,10 @@ impl Worker {
             }
             ToWorker::Keyframe => {
                 self.wanted.keyframe = true;
+                self.clock.handle_damage(now);
+            }
+            ToWorker::Touch => {
+                self.wanted.touch = true;
                 self.clock.handle_damage(now);
             }
             ToWorker::Target(bitrate) => self.bitrate = bitrate,

@@ -135,7 +135,7 @@ impl Shared {
                 self.is_pasting = !last;
                 true
             }
-            ToWorker::Hello { .. } | ToWorker::Keyframe | ToWorker::Count => true,
+            ToWorker::Hello { .. } | ToWorker::Keyframe | ToWorker::Touch | ToWorker::Count => true,
         };
         is_news.then_some(message)
     }

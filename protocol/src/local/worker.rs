@@ -127,6 +127,9 @@ pub enum ToWorker {
     },
     /// Asks for [`FromWorker::Counters`]; questions that wait together get one answer.
     Count,
+    /// A frame follows soon, whether the picture changes or not: by it a viewer sees that it has
+    /// missed the end of the one before.
+    Touch,
 }
 
 /// From the worker to the daemon.

@@ -85,6 +85,7 @@ fn an_encoder_that_hangs_is_noticed_and_not_waited_for() {
         attach: 1,
         size: SIZE,
         rects: vec![Rect::whole(SIZE)],
+        is_wanted: false,
         kind: Kind::Keyframe,
         quality: Quality::Target,
         bitrate,

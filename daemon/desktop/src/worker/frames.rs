@@ -54,7 +54,8 @@ impl Worker {
             job.rects.push(Rect::whole(self.size));
         }
         let is_keyframe = std::mem::take(&mut self.wanted.keyframe);
-        if job.rects.is_empty() && !is_keyframe {
+        job.is_wanted = std::mem::take(&mut self.wanted.touch);
+        if job.rects.is_empty() && !is_keyframe && !job.is_wanted {
             self.idle_job = Some(job);
             self.clock.handle_finished(now);
             return Ok(());

@@ -98,7 +98,7 @@ impl Worker {
     pub(super) fn receive_but_keyframes(&self) -> ToWorker {
         loop {
             match self.receive() {
-                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Keyframe | ToWorker::Touch | ToWorker::Target(_) | ToWorker::Flow(_) => {}
                 ToWorker::Count => self.answer(),
                 other @ (ToWorker::Hello { .. }
                 | ToWorker::Input { .. }
@@ -116,7 +116,7 @@ impl Worker {
                 return;
             }
             match message {
-                ToWorker::Keyframe | ToWorker::Target(_) | ToWorker::Flow(_) => {}
+                ToWorker::Keyframe | ToWorker::Touch | ToWorker::Target(_) | ToWorker::Flow(_) => {}
                 ToWorker::Count => self.answer(),
                 other @ (ToWorker::Hello { .. }
                 | ToWorker::Input { .. }
@@ -143,7 +143,10 @@ impl Worker {
                 self.answer();
                 continue;
             }
-            let is_our_own = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
+            let is_our_own = matches!(
+                message,
+                ToWorker::Touch | ToWorker::Target(_) | ToWorker::Flow(_)
+            );
             assert!(is_our_own, "{message:?} instead of {wanted:?}");
         }
     }

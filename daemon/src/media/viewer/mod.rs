@@ -42,7 +42,7 @@ const ENCODER_NAME_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
-    /// From the viewer in control alone.
+    /// From the viewer in control alone, but for a touch.
     pub(super) to_worker: Vec<ToWorker>,
     /// The next frame must be decodable alone.
     pub(super) wants_keyframe: bool,
@@ -334,7 +334,7 @@ impl Viewer {
                 let tail = &mut self.stream.tail;
                 let arrivals = arrivals(report, zero).inspect(|it| tail.handle_arrival(it));
                 self.rate.handle_feedback(now, arrivals);
-                self.handle_arrivals();
+                self.handle_arrivals(now);
             }
             RawPacket::RtcpRx(Rtcp::ReceiverReport(report)) => {
                 for block in report.reports.iter() {

@@ -14,7 +14,7 @@ use str0m::media::{MediaTime, Mid, Pt};
 
 use super::{LeftFrame, Phase, Viewer, broken};
 use crate::media::flow::{Flow, Link};
-use crate::media::keyframes::{Keyframes, SentFrame};
+use crate::media::keyframes::{Keyframes, SentFrame, Wish};
 use crate::media::tail::Tail;
 use crate::media::timeline::RtpClock;
 use crate::media::{LeftReason, offer};
@@ -190,15 +190,22 @@ impl Viewer {
     }
 
     /// The receiver has reported on packets.
-    pub(super) fn handle_arrivals(&mut self) {
-        if self.rate.in_flight_bytes() == 0 && !self.stream.tail.is_missing() {
+    pub(super) fn handle_arrivals(&mut self, now: Instant) {
+        if self.stream.tail.is_missing() {
+            self.stream.keyframes.handle_missing(now);
+        } else if self.rate.in_flight_bytes() == 0 {
             self.stream.keyframes.handle_arrived();
         }
     }
 
     pub(super) fn handle_stream_timeout(&mut self, now: Instant) {
-        if self.phase == Phase::Connected && self.stream.keyframes.handle_timeout(now) {
-            self.answer_keyframe_request();
+        if self.phase != Phase::Connected {
+            return;
+        }
+        match self.stream.keyframes.handle_timeout(now) {
+            Some(Wish::Touch) => self.outputs.to_worker.push(ToWorker::Touch),
+            Some(Wish::Keyframe) => self.answer_keyframe_request(),
+            None => {}
         }
     }
 
