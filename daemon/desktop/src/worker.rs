@@ -84,7 +84,6 @@ pub(crate) struct Worker {
 struct Wanted {
     size: Option<Size>,
     keyframe: bool,
-    /// Any frame at all.
     touch: bool,
     /// The whole screen, whatever the damage says.
     whole: bool,
