@@ -11,7 +11,9 @@ import { after, before, test } from 'node:test';
 import WebSocket from 'ws';
 
 import { PASSWORD } from './desktop.mjs';
-import { discardAll, ownVariables, runToEnd, seenAs, Server } from './server.mjs';
+import {
+  discardAll, ownVariables, runToEnd, seenAs, Server, USER_OF,
+} from './server.mjs';
 import { until } from './wait.mjs';
 
 const NOBODYS = 'f'.repeat(32);
@@ -249,12 +251,13 @@ test('a configuration out of range is refused by name, value and range', async (
 test('a second server on the same directory or uid range is refused by its name', async () => {
   const { STATE_DIR, RUNTIME_DIR, SANDBOX_UID_BASE } = server.variables;
   const overlapping = String(Number(SANDBOX_UID_BASE) + 16);
+  const again = (changes) => refusal({ ...changes, [USER_OF]: server.variables });
   for (const [name, value] of Object.entries({ STATE_DIR, RUNTIME_DIR, SANDBOX_UID_BASE })) {
-    const { error, status } = await refusal({ [name]: value });
+    const { error, status } = await again({ [name]: value });
     assert.equal(status, 1, `${name}: ${error}`);
     assert.ok(error.includes(name) && error.includes(value), `${name}: ${error}`);
   }
-  const overlap = await refusal({ SANDBOX_UID_BASE: overlapping });
+  const overlap = await again({ SANDBOX_UID_BASE: overlapping });
   assert.equal(overlap.status, 1, overlap.error);
   assert.match(overlap.error, /SANDBOX_UID_BASE/);
   // The first one has not lost anything that its session stands on.

@@ -35,6 +35,8 @@ let servers = 0;
  * range of uids; `one`: one without. An ordinary user has a cgroup of its own.
  */
 export const STARTED_AS = Symbol('started as');
+/** Among the variables: those of the server whose ordinary user starts this one too. */
+export const USER_OF = Symbol('user of');
 /**
  * As whom servers are started unless told otherwise: the whole suite runs as `root` and as
  * `range`; as `one` only what tells parts apart by other things than their uids.
@@ -87,7 +89,8 @@ function schemeOf({ TLS_CERT, TLS_SELF_SIGNED }) {
 }
 
 /** The ordinary user of a server: a uid above those of its sessions. */
-function userOf({ SANDBOX_UID_BASE }) {
+function userOf(variables) {
+  const { SANDBOX_UID_BASE } = variables[USER_OF] ?? variables;
   return Number(SANDBOX_UID_BASE) + UIDS_PER_SERVER + 1;
 }
 
@@ -152,7 +155,8 @@ function forgetUser(variables) {
   const isOurs = (it) => it.endsWith(`/${groupOf(variables)}`);
   if (variables[STARTED_AS] === 'root') return true;
   // Locks of a user's servers outlive them, and this user is gone.
-  fs.rmSync(`/dev/shm/sandbox-server-uids-${userOf(variables)}`, { recursive: true, force: true });
+  const locks = `/dev/shm/sandbox-server-uids-${userOf(variables)}`;
+  if (!(USER_OF in variables)) fs.rmSync(locks, { recursive: true, force: true });
   for (const group of [...cgroups()].filter(isOurs)) {
     try {
       fs.rmdirSync(group);

@@ -55,6 +55,8 @@ pub(crate) struct Wants {
     pub reference: Reference,
     /// The update needs nothing before it.
     pub is_whole: bool,
+    /// An access unit comes whether anything is new or not.
+    pub touches: bool,
     /// The access unit has this quantiser.
     pub refines: Option<u8>,
     /// The update makes exact what has come to rest.

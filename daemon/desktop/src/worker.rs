@@ -88,6 +88,7 @@ pub(crate) struct Worker {
 struct Wanted {
     size: Option<Size>,
     keyframe: bool,
+    touch: bool,
     /// The first access unit that a viewer has lost.
     first_lost: Option<u32>,
     /// A copy of the whole screen, whatever the damage says.

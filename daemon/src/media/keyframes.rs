@@ -18,6 +18,20 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// reveals to the viewer.
 const ARRIVAL_MAX: Duration = Duration::from_millis(700);
 
+/// The same for one of which a packet was reported as missing: where the viewer sees the gap, a
+/// repair is there by then.
+const MISSING_MAX: Duration = Duration::from_millis(100);
+
+/// What the worker shall make for a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// A frame of the picture as it is: a few bytes, by which the viewer sees that it has missed
+    /// something before, and asks for that.
+    Touch,
+    /// A key frame.
+    Keyframe,
+}
+
 /// What became of the newest frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Newest {
@@ -43,8 +57,12 @@ pub(super) struct Keyframes {
     unrewarded: u32,
     /// A wish that came too early and still stands.
     is_owed: bool,
-    /// The tail of the newest frame was already missed once.
+    /// A packet of the newest frame was reported as missing.
+    newest_missing: Option<Instant>,
+    /// The end of the newest frame was already missed once.
     is_tail_checked: bool,
+    /// Touches since the last frame that arrived.
+    touches: u32,
 }
 
 impl Keyframes {
@@ -57,7 +75,9 @@ impl Keyframes {
             link_time: Duration::ZERO,
             unrewarded: 0,
             is_owed: false,
+            newest_missing: None,
             is_tail_checked: false,
+            touches: 0,
         }
     }
 
@@ -71,6 +91,7 @@ impl Keyframes {
         self.newest = Newest::OnTheWay;
         self.newest_sent = Some(now);
         self.newest_rtp = Some(frame.rtp);
+        self.newest_missing = None;
         self.is_tail_checked = false;
         if frame.is_keyframe {
             self.is_owed = false;
@@ -80,15 +101,22 @@ impl Keyframes {
 
     /// Everything sent so far is reported as arrived.
     pub(super) fn handle_arrived(&mut self) {
+        self.touches = 0;
         match self.newest {
             Newest::OnTheWay => self.newest = Newest::Arrived,
             Newest::Arrived | Newest::Presented => (),
         }
     }
 
+    /// A packet since the newest frame began is reported as missing.
+    pub(super) fn handle_missing(&mut self, now: Instant) {
+        self.newest_missing.get_or_insert(now);
+    }
+
     /// The page has presented the frame with this RTP timestamp.
     pub(super) fn handle_presented(&mut self, rtp: u32) {
         self.unrewarded = 0;
+        self.touches = 0;
         if self.newest_rtp == Some(rtp) {
             self.newest = Newest::Presented;
             self.is_owed = false;
@@ -104,13 +132,15 @@ impl Keyframes {
         self.answer(now)
     }
 
-    /// Lets time pass. Says whether the worker shall make a key frame.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.tail_check_at().is_some_and(|at| at <= now) {
-            self.is_tail_checked = true;
-            self.is_owed = true;
+    /// Lets time pass. Says what the worker shall make.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Wish> {
+        if self.answer(now) {
+            return Some(Wish::Keyframe);
         }
-        self.answer(now)
+        self.tail_check_at().filter(|at| *at <= now)?;
+        self.is_tail_checked = true;
+        self.touches = self.touches.saturating_add(1);
+        Some(Wish::Touch)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -142,7 +172,11 @@ impl Keyframes {
     fn tail_check_at(&self) -> Option<Instant> {
         match self.newest {
             Newest::OnTheWay if !self.is_tail_checked => {
-                Some(self.newest_sent? + ARRIVAL_MAX + self.link_time)
+                // Ever more seldom where nothing arrives at all.
+                let longer = 1 << self.touches.min(7);
+                let silent = self.newest_sent? + (ARRIVAL_MAX + self.link_time) * longer;
+                let missing = self.newest_missing.map(|it| it + MISSING_MAX * longer);
+                Some(missing.map_or(silent, |it| it.min(silent)))
             }
             Newest::OnTheWay | Newest::Arrived | Newest::Presented => None,
         }
@@ -202,8 +236,9 @@ mod tests {
         let (start, mut keyframes) = connected();
         assert!(!keyframes.handle_request(after(start, 100)));
         assert_eq!(keyframes.poll_timeout(), Some(after(start, 500)));
-        assert!(keyframes.handle_timeout(after(start, 500)));
-        assert!(!keyframes.handle_timeout(after(start, 600)));
+        let at = after(start, 500);
+        assert_eq!(keyframes.handle_timeout(at), Some(Wish::Keyframe));
+        assert_eq!(keyframes.handle_timeout(after(start, 600)), None);
     }
 
     #[test]
@@ -233,13 +268,42 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_whose_end_is_lost_is_replaced_without_being_asked_for_and_only_once() {
+    fn a_frame_whose_end_is_lost_is_followed_by_another_one_and_only_once() {
         let (start, mut keyframes) = connected();
         let at = keyframes.poll_timeout().unwrap();
         assert!(at <= after(start, 1_000));
-        assert!(keyframes.handle_timeout(at));
+        assert_eq!(keyframes.handle_timeout(at), Some(Wish::Touch));
         assert_eq!(keyframes.poll_timeout(), None);
-        assert!(!keyframes.handle_timeout(after(start, 60_000)));
+        assert_eq!(keyframes.handle_timeout(after(start, 60_000)), None);
+    }
+
+    #[test]
+    fn an_end_that_is_reported_as_missing_is_followed_sooner_unless_it_was_repaired() {
+        let (start, mut keyframes) = connected();
+        keyframes.handle_missing(after(start, 20));
+        keyframes.handle_missing(after(start, 50));
+        let at = after(start, 120);
+        assert_eq!(keyframes.poll_timeout(), Some(at));
+        let mut repaired = keyframes;
+        repaired.handle_presented(90);
+        assert_eq!(repaired.handle_timeout(at), None);
+        let (_, mut keyframes) = connected();
+        keyframes.handle_missing(after(start, 20));
+        assert_eq!(keyframes.handle_timeout(at), Some(Wish::Touch));
+    }
+
+    #[test]
+    fn where_nothing_arrives_frames_follow_ever_more_seldom() {
+        let (start, mut keyframes) = connected();
+        let mut touches = 0;
+        for millis in (0..60_000).step_by(100) {
+            let now = after(start, millis);
+            if keyframes.handle_timeout(now) == Some(Wish::Touch) {
+                touches += 1;
+                keyframes.handle_sent(now, FRAME);
+            }
+        }
+        assert!((4..10).contains(&touches), "{touches} in a minute");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod paste;
 mod reports;
 mod shared;
 mod socket;
+mod tail;
 mod tcp;
 mod timeline;
 mod viewer;

@@ -152,6 +152,7 @@ impl Shared {
             | ToWorker::Keyframe
             | ToWorker::Invalidate(_)
             | ToWorker::Whole
+            | ToWorker::Touch
             | ToWorker::Count => true,
         };
         is_news.then_some(message)

@@ -100,11 +100,15 @@ impl StateError {
 /// # Errors
 ///
 /// Returns [`StateError`] when the file cannot be opened, or a later version has written it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "blocks as SQLite's own wait does"
+)]
 pub fn open(path: &Path) -> Result<Connection, StateError> {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
+    let deadline = clock::now() + BUSY_TIMEOUT;
     loop {
         match open_once(path) {
-            Err(error) if error.trouble() == Some(Trouble::Held) && Instant::now() < deadline => {
+            Err(error) if error.trouble() == Some(Trouble::Held) && clock::now() < deadline => {
                 std::thread::sleep(BUSY_STEP);
             }
             opened => return opened,

@@ -139,6 +139,9 @@ pub enum ToWorker {
     },
     /// Asks for [`FromWorker::Counters`]; questions that wait together get one answer.
     Count,
+    /// A frame follows soon, whether the picture changes or not: by it a viewer sees that it has
+    /// missed the end of the one before.
+    Touch,
 }
 
 /// What viewers take. Where some take each, an update shows by video all that changes, and by

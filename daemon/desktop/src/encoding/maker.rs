@@ -45,6 +45,7 @@ impl Maker {
         self.video.handle_changed(self.screen.changed());
         let is_asked = !self.screen.changed().is_empty()
             || job.wants.reference != Reference::All
+            || job.wants.touches
             || job.wants.refines.is_some();
         let is_encoded = job.pictures.access_units && is_asked;
         if let Some(updates) = &mut self.updates {

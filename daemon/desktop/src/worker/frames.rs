@@ -80,10 +80,12 @@ impl Worker {
         let wants = Wants {
             reference: self.take_reference(),
             is_whole: std::mem::take(&mut self.wanted.whole_update),
+            touches: std::mem::take(&mut self.wanted.touch),
             refines: None,
             repaints: self.repainting.poll_overdue(now),
         };
-        let is_asked = wants.is_whole || wants.repaints || wants.reference != Reference::All;
+        let is_asked =
+            wants.is_whole || wants.touches || wants.repaints || wants.reference != Reference::All;
         if job.rects.is_empty() && !is_asked {
             self.idle_job = Some(job);
             self.clock.handle_finished(now);

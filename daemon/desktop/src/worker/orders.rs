@@ -80,6 +80,10 @@ impl Worker {
                 self.wanted.whole_update = true;
                 self.clock.handle_damage(now);
             }
+            ToWorker::Touch => {
+                self.wanted.touch = true;
+                self.clock.handle_damage(now);
+            }
             ToWorker::Pictures(pictures) => self.handle_pictures(pictures, now),
             ToWorker::Target(bitrate) => self.bitrate = bitrate,
             ToWorker::Flow(is_open) => self.handle_flow(is_open, now),

@@ -4,7 +4,7 @@ use sandbox_hw::{H264Decoder, Target};
 use sandbox_protocol::local::frame::{Content, FrameHeader, HEADER_LEN, PREFIX_LEN};
 use sandbox_protocol::screen::{Picture, Shadow, VideoSource};
 use sandbox_protocol::wire::update::{Op, Update};
-use sandbox_protocol::{Pixel, Point, Rect, Size};
+use sandbox_protocol::{Rect, Size};
 
 use crate::harness::{Desktop, SIZE, STRIDE, Viewer};
 
@@ -59,7 +59,7 @@ impl Film {
     }
 }
 
-impl VideoSource for Film {
+impl Film {
     fn decode(&mut self, access_unit: &[u8]) -> bool {
         let mut target = Target {
             pixels: &mut self.pixels,
@@ -72,11 +72,25 @@ impl VideoSource for Film {
             .is_ok()
     }
 
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        let start = (usize::from(at.y) * usize::from(self.size.width) + usize::from(at.x)) * 4;
-        for (to, from) in row.iter_mut().zip(self.pixels[start..].chunks(4)) {
-            *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00ff_ffff;
+    fn paint(&self, rects: &[Rect], picture: &mut Picture) {
+        let width = usize::from(self.size.width);
+        for rect in rects {
+            let rows = self.pixels.chunks(width * 4).skip(usize::from(rect.y));
+            for (to, from) in picture.rows_mut(*rect).zip(rows) {
+                let from = from.chunks(4).skip(usize::from(rect.x));
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00ff_ffff;
+                }
+            }
         }
+    }
+}
+
+impl VideoSource for Film {
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        let is_decoded = self.decode(access_unit);
+        self.paint(rects, picture);
+        is_decoded
     }
 }
 
@@ -249,11 +263,8 @@ impl Native {
 struct Blind<'a>(&'a Film);
 
 impl VideoSource for Blind<'_> {
-    fn decode(&mut self, _: &[u8]) -> bool {
+    fn show(&mut self, _: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        self.0.paint(rects, picture);
         true
-    }
-
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        self.0.read(at, row);
     }
 }

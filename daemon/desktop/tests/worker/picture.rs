@@ -91,6 +91,17 @@ fn a_keyframe_comes_when_asked_for() {
 }
 
 #[test]
+fn a_frame_that_shows_nothing_new_comes_when_asked_for_and_is_small() {
+    let desktop = Desktop::start();
+    let mut viewer = desktop.attach(SIZE);
+    viewer.wait_for_rest();
+    viewer.send(&ToWorker::Touch);
+    let (header, payload) = viewer.access_unit();
+    assert!(!header.is_keyframe);
+    assert!(payload.len() < 1_000, "{} bytes", payload.len());
+}
+
+#[test]
 fn what_the_viewer_sees_at_rest_is_what_the_x_server_drew() {
     let desktop = Desktop::start();
     let seed = 0x2545_f491;

@@ -99,6 +99,7 @@ impl Worker {
         loop {
             match self.receive() {
                 ToWorker::Keyframe
+                | ToWorker::Touch
                 | ToWorker::Target(_)
                 | ToWorker::Flow(_)
                 | ToWorker::Pictures(_) => {}
@@ -122,6 +123,7 @@ impl Worker {
             }
             match message {
                 ToWorker::Keyframe
+                | ToWorker::Touch
                 | ToWorker::Target(_)
                 | ToWorker::Flow(_)
                 | ToWorker::Pictures(_) => {}
@@ -159,7 +161,10 @@ impl Worker {
                 self.answer();
                 continue;
             }
-            let is_our_own = matches!(message, ToWorker::Target(_) | ToWorker::Flow(_));
+            let is_our_own = matches!(
+                message,
+                ToWorker::Touch | ToWorker::Target(_) | ToWorker::Flow(_)
+            );
             assert!(is_our_own, "{message:?} instead of {wanted:?}");
         }
     }

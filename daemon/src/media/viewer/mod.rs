@@ -44,7 +44,7 @@ const ENCODER_NAME_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Outputs {
     pub(super) transmits: Vec<Transmit>,
-    /// From the viewer in control alone.
+    /// From the viewer in control alone, but for a touch.
     pub(super) to_worker: Vec<ToWorker>,
     pub(super) wishes: Wishes,
     pub(super) events: Vec<ViewerEvent>,
@@ -322,13 +322,16 @@ impl Viewer {
                 self.counters.rtp_packets += 1;
                 self.counters.rtp_bytes += bytes as u64;
                 if let Some(seq) = header.ext_vals.transport_cc {
+                    self.stream.tail.handle_sent(seq);
                     self.rate.handle_sent(now, seq, bytes);
                 }
             }
             RawPacket::RtcpRx(Rtcp::Twcc(report)) => {
                 let zero = self.timeline.instant();
-                self.rate.handle_feedback(now, arrivals(report, zero));
-                self.handle_arrivals();
+                let tail = &mut self.stream.tail;
+                let arrivals = arrivals(report, zero).inspect(|it| tail.handle_arrival(it));
+                self.rate.handle_feedback(now, arrivals);
+                self.handle_arrivals(now);
             }
             RawPacket::RtcpRx(Rtcp::ReceiverReport(report)) => {
                 for block in report.reports.iter() {

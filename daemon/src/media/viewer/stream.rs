@@ -14,7 +14,8 @@ use str0m::media::{MediaTime, Mid, Pt};
 
 use super::{LeftFrame, Phase, Viewer, broken};
 use crate::media::flow::{Flow, Link};
-use crate::media::keyframes::{Keyframes, SentFrame};
+use crate::media::keyframes::{Keyframes, SentFrame, Wish};
+use crate::media::tail::Tail;
 use crate::media::timeline::RtpClock;
 use crate::media::{LeftReason, offer};
 
@@ -30,6 +31,7 @@ pub(super) struct Stream {
     video: Option<(Mid, Pt)>,
     clock: RtpClock,
     keyframes: Keyframes,
+    pub(super) tail: Tail,
     flow: Flow,
     /// A key frame has been sent: what follows can be decoded.
     is_decodable: bool,
@@ -50,6 +52,7 @@ impl Default for Stream {
             video: None,
             clock: RtpClock::default(),
             keyframes: Keyframes::new(),
+            tail: Tail::default(),
             flow: Flow::new(),
             is_decodable: false,
             stamps: None,
@@ -98,6 +101,7 @@ impl Viewer {
         // RTP carries the low 32 bits, and so does what the page reports.
         let rtp = rtp as u32;
         self.stream.is_decodable = true;
+        self.stream.tail.handle_frame();
         self.stream.keyframes.handle_sent(
             now,
             SentFrame {
@@ -186,15 +190,22 @@ impl Viewer {
     }
 
     /// The receiver has reported on packets.
-    pub(super) fn handle_arrivals(&mut self) {
-        if self.rate.in_flight_bytes() == 0 {
+    pub(super) fn handle_arrivals(&mut self, now: Instant) {
+        if self.stream.tail.is_missing() {
+            self.stream.keyframes.handle_missing(now);
+        } else if self.rate.in_flight_bytes() == 0 {
             self.stream.keyframes.handle_arrived();
         }
     }
 
     pub(super) fn handle_stream_timeout(&mut self, now: Instant) {
-        if self.phase == Phase::Connected && self.stream.keyframes.handle_timeout(now) {
-            self.answer_keyframe_request();
+        if self.phase != Phase::Connected {
+            return;
+        }
+        match self.stream.keyframes.handle_timeout(now) {
+            Some(Wish::Touch) => self.outputs.to_worker.push(ToWorker::Touch),
+            Some(Wish::Keyframe) => self.answer_keyframe_request(),
+            None => {}
         }
     }
 

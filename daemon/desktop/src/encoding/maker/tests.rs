@@ -46,7 +46,7 @@ impl Film {
     }
 }
 
-impl VideoSource for Film {
+impl Film {
     fn decode(&mut self, access_unit: &[u8]) -> bool {
         let mut target = Target {
             pixels: &mut self.pixels,
@@ -58,11 +58,25 @@ impl VideoSource for Film {
         decoded.inspect_err(|error| println!("{error}")).is_ok()
     }
 
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        let start = (usize::from(at.y) * usize::from(self.size.width) + usize::from(at.x)) * 4;
-        for (to, from) in row.iter_mut().zip(self.pixels[start..].chunks(4)) {
-            *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00ff_ffff;
+    fn paint(&self, rects: &[Rect], picture: &mut Picture) {
+        let width = usize::from(self.size.width);
+        for rect in rects {
+            let rows = self.pixels.chunks(width * 4).skip(usize::from(rect.y));
+            for (to, from) in picture.rows_mut(*rect).zip(rows) {
+                let from = from.chunks(4).skip(usize::from(rect.x));
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00ff_ffff;
+                }
+            }
         }
+    }
+}
+
+impl VideoSource for Film {
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        let is_decoded = self.decode(access_unit);
+        self.paint(rects, picture);
+        is_decoded
     }
 }
 
@@ -70,12 +84,9 @@ impl VideoSource for Film {
 struct Blind<'a>(&'a Film);
 
 impl VideoSource for Blind<'_> {
-    fn decode(&mut self, _: &[u8]) -> bool {
+    fn show(&mut self, _: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        self.0.paint(rects, picture);
         true
-    }
-
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        self.0.read(at, row);
     }
 }
 
