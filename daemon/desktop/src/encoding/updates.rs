@@ -13,19 +13,41 @@ use sandbox_protocol::{Bitrate, Rect, Size};
 
 use super::screen::Screen;
 
-/// Tiles take the link for so long: that is how late the answer to a key can be. What needs longer
-/// is shown as video, and made exact in portions as long as this.
-const PORTION: Duration = Duration::from_millis(40);
+/// What the tiles of one update may be.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    /// How long the link may take.
+    time: Duration,
+    /// What it has to carry however slow it is.
+    bytes_min: usize,
+}
 
-/// A slow link carries so many bytes of tiles all the same: video that is legible takes no less. A
-/// page of text in two colours fits.
-const PORTION_BYTES_MIN: usize = 16 << 10;
+/// That is how late the answer to a key can be. What needs longer is shown as video, which is
+/// hardly legible with fewer bytes; a page of text in two colours fits.
+const CHANGE: Budget = Budget {
+    time: Duration::from_millis(40),
+    bytes_min: 16 << 10,
+};
 
-/// A whole picture may take longer: it is looked at before anything is typed.
-const WHOLE: Duration = Duration::from_millis(200);
+/// Of what rests: the next change waits behind it. A few tiles, so that it ends.
+const PORTION: Budget = Budget {
+    time: Duration::from_millis(40),
+    bytes_min: 4 << 10,
+};
 
-/// The desktop of a terminal or two at 1080p.
-const WHOLE_BYTES_MIN: usize = 64 << 10;
+/// A whole picture may take longer: it is looked at before anything is typed. Two terminals fit.
+const WHOLE: Budget = Budget {
+    time: Duration::from_millis(200),
+    bytes_min: 32 << 10,
+};
+
+impl Budget {
+    fn bytes(self, link: Bitrate) -> usize {
+        let bits = u128::from(link.bps()) * self.time.as_millis() / 1_000;
+        let bytes = usize::try_from(bits / 8).unwrap_or(usize::MAX);
+        bytes.max(self.bytes_min)
+    }
+}
 
 /// Shown of an access unit that has nothing to show, but that the decoders must have.
 const CORNER: Rect = Rect::between(0, 0, 2, 2);
@@ -115,7 +137,7 @@ impl Updates {
             damage: &[Rect::whole(self.size)],
             video: &[],
         };
-        let budget = bytes_in(WHOLE, bitrate).max(WHOLE_BYTES_MIN);
+        let budget = WHOLE.bytes(bitrate);
         let composed = self.composer.compose(&frame, budget, &mut self.draft);
         self.owner.handle_left(composed.left, now);
         self.list_moving();
@@ -129,7 +151,7 @@ impl Updates {
         };
         let composed = self
             .composer
-            .compose(&frame, portion(bitrate), &mut self.draft);
+            .compose(&frame, CHANGE.bytes(bitrate), &mut self.draft);
         self.owner.handle_left(composed.left, now);
         self.list_moving();
         let mut changed = screen.changed().iter();
@@ -173,7 +195,7 @@ impl Updates {
     /// Adds a portion of what viewers do not show exactly.
     pub(super) fn repaint(&mut self, bitrate: Bitrate) {
         self.composer
-            .repaint(&self.moving, portion(bitrate), &mut self.draft);
+            .repaint(&self.moving, PORTION.bytes(bitrate), &mut self.draft);
     }
 
     /// Ends the update; `None` where there is nothing to say. The header's `whole` is for this
@@ -217,16 +239,6 @@ impl Updates {
         let moving = self.owner.video().iter().map(|it| even(*it, size));
         self.moving.extend(moving);
     }
-}
-
-/// What a link carries in one portion.
-fn portion(bitrate: Bitrate) -> usize {
-    bytes_in(PORTION, bitrate).max(PORTION_BYTES_MIN)
-}
-
-fn bytes_in(time: Duration, bitrate: Bitrate) -> usize {
-    let bits = u128::from(bitrate.bps()) * time.as_millis() / 1_000;
-    usize::try_from(bits / 8).unwrap_or(usize::MAX)
 }
 
 /// The smallest rectangle with even edges around `rect`.
@@ -302,8 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn a_portion_is_a_moment_of_the_link_or_a_page_of_text() {
-        assert_eq!(portion(Bitrate::kbps(20_000)), 100_000);
-        assert_eq!(portion(Bitrate::kbps(300)), PORTION_BYTES_MIN);
+    fn a_budget_is_a_moment_of_the_link_and_never_nothing() {
+        let budget = |it: Budget, kbps| it.bytes(Bitrate::kbps(kbps));
+        assert_eq!(budget(CHANGE, 20_000), 100_000);
+        assert_eq!(budget(CHANGE, 300), 16 << 10);
+        assert_eq!(budget(PORTION, 300), 4 << 10);
+        assert_eq!(budget(WHOLE, 20_000), 500_000);
     }
 }
