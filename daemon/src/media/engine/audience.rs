@@ -142,7 +142,10 @@ impl Audience {
         messages: Vec<ToWorker>,
         wishes: Wishes,
     ) -> Result<(), LeftReason> {
+        // Whoever wishes for a first update is one more that takes them.
+        let pictures = wishes.whole.then(|| self.pictures());
         let mut shared = self.shared.borrow_mut();
+        let pictures = pictures.and_then(|it| shared.handle_pictures(it));
         let messages = messages.into_iter();
         let passed: Vec<_> = messages
             .filter_map(|it| shared.handle_message(it))
@@ -154,6 +157,7 @@ impl Audience {
         drop(shared);
         self.send(passed)?;
         self.send(is_pulse_due.then_some(ToWorker::Count))?;
+        self.send(pictures)?;
         self.send(asked)
     }
 }

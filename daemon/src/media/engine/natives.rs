@@ -17,7 +17,6 @@ use crate::media::demux::Near;
 use crate::media::member::Member;
 use crate::media::native::{
     Ask, AttachNative, Begin, Effect, NativeCommand, NativeViewer, Natives, PeerId, Refusal,
-    Request,
 };
 use crate::media::socket::{MediaSocket, Merger};
 use crate::media::{AttachError, LeftReason};
@@ -217,12 +216,8 @@ impl Hub {
                 natives.borrow().ask(handle, Ask::Detach)
             }
             Effect::Session(request) => {
-                let is_start = request == Request::Start;
                 if let Some(seat) = self.seat_of(handle) {
                     self.serve_native(&seat, |viewer| viewer.handle_request(now, request));
-                    if is_start {
-                        self.choose_pictures(&seat.audience);
-                    }
                 }
                 Ok(())
             }
