@@ -6,7 +6,7 @@ mod sending;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,6 +92,8 @@ struct Hub {
     flushes: Vec<(Sender<()>, Receiver<()>)>,
     answerer: Answerer,
     natives: RefCell<Natives>,
+    /// Native viewers of which something came in the batch at hand.
+    stirred: RefCell<BTreeSet<ViewerId>>,
     /// What QUIC writes its datagrams to.
     quic_buffer: RefCell<Vec<u8>>,
     config: MediaConfig,
@@ -157,6 +159,7 @@ impl Hub {
             sockets: setup.sockets,
             answerer: setup.answerer,
             natives: RefCell::new(setup.natives),
+            stirred: RefCell::default(),
             quic_buffer: RefCell::default(),
             config: setup.config,
             timeline: Timeline::new(clock::now(), clock::micros()),
@@ -398,6 +401,10 @@ impl Hub {
             .and_then(|()| self.pump(seat))
             .and_then(|()| self.carry_out(seat));
         drop(entered);
+        self.conclude(seat, acted);
+    }
+
+    fn conclude(&self, seat: &Rc<Seat>, acted: Result<(), LeftReason>) {
         match acted {
             Ok(()) => {
                 let next = seat.member.borrow_mut().poll_timeout();

@@ -73,8 +73,9 @@ impl Hub {
             }
         }
         self.transmit_natives(now);
-        let held: Vec<ViewerId> = self.natives.borrow().held().collect();
-        for seat in held.into_iter().filter_map(|it| self.seat(it)) {
+        let mut waiting = self.stirred.take();
+        waiting.extend(self.natives.borrow().held());
+        for seat in waiting.into_iter().filter_map(|it| self.seat(it)) {
             self.serve(&seat, |_| Ok(()));
         }
     }
@@ -112,9 +113,19 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let viewer = self.natives.borrow_mut().count_datagram(now, handle)?;
         // What is still on its way to a session that was left is not held against anybody.
-        if let Some(seat) = viewer.and_then(|it| self.seat(it)) {
-            self.serve_native(&seat, |viewer| viewer.handle_datagram(now, bytes));
-        }
+        let Some(seat) = viewer.and_then(|it| self.seat(it)) else {
+            return Ok(());
+        };
+        // What follows is sent when all that has come is known: one answer to many questions.
+        self.stirred.borrow_mut().insert(seat.id);
+        let entered = seat.span.enter();
+        let acted = self.guard(&seat, |member| match member {
+            Member::Native(viewer) => viewer.handle_datagram(now, bytes),
+            Member::Page(_) => Ok(()),
+        });
+        let acted = acted.and_then(|()| self.carry_out(&seat));
+        drop(entered);
+        self.conclude(&seat, acted);
         Ok(())
     }
 
