@@ -16,8 +16,9 @@ use sandbox_protocol::local::worker::{
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{Task, Timer};
 
+use super::serving::tell;
 use super::tasks::{keep_reading_control, keep_reading_media, keep_writing_control};
-use super::{Hub, Seat, tell};
+use super::{Hub, Seat};
 use crate::clock;
 use crate::media::member::Member;
 use crate::media::shared::{Shared, is_picture};

@@ -9,7 +9,7 @@ use std::time::Instant;
 use sandbox_protocol::ViewerId;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
-use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, Outgoing, StreamId};
+use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, StreamId};
 
 use super::{Hub, Seat, Way};
 use crate::clock;
@@ -18,11 +18,7 @@ use crate::media::member::Member;
 use crate::media::native::{
     Ask, AttachNative, Begin, Effect, NativeCommand, NativeViewer, Natives, PeerId, Refusal,
 };
-use crate::media::socket::{MediaSocket, Merger};
 use crate::media::{AttachError, LeftReason};
-
-/// Datagrams merged into one send at most.
-const SEGMENTS_MAX: usize = 32;
 
 /// What a proof of a sign-in is made over (RFC 8446 §7.5).
 const EXPORTER: &[u8] = b"EXPORTER-sandbox-auth";
@@ -396,10 +392,12 @@ impl Hub {
 
     /// A connection ends because of what came on it.
     fn refuse(&self, handle: Handle, refusal: Refusal) {
-        let reason = match refusal.code {
-            CloseCode::NoError => LeftReason::Closed,
-            CloseCode::Limit => LeftReason::Flood,
-            _ => LeftReason::Malformed(refusal.words.clone()),
+        let reason = if refusal.code == CloseCode::NoError {
+            LeftReason::Closed
+        } else if refusal.code == CloseCode::Limit {
+            LeftReason::Flood
+        } else {
+            LeftReason::Malformed(refusal.words.clone())
         };
         self.dismiss(handle, &refusal, Some(reason));
     }
@@ -435,52 +433,6 @@ impl Hub {
     fn seat_of(&self, handle: Handle) -> Option<Rc<Seat>> {
         let viewer = self.natives.borrow_mut().get(handle)?.viewer?;
         self.seat(viewer)
-    }
-
-    /// Sends what QUIC has for the network, and has the alarm ring for what it waits for.
-    fn transmit_natives(&self, now: Instant) {
-        let mut natives = self.natives.borrow_mut();
-        let mut buffer = self.quic_buffer.borrow_mut();
-        let mut merger: Option<(usize, Merger<'_>)> = None;
-        loop {
-            buffer.clear();
-            let next = natives
-                .endpoint
-                .poll_transmit(now, SEGMENTS_MAX, &mut buffer);
-            let Some(outgoing) = next else { break };
-            let Some((index, socket)) = self.socket_for(&outgoing) else {
-                tracing::debug!(?outgoing, "no socket of ours reaches there");
-                continue;
-            };
-            // Taking one of another socket sends what it holds.
-            drop(merger.take_if(|(at, _)| *at != index));
-            let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
-            for datagram in buffer.chunks(outgoing.segment.max(1)) {
-                merger.push(outgoing.to, outgoing.from, datagram);
-            }
-        }
-        drop(merger);
-        self.wake_flushes();
-        if let Some(at) = natives.poll_timeout() {
-            self.alarm.set(at);
-        }
-    }
-
-    /// The socket that datagrams have to leave by: the one with their address, else one that has
-    /// every address of their family.
-    fn socket_for(&self, outgoing: &Outgoing) -> Option<(usize, &MediaSocket)> {
-        let find = |fits: &dyn Fn(SocketAddr) -> bool| {
-            let mut sockets = self.sockets.iter().enumerate();
-            sockets.find(|(_, it)| fits(it.local()))
-        };
-        let is_v4 = outgoing.to.is_ipv4();
-        let is_own = |it: SocketAddr| outgoing.from == Some(it.ip());
-        let is_family = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv4() == is_v4;
-        // A wildcard of IPv6 speaks to IPv4 too where there is none of that.
-        let is_dual = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv6();
-        find(&is_own)
-            .or_else(|| find(&is_family))
-            .or_else(|| find(&is_dual))
     }
 }
 

@@ -156,10 +156,11 @@ impl Client {
 
     /// The code that the server closed with.
     pub(super) fn code(&self) -> Option<CloseCode> {
-        match self.closed.as_ref()? {
-            Closed::ByPeer { code, .. } => CloseCode::from_number(*code),
-            other => panic!("{other:?}"),
-        }
+        let closed = self.closed.as_ref()?;
+        let Closed::ByPeer { code, .. } = closed else {
+            panic!("{closed:?}");
+        };
+        CloseCode::from_number(*code)
     }
 
     /// Runs the connection until `done`, but not for ever.
