@@ -444,3 +444,13 @@ fn a_viewer_is_answered_from_the_address_that_it_came_to() {
     let _media = start_on(vec![all], Vec::new());
     Client::towards((Ipv4Addr::new(127, 0, 0, 4), port).into(), 1);
 }
+
+#[test]
+fn a_daemon_that_ends_says_so() {
+    let media = start();
+    let mut attached = connect(&media);
+    drop(media);
+    attached.client.run_until(|it| it.closed.is_some());
+    assert_eq!(attached.client.code(), Some(CloseCode::Shutdown));
+    assert_eq!(attached.left(), LeftReason::Closed);
+}
