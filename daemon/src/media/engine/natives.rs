@@ -9,7 +9,7 @@ use std::time::Instant;
 use sandbox_protocol::ViewerId;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
-use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, Outgoing, StreamId};
+use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, StreamId};
 
 use super::{Hub, Seat, Way};
 use crate::clock;
@@ -17,13 +17,8 @@ use crate::media::demux::Near;
 use crate::media::member::Member;
 use crate::media::native::{
     Ask, AttachNative, Begin, Effect, NativeCommand, NativeViewer, Natives, PeerId, Refusal,
-    Request,
 };
-use crate::media::socket::{MediaSocket, Merger};
 use crate::media::{AttachError, LeftReason};
-
-/// Datagrams merged into one send at most.
-const SEGMENTS_MAX: usize = 32;
 
 /// What a proof of a sign-in is made over (RFC 8446 §7.5).
 const EXPORTER: &[u8] = b"EXPORTER-sandbox-auth";
@@ -64,18 +59,16 @@ impl Hub {
             let act = || self.handle_event(now, handle, event);
             let acted = catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| {
                 tracing::error!("a native viewer's connection broke; it is ended");
-                Err(Refusal {
-                    code: CloseCode::Internal,
-                    words: "internal error".to_owned(),
-                })
+                Err(broken())
             });
             if let Err(refusal) = acted {
                 self.refuse(handle, refusal);
             }
         }
         self.transmit_natives(now);
-        let held: Vec<ViewerId> = self.natives.borrow().held().collect();
-        for seat in held.into_iter().filter_map(|it| self.seat(it)) {
+        let mut waiting = self.stirred.take();
+        waiting.extend(self.natives.borrow().held());
+        for seat in waiting.into_iter().filter_map(|it| self.seat(it)) {
             self.serve(&seat, |_| Ok(()));
         }
     }
@@ -113,9 +106,19 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let viewer = self.natives.borrow_mut().count_datagram(now, handle)?;
         // What is still on its way to a session that was left is not held against anybody.
-        if let Some(seat) = viewer.and_then(|it| self.seat(it)) {
-            self.serve_native(&seat, |viewer| viewer.handle_datagram(now, bytes));
-        }
+        let Some(seat) = viewer.and_then(|it| self.seat(it)) else {
+            return Ok(());
+        };
+        // What follows is sent when all that has come is known: one answer to many questions.
+        self.stirred.borrow_mut().insert(seat.id);
+        let entered = seat.span.enter();
+        let acted = self.guard(&seat, |member| match member {
+            Member::Native(viewer) => viewer.handle_datagram(now, bytes),
+            Member::Page(_) => Ok(()),
+        });
+        let acted = acted.and_then(|()| self.carry_out(&seat));
+        drop(entered);
+        self.conclude(&seat, acted);
         Ok(())
     }
 
@@ -151,7 +154,7 @@ impl Hub {
         let Some(connection) = self.natives.borrow_mut().remove(handle) else {
             return;
         };
-        tracing::info!(peer = connection.id.0, ?why, "native viewer is gone");
+        tracing::debug!(peer = connection.id.0, ?why, "native viewer is gone");
         let reason = match why {
             Closed::TimedOut => LeftReason::IceTimeout,
             Closed::ByPeer { .. }
@@ -189,10 +192,10 @@ impl Hub {
         let natives = &self.natives;
         match effect {
             Effect::Say(message) => natives.borrow_mut().say(handle, message),
-            Effect::Announce { agent } => natives.borrow().announce(handle, &agent),
+            Effect::Announce { agent } => natives.borrow_mut().announce(handle, agent),
             Effect::SignIn(method) => {
                 let exporter = natives.borrow().endpoint.exporter(handle, EXPORTER);
-                let exporter = exporter.ok_or_else(|| goodbye("the handshake is not over"))?;
+                let exporter = exporter.ok_or_else(broken)?;
                 natives
                     .borrow()
                     .ask(handle, Ask::SignIn { method, exporter })
@@ -217,12 +220,8 @@ impl Hub {
                 natives.borrow().ask(handle, Ask::Detach)
             }
             Effect::Session(request) => {
-                let is_start = request == Request::Start;
                 if let Some(seat) = self.seat_of(handle) {
                     self.serve_native(&seat, |viewer| viewer.handle_request(now, request));
-                    if is_start {
-                        self.choose_pictures(&seat.audience);
-                    }
                 }
                 Ok(())
             }
@@ -252,11 +251,7 @@ impl Hub {
             NativeCommand::Attach(attach, reply) => {
                 let _unwanted = reply.try_send(self.attach_native(now, *attach));
             }
-            NativeCommand::Tell(peer, message) => self.converse(now, peer, |natives, handle| {
-                if let Some(connection) = natives.get(handle) {
-                    connection.conversation.handle_told(*message);
-                }
-            }),
+            NativeCommand::Tell(peer, message) => self.tell_native(now, peer, *message),
             NativeCommand::Dismiss { peer, code, words } => {
                 let handle = self.natives.borrow().handle_of(peer);
                 if let Some(handle) = handle {
@@ -265,6 +260,21 @@ impl Hub {
             }
         }
         self.settle_natives();
+    }
+
+    fn tell_native(&self, now: Instant, peer: PeerId, message: FromServer) {
+        let handle = self.natives.borrow().handle_of(peer);
+        if let (FromServer::Detached { .. }, Some(handle)) = (&message, handle)
+            && let Some(seat) = self.seat_of(handle)
+        {
+            // Nothing of the session comes after the word that it is over.
+            self.end(&seat, None);
+        }
+        self.converse(now, peer, |natives, handle| {
+            if let Some(connection) = natives.get(handle) {
+                connection.conversation.handle_told(message);
+            }
+        });
     }
 
     fn converse(&self, now: Instant, peer: PeerId, act: impl FnOnce(&mut Natives, Handle)) {
@@ -318,10 +328,11 @@ impl Hub {
         let id = self.next_viewer();
         if let Some(connection) = self.natives.borrow_mut().get(handle) {
             connection.viewer = Some(id);
+            let (peer, agent) = (connection.id.0, &connection.agent);
+            tracing::info!(session = %attach.session, viewer = id.0, peer, agent, "native viewer is attached");
         }
-        let seat = self.sit(id, place, member, Way::Native(handle), attach.events);
-        tracing::info!(parent: &seat.span, peer = attach.peer.0, "native viewer is attached");
-        Ok(seat.id)
+        self.sit(id, place, member, Way::Native(handle), attach.events);
+        Ok(id)
     }
 
     /// Hands to QUIC what a native viewer has ready, and to the network what QUIC has.
@@ -390,10 +401,12 @@ impl Hub {
 
     /// A connection ends because of what came on it.
     fn refuse(&self, handle: Handle, refusal: Refusal) {
-        let reason = match refusal.code {
-            CloseCode::NoError => LeftReason::Closed,
-            CloseCode::Limit => LeftReason::Flood,
-            _ => LeftReason::Malformed(refusal.words.clone()),
+        let reason = if refusal.code == CloseCode::NoError {
+            LeftReason::Closed
+        } else if refusal.code == CloseCode::Limit {
+            LeftReason::Flood
+        } else {
+            LeftReason::Malformed(refusal.words.clone())
         };
         self.dismiss(handle, &refusal, Some(reason));
     }
@@ -405,7 +418,7 @@ impl Hub {
         let Some(connection) = natives.remove(handle) else {
             return;
         };
-        tracing::info!(peer = connection.id.0, %code, words, "native viewer is sent away");
+        tracing::debug!(peer = connection.id.0, %code, words, "native viewer is sent away");
         natives
             .endpoint
             .close(clock::now(), handle, code.number(), words);
@@ -430,51 +443,13 @@ impl Hub {
         let viewer = self.natives.borrow_mut().get(handle)?.viewer?;
         self.seat(viewer)
     }
+}
 
-    /// Sends what QUIC has for the network, and has the alarm ring for what it waits for.
-    fn transmit_natives(&self, now: Instant) {
-        let mut natives = self.natives.borrow_mut();
-        let mut buffer = self.quic_buffer.borrow_mut();
-        let mut merger: Option<(usize, Merger<'_>)> = None;
-        loop {
-            buffer.clear();
-            let next = natives
-                .endpoint
-                .poll_transmit(now, SEGMENTS_MAX, &mut buffer);
-            let Some(outgoing) = next else { break };
-            let Some((index, socket)) = self.socket_for(&outgoing) else {
-                tracing::debug!(?outgoing, "no socket of ours reaches there");
-                continue;
-            };
-            // Taking one of another socket sends what it holds.
-            drop(merger.take_if(|(at, _)| *at != index));
-            let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
-            for datagram in buffer.chunks(outgoing.segment.max(1)) {
-                merger.push(outgoing.to, outgoing.from, datagram);
-            }
-        }
-        drop(merger);
-        self.wake_flushes();
-        if let Some(at) = natives.poll_timeout() {
-            self.alarm.set(at);
-        }
-    }
-
-    /// The socket that datagrams have to leave by: the one with their address, else one that has
-    /// every address of their family.
-    fn socket_for(&self, outgoing: &Outgoing) -> Option<(usize, &MediaSocket)> {
-        let find = |fits: &dyn Fn(SocketAddr) -> bool| {
-            let mut sockets = self.sockets.iter().enumerate();
-            sockets.find(|(_, it)| fits(it.local()))
-        };
-        let is_v4 = outgoing.to.is_ipv4();
-        let is_own = |it: SocketAddr| outgoing.from == Some(it.ip());
-        let is_family = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv4() == is_v4;
-        // A wildcard of IPv6 speaks to IPv4 too where there is none of that.
-        let is_dual = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv6();
-        find(&is_own)
-            .or_else(|| find(&is_family))
-            .or_else(|| find(&is_dual))
+/// A mistake of ours.
+fn broken() -> Refusal {
+    Refusal {
+        code: CloseCode::Internal,
+        words: "internal error".to_owned(),
     }
 }
 

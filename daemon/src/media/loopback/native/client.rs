@@ -51,13 +51,18 @@ pub(super) struct Client {
 impl Client {
     /// One that has connected.
     pub(super) fn new(media: &Media, stream: u64) -> Self {
-        let server: SocketAddr = media.media_addresses()[0].parse().unwrap();
+        let server = media.media_addresses()[0].parse().unwrap();
+        Self::towards(server, stream)
+    }
+
+    /// The same at this address.
+    pub(super) fn towards(server: SocketAddr, stream: u64) -> Self {
         let mut endpoint = Endpoint::client(&[9; 32]);
         let now = clock::now();
         let handle = endpoint.connect(now, server, Trust::Asked).unwrap();
         let mut client = Self {
             is_connected: false,
-            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            socket: socket_for(server),
             server,
             endpoint,
             handle,
@@ -80,7 +85,7 @@ impl Client {
 
     /// Has another address from here on.
     pub(super) fn move_away(&mut self) {
-        self.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.socket = socket_for(self.server);
         let now = clock::now();
         self.endpoint.handle_network_changed(now);
         self.receiver.handle_path_change(now);
@@ -98,9 +103,15 @@ impl Client {
             None => self.endpoint.open_stream(self.handle, Dir::Bi, 0).unwrap(),
         };
         self.control = Some(stream);
-        let written = self.endpoint.write(self.handle, stream, bytes);
-        assert_eq!(written, bytes.len());
-        self.drain(clock::now());
+        let mut rest = bytes;
+        while !rest.is_empty() && self.closed.is_none() {
+            let written = self.endpoint.write(self.handle, stream, rest);
+            rest = &rest[written..];
+            self.drain(clock::now());
+            if !rest.is_empty() {
+                self.step();
+            }
+        }
     }
 
     /// Opens a stream that no viewer may open.
@@ -143,12 +154,18 @@ impl Client {
         exporter.unwrap()
     }
 
+    /// Whether it waits for nothing that it would say by itself.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.receiver.poll_timeout().is_none() && self.input.poll_timeout().is_none()
+    }
+
     /// The code that the server closed with.
     pub(super) fn code(&self) -> Option<CloseCode> {
-        match self.closed.as_ref()? {
-            Closed::ByPeer { code, .. } => CloseCode::from_number(*code),
-            other => panic!("{other:?}"),
-        }
+        let closed = self.closed.as_ref()?;
+        let Closed::ByPeer { code, .. } = closed else {
+            panic!("{closed:?}");
+        };
+        CloseCode::from_number(*code)
     }
 
     /// Runs the connection until `done`, but not for ever.
@@ -175,6 +192,7 @@ impl Client {
         self.socket.set_read_timeout(Some(wait)).unwrap();
         let mut buffer = [0; 2_000];
         if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
+            assert_eq!(from, self.server, "answered from where it was asked");
             let arrived = Arrived {
                 from,
                 to: None,
@@ -278,4 +296,12 @@ impl Client {
             .handle_stream_update(now, &header, bytes)
             .unwrap();
     }
+}
+
+fn socket_for(server: SocketAddr) -> UdpSocket {
+    let any = match server {
+        SocketAddr::V4(_) => "127.0.0.1:0",
+        SocketAddr::V6(_) => "[::1]:0",
+    };
+    UdpSocket::bind(any).unwrap()
 }

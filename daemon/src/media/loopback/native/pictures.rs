@@ -8,7 +8,7 @@ use sandbox_protocol::local::worker::{CopiedPiece, Cursor, FromWorker, Pictures,
 use sandbox_protocol::wire::control::{FromServer, FromViewer};
 
 use super::client::Client;
-use super::{SLOTS, attach, connect, displays, sign_in, start};
+use super::{SLOTS, attach, connect, displays, join, start};
 use crate::media::ViewerEvent;
 use crate::media::loopback::worker::{Worker, within_limit};
 
@@ -153,6 +153,8 @@ fn pointer_and_copied_text_come_on_the_control_stream() {
         rgba,
     };
     assert!(attached.client.told.contains(&shape));
+    let mut late = join(&media, &attached.worker, 64);
+    late.client.run_until(|it| it.told.contains(&shape));
 
     let text = "y".repeat(32 << 10);
     attached.client.say(&FromViewer::Paste {
@@ -227,6 +229,22 @@ fn a_window_that_is_not_seen_gets_nothing_and_then_a_whole_picture() {
 }
 
 #[test]
+fn a_viewer_that_does_not_read_stops_the_captures_until_it_reads_again() {
+    let media = start();
+    let mut attached = connect(&media);
+    attached.show(b"first", true);
+    for byte in 2..6 {
+        attached.worker.send_update(false, &vec![byte; 60_000]);
+    }
+    attached.worker.hear(&ToWorker::Flow(false));
+    let worker = attached.worker.clone();
+    attached
+        .client
+        .run_until(|_| worker.has(&ToWorker::Flow(true)));
+    attached.client.run_until(|it| it.shown.len() == 5);
+}
+
+#[test]
 fn a_viewer_that_moves_to_another_address_goes_on() {
     let media = start();
     let mut attached = connect(&media);
@@ -257,12 +275,12 @@ fn rest_costs_nothing() {
     let mut attached = connect(&media);
     attached.show(&[1; 3_000], true);
     attached.synchronize(&media);
+    attached.client.run_until(Client::is_at_rest);
     let counted = attached.counters(&media);
     assert_eq!((counted.frames, counted.keyframes), (1, 1));
     assert!(counted.rtp_bytes >= 3_000 && counted.round_trip.is_some());
-    let end = crate::clock::now() + Duration::from_millis(700);
+    let end = crate::clock::now() + Duration::from_millis(500);
     attached.client.run_until(|_| crate::clock::now() >= end);
     let rested = attached.counters(&media);
     assert_eq!(rested.rtp_packets, counted.rtp_packets);
-    drop(sign_in(&media, 64, 7));
 }
