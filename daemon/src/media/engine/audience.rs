@@ -16,8 +16,9 @@ use sandbox_protocol::local::worker::{
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{Task, Timer};
 
+use super::serving::tell;
 use super::tasks::{keep_reading_control, keep_reading_media, keep_writing_control};
-use super::{Hub, Seat, tell};
+use super::{Hub, Seat};
 use crate::clock;
 use crate::media::member::Member;
 use crate::media::shared::{Shared, is_picture};
@@ -142,7 +143,10 @@ impl Audience {
         messages: Vec<ToWorker>,
         wishes: Wishes,
     ) -> Result<(), LeftReason> {
+        // Whoever wishes for a first update is one more that takes them.
+        let pictures = wishes.whole.then(|| self.pictures());
         let mut shared = self.shared.borrow_mut();
+        let pictures = pictures.and_then(|it| shared.handle_pictures(it));
         let messages = messages.into_iter();
         let passed: Vec<_> = messages
             .filter_map(|it| shared.handle_message(it))
@@ -154,6 +158,7 @@ impl Audience {
         drop(shared);
         self.send(passed)?;
         self.send(is_pulse_due.then_some(ToWorker::Count))?;
+        self.send(pictures)?;
         self.send(asked)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use sandbox_protocol::ViewerId;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
-use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, Outgoing, StreamId};
+use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, StreamId};
 
 use super::{Hub, Seat, Way};
 use crate::clock;
@@ -17,13 +17,8 @@ use crate::media::demux::Near;
 use crate::media::member::Member;
 use crate::media::native::{
     Ask, AttachNative, Begin, Effect, NativeCommand, NativeViewer, Natives, PeerId, Refusal,
-    Request,
 };
-use crate::media::socket::{MediaSocket, Merger};
 use crate::media::{AttachError, LeftReason};
-
-/// Datagrams merged into one send at most.
-const SEGMENTS_MAX: usize = 32;
 
 /// What a proof of a sign-in is made over (RFC 8446 §7.5).
 const EXPORTER: &[u8] = b"EXPORTER-sandbox-auth";
@@ -74,8 +69,9 @@ impl Hub {
             }
         }
         self.transmit_natives(now);
-        let held: Vec<ViewerId> = self.natives.borrow().held().collect();
-        for seat in held.into_iter().filter_map(|it| self.seat(it)) {
+        let mut waiting = self.stirred.take();
+        waiting.extend(self.natives.borrow().held());
+        for seat in waiting.into_iter().filter_map(|it| self.seat(it)) {
             self.serve(&seat, |_| Ok(()));
         }
     }
@@ -113,9 +109,19 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let viewer = self.natives.borrow_mut().count_datagram(now, handle)?;
         // What is still on its way to a session that was left is not held against anybody.
-        if let Some(seat) = viewer.and_then(|it| self.seat(it)) {
-            self.serve_native(&seat, |viewer| viewer.handle_datagram(now, bytes));
-        }
+        let Some(seat) = viewer.and_then(|it| self.seat(it)) else {
+            return Ok(());
+        };
+        // What follows is sent when all that has come is known: one answer to many questions.
+        self.stirred.borrow_mut().insert(seat.id);
+        let entered = seat.span.enter();
+        let acted = self.guard(&seat, |member| match member {
+            Member::Native(viewer) => viewer.handle_datagram(now, bytes),
+            Member::Page(_) => Ok(()),
+        });
+        let acted = acted.and_then(|()| self.carry_out(&seat));
+        drop(entered);
+        self.conclude(&seat, acted);
         Ok(())
     }
 
@@ -217,12 +223,8 @@ impl Hub {
                 natives.borrow().ask(handle, Ask::Detach)
             }
             Effect::Session(request) => {
-                let is_start = request == Request::Start;
                 if let Some(seat) = self.seat_of(handle) {
                     self.serve_native(&seat, |viewer| viewer.handle_request(now, request));
-                    if is_start {
-                        self.choose_pictures(&seat.audience);
-                    }
                 }
                 Ok(())
             }
@@ -390,10 +392,12 @@ impl Hub {
 
     /// A connection ends because of what came on it.
     fn refuse(&self, handle: Handle, refusal: Refusal) {
-        let reason = match refusal.code {
-            CloseCode::NoError => LeftReason::Closed,
-            CloseCode::Limit => LeftReason::Flood,
-            _ => LeftReason::Malformed(refusal.words.clone()),
+        let reason = if refusal.code == CloseCode::NoError {
+            LeftReason::Closed
+        } else if refusal.code == CloseCode::Limit {
+            LeftReason::Flood
+        } else {
+            LeftReason::Malformed(refusal.words.clone())
         };
         self.dismiss(handle, &refusal, Some(reason));
     }
@@ -429,52 +433,6 @@ impl Hub {
     fn seat_of(&self, handle: Handle) -> Option<Rc<Seat>> {
         let viewer = self.natives.borrow_mut().get(handle)?.viewer?;
         self.seat(viewer)
-    }
-
-    /// Sends what QUIC has for the network, and has the alarm ring for what it waits for.
-    fn transmit_natives(&self, now: Instant) {
-        let mut natives = self.natives.borrow_mut();
-        let mut buffer = self.quic_buffer.borrow_mut();
-        let mut merger: Option<(usize, Merger<'_>)> = None;
-        loop {
-            buffer.clear();
-            let next = natives
-                .endpoint
-                .poll_transmit(now, SEGMENTS_MAX, &mut buffer);
-            let Some(outgoing) = next else { break };
-            let Some((index, socket)) = self.socket_for(&outgoing) else {
-                tracing::debug!(?outgoing, "no socket of ours reaches there");
-                continue;
-            };
-            // Taking one of another socket sends what it holds.
-            drop(merger.take_if(|(at, _)| *at != index));
-            let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
-            for datagram in buffer.chunks(outgoing.segment.max(1)) {
-                merger.push(outgoing.to, outgoing.from, datagram);
-            }
-        }
-        drop(merger);
-        self.wake_flushes();
-        if let Some(at) = natives.poll_timeout() {
-            self.alarm.set(at);
-        }
-    }
-
-    /// The socket that datagrams have to leave by: the one with their address, else one that has
-    /// every address of their family.
-    fn socket_for(&self, outgoing: &Outgoing) -> Option<(usize, &MediaSocket)> {
-        let find = |fits: &dyn Fn(SocketAddr) -> bool| {
-            let mut sockets = self.sockets.iter().enumerate();
-            sockets.find(|(_, it)| fits(it.local()))
-        };
-        let is_v4 = outgoing.to.is_ipv4();
-        let is_own = |it: SocketAddr| outgoing.from == Some(it.ip());
-        let is_family = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv4() == is_v4;
-        // A wildcard of IPv6 speaks to IPv4 too where there is none of that.
-        let is_dual = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv6();
-        find(&is_own)
-            .or_else(|| find(&is_family))
-            .or_else(|| find(&is_dual))
     }
 }
 

@@ -1,13 +1,21 @@
-//! The way out: datagrams by the path that each viewer has proven, and the end of a TCP one.
+//! The way out: datagrams by the path that each page has proven, those of QUIC by the socket that
+//! they came to, and the end of a TCP connection.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use sandbox_quic::Outgoing;
 use str0m::net::{Protocol, Transmit};
 
 use super::{Hub, Seat};
 use crate::media::LeftReason;
 use crate::media::demux::{Carrier, Remote};
 use crate::media::member::Member;
-use crate::media::socket::Merger;
+use crate::media::socket::{MediaSocket, Merger};
 use crate::media::tcp::{Connection, Ended};
+
+/// Datagrams of QUIC merged into one send at most.
+const SEGMENTS_MAX: usize = 32;
 
 impl Hub {
     pub(super) fn transmit(&self, seat: &Seat, transmits: &[Transmit]) {
@@ -88,5 +96,51 @@ impl Hub {
                 Err(Ended::Failed(_)) | Ok(()) => Ok(()),
             }
         });
+    }
+
+    /// Sends what QUIC has for the network, and has the alarm ring for what it waits for.
+    pub(super) fn transmit_natives(&self, now: Instant) {
+        let mut natives = self.natives.borrow_mut();
+        let mut buffer = self.quic_buffer.borrow_mut();
+        let mut merger: Option<(usize, Merger<'_>)> = None;
+        loop {
+            buffer.clear();
+            let next = natives
+                .endpoint
+                .poll_transmit(now, SEGMENTS_MAX, &mut buffer);
+            let Some(outgoing) = next else { break };
+            let Some((index, socket)) = self.socket_for(&outgoing) else {
+                tracing::debug!(?outgoing, "no socket of ours reaches there");
+                continue;
+            };
+            // Taking one of another socket sends what it holds.
+            drop(merger.take_if(|(at, _)| *at != index));
+            let (_, merger) = merger.get_or_insert_with(|| (index, socket.merger()));
+            for datagram in buffer.chunks(outgoing.segment.max(1)) {
+                merger.push(outgoing.to, outgoing.from, datagram);
+            }
+        }
+        drop(merger);
+        self.wake_flushes();
+        if let Some(at) = natives.poll_timeout() {
+            self.alarm.set(at);
+        }
+    }
+
+    /// The socket that datagrams have to leave by: the one with their address, else one that has
+    /// every address of their family.
+    fn socket_for(&self, outgoing: &Outgoing) -> Option<(usize, &MediaSocket)> {
+        let find = |fits: &dyn Fn(SocketAddr) -> bool| {
+            let mut sockets = self.sockets.iter().enumerate();
+            sockets.find(|(_, it)| fits(it.local()))
+        };
+        let is_v4 = outgoing.to.is_ipv4();
+        let is_own = |it: SocketAddr| outgoing.from == Some(it.ip());
+        let is_family = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv4() == is_v4;
+        // A wildcard of IPv6 speaks to IPv4 too where there is none of that.
+        let is_dual = |it: SocketAddr| it.ip().is_unspecified() && it.is_ipv6();
+        find(&is_own)
+            .or_else(|| find(&is_family))
+            .or_else(|| find(&is_dual))
     }
 }

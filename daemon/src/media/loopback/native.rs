@@ -190,11 +190,11 @@ fn connect(media: &Media) -> Attached {
         updates: None,
     };
     assert_eq!(pictures, nothing, "media may not flow yet");
-    attached.worker.hear(&ToWorker::Whole);
     attached.worker.hear(&ToWorker::Pictures(Pictures {
         updates: Some(SLOTS),
         ..nothing
     }));
+    attached.worker.hear(&ToWorker::Whole);
     attached
 }
 

@@ -482,25 +482,7 @@ fn out_of_order(phase: Phase, message: &FromViewer) -> Refusal {
         Phase::Attaching { .. } => "while a session is looked for",
         Phase::Attached { .. } => "while a session is attached",
     };
-    Refusal::violation(format!("{} {place}", name(message)))
-}
-
-const fn name(message: &FromViewer) -> &'static str {
-    match message {
-        FromViewer::Hello { .. } => "Hello",
-        FromViewer::Auth(_) => "Auth",
-        FromViewer::Attach { .. } => "Attach",
-        FromViewer::Start => "Start",
-        FromViewer::Displays(_) => "Displays",
-        FromViewer::Quality(_) => "Quality",
-        FromViewer::WholePicture => "WholePicture",
-        FromViewer::Paste { .. } => "Paste",
-        FromViewer::Suspend => "Suspend",
-        FromViewer::Resume => "Resume",
-        FromViewer::Detach => "Detach",
-        FromViewer::Goodbye { .. } => "Goodbye",
-        FromViewer::TakeControl => "TakeControl",
-    }
+    Refusal::violation(format!("{} {place}", message.name()))
 }
 
 #[cfg(test)]

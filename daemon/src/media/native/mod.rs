@@ -20,7 +20,7 @@ use sandbox_protocol::wire::control::{AuthFailure, AuthMethod, FromServer, Secre
 use sandbox_protocol::{SessionId, Size, ViewerId};
 
 pub(super) use self::connections::Natives;
-pub(super) use self::conversation::{Effect, Refusal, Request};
+pub(super) use self::conversation::{Effect, Refusal};
 pub(super) use self::viewer::{Begin, NativeViewer};
 use super::{AttachError, Command, Media, ViewerEvent};
 

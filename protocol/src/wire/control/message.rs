@@ -311,6 +311,27 @@ pub enum FromServer {
     },
 }
 
+impl FromViewer {
+    /// Its name, for words about it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "Hello",
+            Self::Auth(_) => "Auth",
+            Self::Attach { .. } => "Attach",
+            Self::Start => "Start",
+            Self::Displays(_) => "Displays",
+            Self::Quality(_) => "Quality",
+            Self::WholePicture => "WholePicture",
+            Self::Paste { .. } => "Paste",
+            Self::Suspend => "Suspend",
+            Self::Resume => "Resume",
+            Self::Detach => "Detach",
+            Self::Goodbye { .. } => "Goodbye",
+            Self::TakeControl => "TakeControl",
+        }
+    }
+}
+
 impl Message for FromViewer {
     const KINDS: u32 = 13;
 }

@@ -98,9 +98,15 @@ impl Client {
             None => self.endpoint.open_stream(self.handle, Dir::Bi, 0).unwrap(),
         };
         self.control = Some(stream);
-        let written = self.endpoint.write(self.handle, stream, bytes);
-        assert_eq!(written, bytes.len());
-        self.drain(clock::now());
+        let mut rest = bytes;
+        while !rest.is_empty() && self.closed.is_none() {
+            let written = self.endpoint.write(self.handle, stream, rest);
+            rest = &rest[written..];
+            self.drain(clock::now());
+            if !rest.is_empty() {
+                self.step();
+            }
+        }
     }
 
     /// Opens a stream that no viewer may open.
@@ -143,12 +149,18 @@ impl Client {
         exporter.unwrap()
     }
 
+    /// Whether it waits for nothing that it would say by itself.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.receiver.poll_timeout().is_none() && self.input.poll_timeout().is_none()
+    }
+
     /// The code that the server closed with.
     pub(super) fn code(&self) -> Option<CloseCode> {
-        match self.closed.as_ref()? {
-            Closed::ByPeer { code, .. } => CloseCode::from_number(*code),
-            other => panic!("{other:?}"),
-        }
+        let closed = self.closed.as_ref()?;
+        let Closed::ByPeer { code, .. } = closed else {
+            panic!("{closed:?}");
+        };
+        CloseCode::from_number(*code)
     }
 
     /// Runs the connection until `done`, but not for ever.

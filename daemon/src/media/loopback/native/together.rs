@@ -21,8 +21,8 @@ fn a_native_observer_beside_a_page_sees_updates_and_touches_nothing() {
     let media = start();
     let mut page = connect_page(&media);
     let mut native = join(&media, &page.worker, 64);
-    page.worker.hear(&ToWorker::Whole);
     page.worker.hear(&ToWorker::Pictures(BOTH));
+    page.worker.hear(&ToWorker::Whole);
     native.show(b"first", true);
     page.show(true, 2_000);
     native.show(b"second", false);
@@ -104,7 +104,6 @@ fn native_viewers_share_updates_and_the_smallest_cache() {
     let mut first = connect(&media);
     first.show(b"first", true);
     let mut second = join(&media, &first.worker, 32);
-    first.worker.hear(&ToWorker::Whole);
     first.worker.hear(&ToWorker::Pictures(Pictures {
         access_units: false,
         updates: Some(SLOTS / 2),

@@ -4,6 +4,8 @@
 //! The worker follows the link of the viewer in control. An observer whose link is full gets no
 //! update until half of it has drained, and then goes on with a whole one.
 
+mod stream;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -11,24 +13,23 @@ use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::limits::{
     CACHE_SLOTS_MAX, COPY_BYTES_MAX, COPY_PIECE_BYTES_MAX, REPAIR_UPDATES_MAX,
 };
-use sandbox_protocol::local::frame::{Content, FrameHeader};
+use sandbox_protocol::local::frame::FrameHeader;
 use sandbox_protocol::local::worker::{CopiedPiece, FromWorker, ToWorker};
-use sandbox_protocol::stream::packetize::UpdateKind;
-use sandbox_protocol::stream::recovery::{Demand, Encoder};
-use sandbox_protocol::stream::sender::{Readiness, SendError, Sender, SenderConfig, Transmit};
+use sandbox_protocol::stream::recovery::Encoder;
+use sandbox_protocol::stream::sender::{Sender, SenderConfig};
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
 use sandbox_protocol::wire::datagram::{Epoch, FromViewer};
 use sandbox_protocol::wire::input::{Packet, encode_ack};
-use sandbox_protocol::{Bitrate, Size, Wakeup};
+use sandbox_protocol::{Bitrate, Size};
 
 use super::conversation::Request;
 use crate::media::flood::{FloodMeter, Flooded};
-use crate::media::flow::{Flow, Link};
+use crate::media::flow::Flow;
 use crate::media::keyframe_gate::Rank;
 use crate::media::paste::PasteGate;
 use crate::media::shared::Told;
 use crate::media::timeline::Timeline;
-use crate::media::viewer::{LeftFrame, Outputs, is_step, rates};
+use crate::media::viewer::{Outputs, rates};
 use crate::media::wishes::{input, paste, resize};
 use crate::media::{AckPacket, LeftReason, StreamCounters, ViewerEvent};
 
@@ -202,76 +203,6 @@ impl NativeViewer {
         Ok(())
     }
 
-    /// A frame of the worker; those with access units are for pages.
-    pub(in crate::media) fn handle_frame(
-        &mut self,
-        now: Instant,
-        header: FrameHeader,
-        payload: &[u8],
-    ) -> Result<(), LeftReason> {
-        let Content::Update {
-            is_whole,
-            is_video_only,
-            recovers,
-        } = header.content
-        else {
-            return Ok(());
-        };
-        let is_behind = self.control.is_none() && !self.flow.is_open();
-        if self.phase != Phase::Started || is_behind || (self.is_cut && !is_whole) {
-            self.is_cut |= self.phase != Phase::Waiting;
-            self.counters.frames_dropped += 1;
-            return Ok(());
-        }
-        let kind = UpdateKind {
-            is_whole,
-            is_video_only,
-            recovers,
-            is_refinement: header.is_refinement,
-        };
-        match self.sender.handle_update(now, payload, kind) {
-            Ok(sent) => self.handle_taken(&header, is_whole, sent),
-            // It has been asked for.
-            Err(SendError::NeedsWhole) => {
-                self.counters.frames_dropped += 1;
-                self.collect_demands();
-                return Ok(());
-            }
-            Err(error) => {
-                tracing::error!(%error, "the worker sent an update that is none");
-                return Err(LeftReason::WorkerGone);
-            }
-        }
-        self.leaving = Some((header, payload.len()));
-        self.collect_demands();
-        Ok(())
-    }
-
-    fn handle_taken(
-        &mut self,
-        header: &FrameHeader,
-        is_whole: bool,
-        (epoch, number): (Epoch, u32),
-    ) {
-        self.counters.frames += 1;
-        if is_whole {
-            self.is_cut = false;
-            self.counters.keyframes += 1;
-            self.videos.clear();
-        }
-        if header.frame != 0 {
-            if self.videos.len() == REPAIR_UPDATES_MAX {
-                self.videos.pop_front();
-            }
-            self.videos.push_back((number, header.frame));
-        }
-        if is_whole && header.size != self.config.size {
-            self.config.epoch = epoch.0;
-            self.config.size = header.size;
-            self.said.push(FromServer::Config(self.config.clone()));
-        }
-    }
-
     /// A message of the worker that is meant for this viewer.
     pub(in crate::media) fn handle_worker(
         &mut self,
@@ -363,99 +294,6 @@ impl NativeViewer {
         self.input_stream
     }
 
-    /// The viewer speaks from another address.
-    pub(in crate::media) fn handle_path_change(&mut self, now: Instant) {
-        self.sender.handle_path_change(now);
-    }
-
-    /// What QUIC knows of the path.
-    pub(in crate::media) fn handle_path(
-        &mut self,
-        datagram_max: Option<usize>,
-        round_trip: Option<Duration>,
-    ) {
-        if let Some(bytes) = datagram_max {
-            self.sender.handle_datagram_max(bytes);
-        }
-        self.round_trip = round_trip;
-    }
-
-    /// Lets time pass.
-    pub(in crate::media) fn handle_timeout(&mut self, now: Instant) {
-        self.sender.handle_timeout(now);
-        self.collect_demands();
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout).
-    pub(in crate::media) fn poll_timeout(&mut self) -> Option<Instant> {
-        let next = self.sender.poll_timeout();
-        // Until QUIC has room the pace means nothing, and QUIC has deadlines of its own.
-        let next = next.filter(|it| it.why != Wakeup::Pacer || !self.is_held);
-        next.map(|it| it.at)
-    }
-
-    /// QUIC has no room for what could leave, or has again.
-    pub(in crate::media) const fn set_held(&mut self, is_held: bool) {
-        self.is_held = is_held;
-    }
-
-    /// Hands out what leaves next, written into `out`.
-    pub(in crate::media) fn poll_transmit(
-        &mut self,
-        now: Instant,
-        out: &mut Vec<u8>,
-    ) -> Option<Transmit> {
-        let transmit = self.sender.poll_transmit(now, out)?;
-        self.counters.rtp_packets += 1;
-        self.counters.rtp_bytes += out.len() as u64;
-        Some(transmit)
-    }
-
-    /// A stream that is to be reset.
-    pub(in crate::media) fn poll_reset(&mut self) -> Option<(Epoch, u32)> {
-        self.sender.poll_reset()
-    }
-
-    /// What could leave has left: the worker is told what the link has become.
-    pub(in crate::media) fn follow_link(&mut self) {
-        let target = self.sender.target();
-        if is_step(self.told_target, target) {
-            self.told_target = target;
-            if self.control.is_some() {
-                self.outputs.to_worker.push(ToWorker::Target(target));
-            }
-        }
-        let is_open = self.is_open();
-        if self.control.is_some() && is_open != self.told_flow {
-            self.told_flow = is_open;
-            self.outputs.to_worker.push(ToWorker::Flow(is_open));
-        }
-        let link = Link {
-            outstanding_bytes: self.sender.memory(),
-            target,
-            round_trip: self.round_trip.unwrap_or_default(),
-        };
-        if self.flow.handle_link(link) == Some(true) {
-            self.resume();
-        }
-    }
-
-    /// What was handed over has left the machine.
-    pub(in crate::media) fn handle_left(&mut self, now: Instant) {
-        if let Some((header, bytes)) = self.leaving.take() {
-            self.outputs.left = Some(LeftFrame {
-                header,
-                bytes,
-                sent: self.timeline.micros(now),
-            });
-        }
-    }
-
-    /// Whether [`handle_left`](Self::handle_left) has something to say.
-    pub(in crate::media) const fn has_stamps(&self) -> bool {
-        self.leaving.is_some()
-    }
-
     /// What this viewer counted, without the worker's.
     pub(in crate::media) const fn counters(&self) -> StreamCounters {
         StreamCounters {
@@ -475,42 +313,6 @@ impl NativeViewer {
             self.outputs.to_worker.push(input(permit, packet));
         }
         Ok(())
-    }
-
-    /// Whether the worker may make the next update.
-    fn is_open(&mut self) -> bool {
-        let is_ready = match self.sender.readiness() {
-            Readiness::Ready | Readiness::NeedsWhole => true,
-            Readiness::Busy => false,
-        };
-        self.phase != Phase::Suspended && is_ready
-    }
-
-    /// Updates may come again; where some were left out, with a whole one.
-    fn resume(&mut self) {
-        if self.phase == Phase::Started && self.is_cut {
-            self.outputs.wishes.whole = true;
-        }
-    }
-
-    fn collect_demands(&mut self) {
-        if self.phase == Phase::Waiting {
-            return;
-        }
-        while let Some(demand) = self.sender.poll_demand() {
-            let wishes = &mut self.outputs.wishes;
-            match demand {
-                Demand::Whole => wishes.whole = true,
-                Demand::KeyFrame => wishes.keyframe = true,
-                Demand::Invalidate { first, .. } => {
-                    let lost = self.videos.iter().find(|(number, _)| *number >= first);
-                    match lost {
-                        Some((_, access_unit)) => wishes.lost = Some(*access_unit),
-                        None => wishes.keyframe = true,
-                    }
-                }
-            }
-        }
     }
 }
 
