@@ -54,11 +54,14 @@ impl Host {
         self.shared.server.lock().unwrap()
     }
 
-    /// Changes something at the server, which notices at once.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {
-        let result = change(&mut self.server());
+    /// Changes something at the server. What follows leaves at once: the words of an end are
+    /// forgotten within milliseconds.
+    pub fn change(&self, change: impl FnOnce(&mut Server)) {
+        let mut server = self.server();
+        change(&mut server);
+        send(&mut server, &self.socket);
+        drop(server);
         self.wake();
-        result
     }
 
     /// Waits until the server is as wanted.
@@ -85,17 +88,10 @@ impl Host {
 impl Shared {
     fn run(&self, socket: &UdpSocket) {
         let mut buffer = vec![0; 64 << 10];
-        let mut out = Vec::new();
         while !self.is_over.load(Ordering::Acquire) {
             let due = {
                 let mut server = self.server.lock().unwrap();
-                while let Some(outgoing) = server.poll_transmit(now(), &mut out) {
-                    for datagram in out.chunks(outgoing.segment) {
-                        // A viewer that has gone is told of by the kernel.
-                        let _gone = socket.send_to(datagram, outgoing.to);
-                    }
-                    out.clear();
-                }
+                send(&mut server, socket);
                 server.poll_timeout()
             };
             self.changed.notify_all();
@@ -117,6 +113,17 @@ impl Shared {
             }
             server.handle_timeout(now());
         }
+    }
+}
+
+fn send(server: &mut Server, socket: &UdpSocket) {
+    let mut out = Vec::new();
+    while let Some(outgoing) = server.poll_transmit(now(), &mut out) {
+        for datagram in out.chunks(outgoing.segment) {
+            // A viewer that has gone is told of by the kernel.
+            let _gone = socket.send_to(datagram, outgoing.to);
+        }
+        out.clear();
     }
 }
 
