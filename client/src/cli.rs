@@ -15,6 +15,7 @@ use sandbox_client::connection::{Credentials, End};
 use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
+use sandbox_client::window::{self, Options};
 use sandbox_protocol::Size;
 use sandbox_protocol::wire::control::Secret;
 use sandbox_quic::Fingerprint;
@@ -45,7 +46,7 @@ that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD
   --help, --version
 
 In the window: F11 or Ctrl+Alt+Enter fills the screen, Ctrl+Alt+Shift+S shows where the time of a
-picture goes, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
+picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not permitted, 4 something of this machine is
 missing.
@@ -264,7 +265,23 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         trusts: arguments.trusts,
         is_pinned: arguments.address.pin.is_some(),
     };
-    finish(&watch(client, &keeper))
+    if arguments.is_headless {
+        return finish(&watch(client, &keeper));
+    }
+    // The question is for the terminal that the program was started from.
+    if known.is_none() && !keeper.settle(&client) {
+        return finish(&client.join());
+    }
+    let options = Options {
+        title: keeper.name.clone(),
+        size: arguments.size,
+        is_fullscreen: arguments.is_fullscreen,
+    };
+    let ended = window::run(client, options, |shown| keeper.remember(shown));
+    finish(&ended.map_err(|error| Failure {
+        words: error.to_string(),
+        code: 4,
+    })?)
 }
 
 fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failure> {
@@ -328,6 +345,19 @@ impl Keeper<'_> {
         } else {
             Command::Distrust
         }
+    }
+
+    /// Waits for the key of a server that is not known. Returns whether it is trusted.
+    fn settle(&self, client: &Client) -> bool {
+        while let Ok(news) = client.news.recv() {
+            if let News::FirstUse(shown) = news {
+                let answer = self.answer(shown);
+                let is_trusted = answer == Command::Trust;
+                client.command(answer);
+                return is_trusted;
+            }
+        }
+        false
     }
 
     /// The server has taken the password: it is the one that was meant.

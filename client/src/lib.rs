@@ -12,3 +12,4 @@ pub mod screen;
 pub mod script;
 mod socket;
 pub mod store;
+pub mod window;

@@ -129,6 +129,8 @@ pub struct View {
     pub shape: Option<Shape>,
     /// The second that is over, while figures are looked at.
     pub figures: Second,
+    /// How it ended.
+    end: Option<End>,
 }
 
 /// The thread's other end.
@@ -188,6 +190,7 @@ impl Client {
                 screen: Screen::new()?,
                 shape: None,
                 figures: Second::default(),
+                end: None,
             }),
             has_news: AtomicBool::new(false),
             waker: OnceLock::new(),
@@ -198,6 +201,7 @@ impl Client {
             .spawn(move || {
                 let mut driver = Driver::new(task, Arc::clone(&theirs), received, told);
                 let ended = smol::block_on(driver.run());
+                theirs.view().end = Some(ended.end.clone());
                 drop(driver);
                 theirs.wake();
                 ended
@@ -236,9 +240,9 @@ impl Client {
         self.shared.view()
     }
 
-    /// Whether the thread has ended.
-    pub fn is_over(&self) -> bool {
-        self.thread.is_finished()
+    /// The connection's end, once the thread has come to its own.
+    pub fn end(&self) -> Option<End> {
+        self.shared.view().end.clone()
     }
 
     /// Waits for the thread's end.
