@@ -1,5 +1,15 @@
-//! Parts of the native thin client: what it is told, what keys mean, what it remembers.
+//! The native client.
+#![forbid(unsafe_code)]
 
 pub mod address;
+pub mod clock;
+pub mod connection;
+pub mod figures;
 pub mod keys;
+pub mod net;
+pub mod probe;
+pub mod screen;
+pub mod script;
+mod socket;
 pub mod store;
+pub mod window;

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::screen::coding::{Coded, Coder, Decoder};
-use sandbox_protocol::screen::{Composer, Frame, Grid, Shadow, VideoSource, View};
+use sandbox_protocol::screen::{Composer, Frame, Grid, Picture, Shadow, VideoSource, View};
 use sandbox_protocol::wire::update::{Draft, Header, Lapse, Update};
-use sandbox_protocol::{Pixel, Point, Rect, Size};
+use sandbox_protocol::{Rect, Size};
 
 const ROUNDS: u32 = 20;
 
@@ -54,11 +54,9 @@ impl Screen {
 struct NoVideo;
 
 impl VideoSource for NoVideo {
-    fn decode(&mut self, _: &[u8]) -> bool {
+    fn show(&mut self, _: &[u8], _: &[Rect], _: &mut Picture) -> bool {
         false
     }
-
-    fn read(&self, _: Point, _: &mut [Pixel]) {}
 }
 
 #[derive(Default)]

@@ -1,25 +1,27 @@
 //! A server and a viewer that talk to each other, for tests.
 
 use super::sample::{Page, Random};
-use super::{ApplyError, Composed, Composer, Frame, Shadow, VideoSource, View};
+use super::{ApplyError, Composed, Composer, Frame, Picture, Shadow, VideoSource, View};
 use crate::wire::update::{Draft, Header, Lapse, Update};
-use crate::{Pixel, Point, Rect, Size};
+use crate::{Rect, Size};
 
 /// Shows colours that an access unit decides: as wrong as video can be.
-#[derive(Debug, Default)]
-pub(crate) struct FalseColours(u32);
+#[derive(Debug)]
+pub(crate) struct FalseColours;
 
 impl VideoSource for FalseColours {
-    fn decode(&mut self, access_unit: &[u8]) -> bool {
-        access_unit
-            .try_into()
-            .map(|it| self.0 = u32::from_le_bytes(it))
-            .is_ok()
-    }
-
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        let mut random = Random::new(u64::from(self.0) << 16 | u64::from(at.y));
-        row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        let Ok(number) = access_unit.try_into() else {
+            return false;
+        };
+        let seed = u64::from(u32::from_le_bytes(number)) << 16;
+        for rect in rects {
+            for (y, row) in (rect.y..).zip(picture.rows_mut(*rect)) {
+                let mut random = Random::new(seed | u64::from(y));
+                row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
+            }
+        }
+        true
     }
 }
 
@@ -109,8 +111,7 @@ impl Pair {
         let whole = self.whole.take();
         let bytes = self.draft.finish(&Header { whole, ..HEADER });
         let update = Update::decode(bytes).unwrap();
-        let applied: Result<(), ApplyError> =
-            self.shadow.apply(&update, &mut FalseColours::default());
+        let applied: Result<(), ApplyError> = self.shadow.apply(&update, &mut FalseColours);
         assert_eq!(applied, Ok(()));
         self.bytes = bytes.len();
         self.draft.clear();

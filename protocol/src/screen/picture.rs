@@ -41,6 +41,11 @@ impl Picture {
         &self.pixels
     }
 
+    /// All of its pixels, row by row, to be painted.
+    pub fn pixels_mut(&mut self) -> &mut [Pixel] {
+        &mut self.pixels
+    }
+
     /// The rows of a rectangle, from the top.
     pub fn rows(&self, rect: Rect) -> impl DoubleEndedIterator<Item = &[Pixel]> {
         let columns = usize::from(rect.x)..usize::from(rect.right());

@@ -3,7 +3,7 @@
 use super::cache::Store;
 use super::coding::{BadTile, Decoder};
 use super::{Grid, Picture};
-use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE};
+use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE, VIDEO_RECTS_MAX};
 use crate::wire::update::{Op, Rects, Run, Update};
 use crate::{Pixel, Point, Rect, Size};
 
@@ -18,11 +18,9 @@ const WORK_MAX: usize = 8;
 
 /// What decodes video for a [`Shadow`].
 pub trait VideoSource {
-    /// Decodes one frame; `false` where that failed.
-    fn decode(&mut self, access_unit: &[u8]) -> bool;
-
-    /// Fills `row` with the newest frame's pixels from a place on. What the frame lacks stays.
-    fn read(&self, at: Point, row: &mut [Pixel]);
+    /// Decodes one frame and paints `rects` of it, which lie within the picture, and nothing else;
+    /// `false` where that failed. The upper byte of what it paints is 0.
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool;
 }
 
 /// A picture that is the same as the server's.
@@ -33,6 +31,8 @@ pub struct Shadow {
     store: Store,
     decoder: Decoder,
     pixels: Vec<Pixel>,
+    /// Of the newest video.
+    rects: Vec<Rect>,
     damage: Vec<Rect>,
 }
 
@@ -83,6 +83,7 @@ impl Shadow {
             store: Store::new(slots),
             decoder: Decoder::default(),
             pixels: Vec::with_capacity(TILE_PIXELS_MAX),
+            rects: Vec::with_capacity(VIDEO_RECTS_MAX),
             damage: Vec::with_capacity(DAMAGE_MAX),
         }
     }
@@ -209,16 +210,13 @@ impl Shadow {
         access_unit: &[u8],
         video: &mut impl VideoSource,
     ) -> Result<(), ApplyError> {
-        for rect in rects.iter() {
-            self.check(rect)?;
-        }
-        if !video.decode(access_unit) {
+        self.rects.clear();
+        self.rects.extend(rects.iter());
+        self.rects.iter().try_for_each(|it| self.check(*it))?;
+        if !video.show(access_unit, &self.rects, &mut self.picture) {
             return Err(ApplyError::Video(access_unit.len()));
         }
         for rect in rects.iter() {
-            for (y, row) in (rect.y..).zip(self.picture.rows_mut(rect)) {
-                video.read(Point { x: rect.x, y }, row);
-            }
             self.add_damage(rect);
         }
         Ok(())

@@ -291,7 +291,8 @@ impl InputSender {
         self.held_due = None;
     }
 
-    const fn last_seq(&self) -> u32 {
+    /// Number of the newest event; 0 before the first.
+    pub const fn last_seq(&self) -> u32 {
         // At most `INPUT_WAITING_MAX` wait.
         self.first_seq - 1 + self.waiting.len() as u32
     }

@@ -2,9 +2,9 @@
 //! viewer ends with every pixel right.
 #![expect(clippy::disallowed_methods, reason = "simulated time starts somewhere")]
 
-use sandbox_protocol::screen::{Composer, Frame, Shadow, VideoSource, View};
+use sandbox_protocol::Pixel;
+use sandbox_protocol::screen::{Composer, Frame, Picture, Shadow, VideoSource, View};
 use sandbox_protocol::wire::update::{Draft, Header, Lapse, Update};
-use sandbox_protocol::{Pixel, Point};
 
 use super::*;
 
@@ -19,20 +19,19 @@ const FILM: Rect = Rect::between(133, 77, 613, 437);
 const PORTION: usize = 32 << 10;
 
 /// Every pixel a little wrong, as lossy coding leaves it; the access unit is the picture itself.
-#[derive(Default)]
-struct Lossy(Vec<u8>);
+struct Lossy;
 
 impl VideoSource for Lossy {
-    fn decode(&mut self, access_unit: &[u8]) -> bool {
-        self.0 = access_unit.to_vec();
-        true
-    }
-
-    fn read(&self, at: Point, row: &mut [Pixel]) {
-        let start = (usize::from(at.y) * usize::from(SIZE.width) + usize::from(at.x)) * 4;
-        for (to, from) in row.iter_mut().zip(self.0[start..].chunks(4)) {
-            *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00F8_F8F8 | 4;
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        for rect in rects {
+            for (y, row) in (rect.y..).zip(picture.rows_mut(*rect)) {
+                let start = usize::from(y) * usize::from(SIZE.width) + usize::from(rect.x);
+                for (to, from) in row.iter_mut().zip(access_unit[start * 4..].chunks(4)) {
+                    *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00F8_F8F8 | 4;
+                }
+            }
         }
+        true
     }
 }
 
@@ -116,7 +115,7 @@ impl World {
             encode: Lapse::default(),
         });
         let update = Update::decode(bytes).unwrap();
-        self.shadow.apply(&update, &mut Lossy::default()).unwrap();
+        self.shadow.apply(&update, &mut Lossy).unwrap();
         self.updates += 1;
         self.draft.clear();
     }

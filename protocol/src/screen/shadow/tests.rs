@@ -24,7 +24,7 @@ fn begun() -> Shadow {
 
 fn apply(shadow: &mut Shadow, bytes: &[u8]) -> Result<(), ApplyError> {
     let update = Update::decode(bytes).unwrap();
-    shadow.apply(&update, &mut FalseColours::default())
+    shadow.apply(&update, &mut FalseColours)
 }
 
 #[track_caller]
@@ -194,8 +194,8 @@ fn hostile_updates_are_refused_or_paint_something() {
     let mut shadow = Shadow::new(64);
     apply(&mut shadow, &first).unwrap();
     let mut try_bytes = |bytes: &[u8]| {
-        let done = Update::decode(bytes)
-            .is_ok_and(|it| shadow.apply(&it, &mut FalseColours::default()).is_ok());
+        let done =
+            Update::decode(bytes).is_ok_and(|it| shadow.apply(&it, &mut FalseColours).is_ok());
         if done {
             applied += 1;
         } else {

@@ -1,0 +1,457 @@
+//! The command line: what is asked for, and how its end is told.
+
+mod ask;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use sandbox_client::address::Address;
+use sandbox_client::clock;
+use sandbox_client::connection::{Credentials, End};
+use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
+use sandbox_client::script::Script;
+use sandbox_client::store::Store;
+use sandbox_client::window::{self, Options};
+use sandbox_protocol::Size;
+use sandbox_protocol::wire::control::Secret;
+use sandbox_quic::Fingerprint;
+
+const HELP: &str = "\
+Usage: sandbox-client [FLAGS] [USER@]HOST[:PORT][#pin=sha256:...]
+       sandbox-client --forget HOST[:PORT]
+
+Shows a desktop of a sandbox-server and sends it keys, pointer and pasted texts. PORT is the
+server's MEDIA_PORT, a UDP port; 3478 without one.
+
+The server's key is asked about once, on first use, and remembered. With #pin= it must be the one
+that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD, or asked for.
+
+  --size WIDTHxHEIGHT       size of the desktop; 1280x800 without it. A window's size follows it,
+                            and the desktop follows the window
+  --fullscreen              begins with the whole screen
+  --trust-on-first-use      trusts a key that is not known yet, for scripts
+  --forget                  forgets the server's key, after it was changed on purpose
+  --headless                no window: for tests and scripts
+  --probe                   with --headless: presses keys, prints one line of JSON with the
+                            times to connect, to the first picture and from key to pixel, and
+                            leaves; exit code 1 where no desktop answers
+  --script FILE             timed input, one step a line
+  --stats-json FILE         writes a line of JSON for each second
+  --frame-log FILE          writes a line of JSON for each update of the picture, with the
+                            picture's hash
+  --help, --version
+
+In the window: F11 or Ctrl+Alt+Enter fills the screen, Ctrl+Alt+Shift+S shows where the time of a
+picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not permitted, 4 something of this machine is
+missing.
+";
+
+const SIZE_DEFAULT: Size = Size {
+    width: 1_280,
+    height: 800,
+};
+
+/// What the arguments say.
+#[derive(Debug)]
+struct Arguments {
+    address: Address,
+    size: Size,
+    is_fullscreen: bool,
+    trusts: bool,
+    is_headless: bool,
+    is_probe: bool,
+    script: Option<PathBuf>,
+    stats: Option<PathBuf>,
+    frames: Option<PathBuf>,
+    forgets: bool,
+}
+
+/// Why the program ends with another code than 0.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    words: String,
+    code: u8,
+}
+
+impl Failure {
+    fn usage(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            code: 2,
+        }
+    }
+
+    fn failed(error: &dyn Error) -> Self {
+        Self {
+            words: chain(error),
+            code: 1,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(&error)
+    }
+}
+
+/// Runs what the arguments (without the program's name) say; gives the exit code.
+pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            warn(&failure.words);
+            failure.code
+        }
+    }
+}
+
+/// With nobody to read standard error the exit code has to do.
+fn warn(words: &str) {
+    let _unread = writeln!(io::stderr(), "sandbox-client: {words}");
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        words = format!("{words}: {it}");
+        cause = it.source();
+    }
+    words
+}
+
+fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
+    let is = |name: &str| arguments.iter().any(|it| it == name);
+    if is("--help") || is("-h") {
+        io::stdout().write_all(HELP.as_bytes())?;
+        return Ok(0);
+    }
+    if is("--version") || is("-V") {
+        writeln!(io::stdout(), "sandbox-client {}", env!("CARGO_PKG_VERSION"))?;
+        return Ok(0);
+    }
+    let arguments = parse(arguments)?;
+    let store = open_store()?;
+    if arguments.forgets {
+        return forget(&store, &arguments.address);
+    }
+    connect(arguments, &store)
+}
+
+fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
+    let mut parsed = Arguments {
+        address: Address {
+            user: None,
+            host: String::new(),
+            port: 0,
+            pin: None,
+        },
+        size: SIZE_DEFAULT,
+        is_fullscreen: false,
+        trusts: false,
+        is_headless: false,
+        is_probe: false,
+        script: None,
+        stats: None,
+        frames: None,
+        forgets: false,
+    };
+    let mut address = None;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let name = argument.to_string_lossy();
+        let mut value = || {
+            let value = rest.next().cloned();
+            value.ok_or_else(|| Failure::usage(format!("{name} needs a value after it")))
+        };
+        match &*name {
+            "--size" => parsed.size = size(&value()?.to_string_lossy())?,
+            "--fullscreen" => parsed.is_fullscreen = true,
+            "--trust-on-first-use" => parsed.trusts = true,
+            "--headless" => parsed.is_headless = true,
+            "--probe" => parsed.is_probe = true,
+            "--forget" => parsed.forgets = true,
+            "--script" => parsed.script = Some(value()?.into()),
+            "--stats-json" => parsed.stats = Some(value()?.into()),
+            "--frame-log" => parsed.frames = Some(value()?.into()),
+            flag if flag.starts_with('-') => {
+                return Err(Failure::usage(format!(
+                    "there is no {flag}; sandbox-client --help lists what there is"
+                )));
+            }
+            text => {
+                let one = Address::from_str(text).map_err(|it| Failure::usage(it.to_string()))?;
+                if address.replace(one).is_some() {
+                    return Err(Failure::usage(format!("{text:?} is one server too many")));
+                }
+            }
+        }
+    }
+    parsed.address = address.ok_or_else(|| {
+        Failure::usage("which server? sandbox-client USER@HOST; --help tells more")
+    })?;
+    if parsed.is_probe && !parsed.is_headless {
+        return Err(Failure::usage("--probe needs --headless beside it"));
+    }
+    Ok(parsed)
+}
+
+fn size(text: &str) -> Result<Size, Failure> {
+    let bad = || {
+        Failure::usage(format!(
+            "--size {text}: a size is WIDTHxHEIGHT in pixels, 320x200 to 3840x2160"
+        ))
+    };
+    let (width, height) = text.split_once('x').ok_or_else(bad)?;
+    let size = Size {
+        width: width.parse().map_err(|_| bad())?,
+        height: height.parse().map_err(|_| bad())?,
+    };
+    let (min, max) = (
+        sandbox_protocol::limits::DESKTOP_SIZE_MIN,
+        sandbox_protocol::limits::DESKTOP_SIZE_MAX,
+    );
+    let is_within = (min.width..=max.width).contains(&size.width)
+        && (min.height..=max.height).contains(&size.height);
+    if is_within { Ok(size) } else { Err(bad()) }
+}
+
+fn open_store() -> Result<Store, Failure> {
+    let directory = |name| std::env::var_os(name).map(PathBuf::from);
+    let data = directory("XDG_DATA_HOME")
+        .filter(|it| it.is_absolute())
+        .or_else(|| directory("HOME").map(|it| it.join(".local/share")));
+    let data = data.ok_or_else(|| {
+        Failure::usage("neither XDG_DATA_HOME nor HOME says where known servers are remembered")
+    })?;
+    let path = data.join("sandbox/client.db");
+    Store::open(&path).map_err(|error| Failure::failed(&error))
+}
+
+fn forget(store: &Store, address: &Address) -> Result<u8, Failure> {
+    let name = address.to_string();
+    let was_known = store
+        .forget(&name)
+        .map_err(|error| Failure::failed(&error))?;
+    if was_known {
+        warn(&format!("the key of {name} is forgotten"));
+        Ok(0)
+    } else {
+        Err(Failure {
+            words: format!("no key of {name} is known"),
+            code: 1,
+        })
+    }
+}
+
+fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
+    let name = arguments.address.to_string();
+    let known = match arguments.address.pin {
+        Some(pin) => Some(pin),
+        None => store.pin(&name).map_err(|error| Failure::failed(&error))?,
+    };
+    let client =
+        Client::start(task(&arguments, known)?).map_err(|error| Failure::failed(&error))?;
+    let keeper = Keeper {
+        store,
+        name,
+        trusts: arguments.trusts,
+        is_pinned: arguments.address.pin.is_some(),
+    };
+    if arguments.is_headless {
+        return finish(&watch(client, &keeper));
+    }
+    // The question is for the terminal that the program was started from.
+    if known.is_none() && !keeper.settle(&client) {
+        return finish(&client.join());
+    }
+    let options = Options {
+        title: keeper.name.clone(),
+        size: arguments.size,
+        is_fullscreen: arguments.is_fullscreen,
+    };
+    let ended = window::run(client, options, |shown| keeper.remember(shown));
+    finish(&ended.map_err(|error| Failure {
+        words: error.to_string(),
+        code: 4,
+    })?)
+}
+
+fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failure> {
+    let user = match &arguments.address.user {
+        Some(user) => user.clone(),
+        None => std::env::var("USER").map_err(|_| {
+            Failure::usage("as whom? sandbox-client USER@HOST: USER is not set either")
+        })?,
+    };
+    let script = match &arguments.script {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?
+            .parse()
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+        None => Script::default(),
+    };
+    let create = |path: &Option<PathBuf>| {
+        let create = |path: &PathBuf| {
+            File::create(path).map_err(|error| {
+                Failure::usage(format!("cannot write {}: {error}", path.display()))
+            })
+        };
+        path.as_ref().map(create).transpose()
+    };
+    let records = Records::new(
+        create(&arguments.stats)?,
+        create(&arguments.frames)?,
+        clock::now(),
+    );
+    let password = match std::env::var("SANDBOX_PASSWORD") {
+        Ok(password) => password,
+        Err(_) => ask::password(&user, &arguments.address)?,
+    };
+    Ok(Task {
+        address: arguments.address.clone(),
+        known,
+        credentials: Credentials {
+            user,
+            password: Secret(password),
+            ticket: None,
+        },
+        size: arguments.size,
+        script,
+        is_probe: arguments.is_probe,
+        records,
+    })
+}
+
+/// Remembers servers, and asks about new ones.
+struct Keeper<'a> {
+    store: &'a Store,
+    name: String,
+    trusts: bool,
+    is_pinned: bool,
+}
+
+impl Keeper<'_> {
+    fn answer(&self, shown: Fingerprint) -> Command {
+        if self.trusts || ask::trust(&self.name, shown) {
+            Command::Trust
+        } else {
+            Command::Distrust
+        }
+    }
+
+    /// Waits for the key of a server that is not known. Returns whether it is trusted.
+    fn settle(&self, client: &Client) -> bool {
+        while let Ok(news) = client.news.recv() {
+            if let News::FirstUse(shown) = news {
+                let answer = self.answer(shown);
+                let is_trusted = answer == Command::Trust;
+                client.command(answer);
+                return is_trusted;
+            }
+        }
+        false
+    }
+
+    /// The server has taken the password: it is the one that was meant.
+    fn remember(&self, shown: Fingerprint) {
+        if self.is_pinned {
+            return;
+        }
+        let now = clock::unix_seconds();
+        if let Err(error) = self.store.remember(&self.name, shown, now) {
+            warn(&chain(&error));
+        }
+    }
+}
+
+/// Without a window: news are for standard error.
+fn watch(client: Client, keeper: &Keeper<'_>) -> Ended {
+    while let Ok(news) = client.news.recv() {
+        match news {
+            News::FirstUse(shown) => client.command(keeper.answer(shown)),
+            News::Live(shown, notices) => {
+                keeper.remember(shown);
+                notices.iter().for_each(|it| warn(it));
+            }
+            News::Lost { words, wait } => warn(&format!(
+                "{words}; connecting again in {} ms",
+                wait.as_millis()
+            )),
+            News::Notice(words) => warn(&words),
+            News::Copied(_) | News::Control(_) => (),
+        }
+    }
+    client.join()
+}
+
+fn finish(ended: &Ended) -> Result<u8, Failure> {
+    if let Some(probe) = &ended.probe {
+        writeln!(io::stdout(), "{}", probe.line)?;
+        if probe.is_ok {
+            return Ok(0);
+        }
+    }
+    let code = ended.end.exit_code();
+    if ended.end != End::Left {
+        warn(&ended.end.to_string());
+    }
+    Ok(if ended.probe.is_some() {
+        code.max(1)
+    } else {
+        code
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Arguments, Failure> {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        parse(&arguments)
+    }
+
+    #[test]
+    fn flags_and_the_server_come_in_any_order() {
+        let it = parsed(&["--headless", "a@box:9", "--probe", "--size", "800x600"]).unwrap();
+        assert!(it.is_headless && it.is_probe);
+        assert_eq!(it.address.to_string(), "box:9");
+        assert_eq!(it.size.to_string(), "800x600");
+    }
+
+    #[test]
+    fn what_does_not_exist_is_a_usage_error_that_names_it() {
+        for (arguments, named) in [
+            (&["--dance", "box"][..], "--dance"),
+            (&[], "which server"),
+            (&["box", "other"], "other"),
+            (&["box", "--size"], "--size"),
+            (&["box", "--size", "1x1"], "1x1"),
+            (&["box", "--size", "big"], "big"),
+            (&["box", "--probe"], "--headless"),
+            (&["box:0"], "1 to 65535"),
+        ] {
+            let failure = parsed(arguments).unwrap_err();
+            assert_eq!(failure.code, 2, "{arguments:?}");
+            assert!(failure.words.contains(named), "{}", failure.words);
+        }
+    }
+
+    #[test]
+    fn help_names_every_flag_that_is_read() {
+        let source = include_str!("cli.rs");
+        let reader = source.split("match &*name {").nth(1).unwrap();
+        let flags = reader.split("flag if").next().unwrap();
+        for flag in flags.split('"').filter(|it| it.starts_with("--")) {
+            assert!(HELP.contains(flag), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The control stream: who says what next.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use sandbox_protocol::Size;
+use sandbox_protocol::limits::{
+    COPY_BYTES_MAX, CURSOR_SIDE_MAX, DESKTOP_SIZE_MAX, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
+};
+use sandbox_protocol::wire::control::{
+    self, AuthFailure, AuthMethod, Chroma, Codec, ControlError, Display, FEATURES, Frames,
+    FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Profile, Secret, StreamConfig, Trust,
+    VideoCapability,
+};
+use sandbox_quic::{Dir, Endpoint, Handle, StreamId};
+
+use super::{End, Shape, Told};
+
+/// The control stream comes before updates.
+const PRIORITY: i32 = 100;
+
+/// What this viewer decodes.
+const VIDEO: VideoCapability = VideoCapability {
+    codec: Codec::H264,
+    profile: Profile::High,
+    chroma: Chroma::Yuv420,
+    size: DESKTOP_SIZE_MAX,
+    // OpenH264 in one thread, 3840×2160, on a core of 2020.
+    decode_us: 25_000,
+};
+
+/// Who signs in.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Account.
+    pub user: String,
+    /// Password.
+    pub password: Secret<String>,
+    /// Of the connection before; the password follows where it is refused.
+    pub ticket: Option<Ticket>,
+}
+
+/// Signs in once, without a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its name.
+    pub id: [u8; 16],
+    /// Its key.
+    pub key: Secret<[u8; 32]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The server's key is being looked at.
+    Silent,
+    Greeting,
+    SigningIn {
+        by_ticket: bool,
+    },
+    Attaching,
+    Live,
+}
+
+/// What a message leads to.
+#[derive(Debug)]
+pub(super) enum Step {
+    Nothing,
+    Tell(Told),
+    Attached(Told, StreamConfig),
+    Over(End),
+    Violation(String),
+}
+
+/// The viewer's side of the control stream.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    state: State,
+    credentials: Credentials,
+    /// What is wanted, and what the server was told of it.
+    size: Size,
+    asked: Size,
+    cache_mib: u16,
+    stream: Option<StreamId>,
+    frames: Frames,
+    /// What the stream has not taken yet.
+    unsent: Vec<u8>,
+    /// A copied text that is not whole.
+    copied: String,
+    goodbye: Option<Goodbye>,
+}
+
+/// What the server said before it closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Goodbye {
+    pub(super) code: u32,
+    pub(super) retry_after: Duration,
+}
+
+impl Conversation {
+    pub(super) fn new(credentials: Credentials, size: Size, cache_mib: u16) -> Self {
+        Self {
+            state: State::Silent,
+            credentials,
+            size,
+            asked: size,
+            cache_mib,
+            stream: None,
+            frames: Frames::default(),
+            unsent: Vec::new(),
+            copied: String::new(),
+            goodbye: None,
+        }
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self.state, State::Live)
+    }
+
+    pub(super) fn is_its(&self, stream: StreamId) -> bool {
+        self.stream == Some(stream)
+    }
+
+    /// What the server said before it closed.
+    pub(super) const fn goodbye(&self) -> Option<Goodbye> {
+        self.goodbye
+    }
+
+    /// The server is trusted: the conversation begins.
+    pub(super) fn greet(&mut self) {
+        if self.state != State::Silent {
+            return;
+        }
+        self.state = State::Greeting;
+        self.say(&FromViewer::Hello {
+            minor_min: MINOR_MIN,
+            minor_max: MINOR_MAX,
+            features: FEATURES.0,
+            video: vec![VIDEO],
+            cache_mib: self.cache_mib,
+            agent: concat!("sandbox-client ", env!("CARGO_PKG_VERSION")).to_owned(),
+        });
+    }
+
+    pub(super) fn resize(&mut self, size: Size) {
+        self.size = size;
+        if self.is_live() && self.asked != size {
+            let displays = FromViewer::Displays(self.displays());
+            self.say(&displays);
+        }
+    }
+
+    /// Returns whether the text found room.
+    pub(super) fn paste(&mut self, text: &str) -> bool {
+        if !self.is_live() || text.len() > PASTE_BYTES_MAX || !self.unsent.is_empty() {
+            return false;
+        }
+        let mut rest = text;
+        loop {
+            let (piece, after) = rest.split_at(boundary(rest, PASTE_PIECE_BYTES_MAX));
+            rest = after;
+            self.say(&FromViewer::Paste {
+                text: piece.to_owned(),
+                is_last: rest.is_empty(),
+            });
+            if rest.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    pub(super) fn ask_whole(&mut self) {
+        if self.is_live() {
+            self.say(&FromViewer::WholePicture);
+        }
+    }
+
+    pub(super) fn take_control(&mut self) {
+        if self.is_live() {
+            self.say(&FromViewer::TakeControl);
+        }
+    }
+
+    /// Takes the next message out of what came; `bytes` is shortened by what was taken in.
+    pub(super) fn poll_message(
+        &mut self,
+        bytes: &mut &[u8],
+    ) -> Result<Option<FromServer>, ControlError> {
+        // What a server may say is not shorter before the sign-in: it is known by then.
+        loop {
+            while let Some(frame) = self.frames.poll_frame(Trust::SignedIn)? {
+                if let Some(message) = control::decode(frame)? {
+                    return Ok(Some(message));
+                }
+            }
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let room = self.frames.room(Trust::SignedIn).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.frames.handle_bytes(now);
+            *bytes = later;
+        }
+    }
+
+    /// A message came. `exporter` gives the bytes that proofs are made of.
+    pub(super) fn handle_message(
+        &mut self,
+        message: FromServer,
+        exporter: impl FnOnce() -> Option<[u8; 32]>,
+    ) -> Step {
+        match (message, self.state) {
+            (FromServer::Hello { .. }, State::Greeting) => self.sign_in(exporter),
+            (FromServer::Welcome { ticket, .. }, State::SigningIn { .. }) => {
+                self.state = State::Attaching;
+                let attach = FromViewer::Attach {
+                    session: None,
+                    profile: None,
+                    displays: self.displays(),
+                };
+                self.say(&attach);
+                let (id, key) = ticket;
+                Step::Tell(Told::Welcome(Ticket { id, key }))
+            }
+            (FromServer::AuthFailed { .. }, State::SigningIn { by_ticket: true }) => {
+                self.credentials.ticket = None;
+                self.sign_in(exporter)
+            }
+            (
+                FromServer::AuthFailed {
+                    why,
+                    retry_after_ms,
+                },
+                State::SigningIn { by_ticket: false },
+            ) => Step::Over(End::SignIn {
+                why,
+                retry_after: Duration::from_millis(retry_after_ms.into()),
+            }),
+            (
+                FromServer::Attached {
+                    session,
+                    config,
+                    notices,
+                    ..
+                },
+                State::Attaching,
+            ) => {
+                self.state = State::Live;
+                self.say(&FromViewer::Start);
+                // It may have changed meanwhile.
+                self.resize(self.size);
+                Step::Attached(Told::Attached { session, notices }, config)
+            }
+            (
+                FromServer::Goodbye {
+                    code,
+                    retry_after_ms,
+                    ..
+                },
+                _,
+            ) => {
+                self.goodbye = Some(Goodbye {
+                    code,
+                    retry_after: Duration::from_millis(retry_after_ms.into()),
+                });
+                Step::Nothing
+            }
+            (FromServer::Detached { reason }, _) => Step::Over(End::Detached { reason }),
+            (FromServer::Control { has_control }, State::Attaching | State::Live) => {
+                Step::Tell(Told::Control(has_control))
+            }
+            (FromServer::Notice { text, .. }, _) => Step::Tell(Told::Notice(text)),
+            (message, State::Live) => self.handle_live(message),
+            (message, _) => Step::Violation(format!("out of order: {}", kind(&message))),
+        }
+    }
+
+    fn handle_live(&mut self, message: FromServer) -> Step {
+        match message {
+            FromServer::Config(config) => Step::Tell(Told::Config(config)),
+            FromServer::Copied {
+                text,
+                is_first,
+                is_last,
+            } => {
+                if is_first {
+                    self.copied.clear();
+                }
+                self.copied.push_str(&text);
+                if self.copied.len() > COPY_BYTES_MAX {
+                    return Step::Violation("a copied text that is too long".to_owned());
+                }
+                if is_last {
+                    return Step::Tell(Told::Copied(std::mem::take(&mut self.copied)));
+                }
+                Step::Nothing
+            }
+            FromServer::CursorShape {
+                size,
+                hot_x,
+                hot_y,
+                rgba,
+            } => {
+                let bytes = usize::from(size.width) * usize::from(size.height) * 4;
+                let is_small = size.width.max(size.height) <= CURSOR_SIDE_MAX;
+                if !is_small || rgba.len() != bytes {
+                    return Step::Violation(format!("a pointer of {size}"));
+                }
+                Step::Tell(Told::Shape(Shape {
+                    size,
+                    hot_x,
+                    hot_y,
+                    rgba,
+                }))
+            }
+            // Keys change by hand here: the known one is compared.
+            FromServer::NextKey(_) => Step::Nothing,
+            message @ (FromServer::Hello { .. }
+            | FromServer::Welcome { .. }
+            | FromServer::AuthFailed { .. }
+            | FromServer::Attached { .. }
+            | FromServer::Notice { .. }
+            | FromServer::Detached { .. }
+            | FromServer::Control { .. }
+            | FromServer::Goodbye { .. }) => {
+                Step::Violation(format!("out of order: {}", kind(&message)))
+            }
+        }
+    }
+
+    fn sign_in(&mut self, exporter: impl FnOnce() -> Option<[u8; 32]>) -> Step {
+        let ticket = self.credentials.ticket.as_ref();
+        let by_ticket = ticket.and_then(|it| Some((it, exporter()?)));
+        let method = match by_ticket {
+            Some((ticket, exported)) => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, &ticket.key.0);
+                let proof = hmac::sign(&key, &exported);
+                AuthMethod::Ticket {
+                    id: ticket.id,
+                    proof: Secret(proof.as_ref().try_into().expect("SHA-256 has 32 bytes")),
+                }
+            }
+            None => AuthMethod::Password {
+                user: self.credentials.user.clone(),
+                password: self.credentials.password.clone(),
+            },
+        };
+        let by_ticket = by_ticket.is_some();
+        self.state = State::SigningIn { by_ticket };
+        if !self.say(&FromViewer::Auth(method)) {
+            return Step::Over(End::SignIn {
+                why: AuthFailure::Refused,
+                retry_after: Duration::ZERO,
+            });
+        }
+        Step::Nothing
+    }
+
+    /// Writes what the stream takes.
+    pub(super) fn flush(&mut self, endpoint: &mut Endpoint, handle: Handle) {
+        if self.unsent.is_empty() {
+            return;
+        }
+        let open = || endpoint.open_stream(handle, Dir::Bi, PRIORITY);
+        let Some(stream) = self.stream.or_else(open) else {
+            return;
+        };
+        self.stream = Some(stream);
+        let written = endpoint.write(handle, stream, &self.unsent);
+        self.unsent.drain(..written);
+    }
+
+    fn displays(&mut self) -> Vec<Display> {
+        self.asked = self.size;
+        vec![Display {
+            x: 0,
+            y: 0,
+            size: self.size,
+            scale: 100,
+        }]
+    }
+
+    /// Returns whether the message is short enough to be said.
+    fn say(&mut self, message: &FromViewer) -> bool {
+        control::encode_into(message, &mut self.unsent).is_ok()
+    }
+}
+
+/// Where a text can be cut so that its first part has at most so many bytes.
+fn boundary(text: &str, most: usize) -> usize {
+    let mut at = most.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// A message's name.
+const fn kind(message: &FromServer) -> &'static str {
+    match message {
+        FromServer::Hello { .. } => "Hello",
+        FromServer::Welcome { .. } => "Welcome",
+        FromServer::AuthFailed { .. } => "AuthFailed",
+        FromServer::Attached { .. } => "Attached",
+        FromServer::Config(_) => "Config",
+        FromServer::Notice { .. } => "Notice",
+        FromServer::Copied { .. } => "Copied",
+        FromServer::CursorShape { .. } => "CursorShape",
+        FromServer::NextKey(_) => "NextKey",
+        FromServer::Detached { .. } => "Detached",
+        FromServer::Goodbye { .. } => "Goodbye",
+        FromServer::Control { .. } => "Control",
+    }
+}

@@ -1,0 +1,526 @@
+//! One connection to a server, without I/O and clock: trust, sign-in, the session, and the stream.
+//!
+//! Driven like all machines here: inputs by `handle_*`, then [`Connection::poll_told`],
+//! [`Connection::poll_update`] and [`Connection::poll_transmit`] until they are empty,
+//! [`Connection::poll_timeout`] for the next deadline.
+
+mod conversation;
+mod end;
+mod streams;
+
+pub use self::conversation::{Credentials, Ticket};
+pub use self::end::End;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sandbox_protocol::limits::{
+    DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN,
+};
+use sandbox_protocol::stream::input_sender::InputSender;
+use sandbox_protocol::stream::reassemble::{StreamVerdict, Update};
+use sandbox_protocol::stream::receiver::{Receiver, ViewerState};
+use sandbox_protocol::wire::codes::{CloseCode, ResetCode};
+use sandbox_protocol::wire::control::{FromServer, StreamConfig};
+use sandbox_protocol::wire::datagram;
+use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::{SessionId, Size};
+use sandbox_quic::{
+    Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, StreamId, Trust,
+};
+
+use self::conversation::{Conversation, Step};
+use self::streams::{Read, UpdateStreams};
+
+/// How a connection begins.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The server's key, where it is known.
+    pub known: Option<Fingerprint>,
+    /// Who signs in.
+    pub credentials: Credentials,
+    /// Size of the desktop that is wanted; made to fit its bounds.
+    pub size: Size,
+    /// Mebibytes for the tile cache.
+    pub cache_mib: u16,
+    /// Random bytes: the endpoint's secret.
+    pub secret: [u8; 32],
+    /// A random number: the name of the input stream.
+    pub input_stream: u64,
+}
+
+/// What the owner is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The server's key is not known: [`Connection::trust`] or [`Connection::distrust`] it.
+    /// Nothing has been said to it.
+    FirstUse(Fingerprint),
+    /// Signed in, with a ticket for the next connection.
+    Welcome(Ticket),
+    /// Attached: updates follow.
+    Attached {
+        /// To which session.
+        session: SessionId,
+        /// What is weaker at the server than designed, one sentence each.
+        notices: Vec<String>,
+    },
+    /// The settings of the stream: at first, and when they change.
+    Config(StreamConfig),
+    /// A sentence for the user.
+    Notice(String),
+    /// A program on the desktop copied a text.
+    Copied(String),
+    /// Whether this viewer's input counts.
+    Control(bool),
+    /// The pointer has another shape.
+    Shape(Shape),
+    /// The pointer was moved by a program, or by another viewer.
+    Pointer {
+        /// Pixels from the left.
+        x: u16,
+        /// Pixels from the top.
+        y: u16,
+        /// Whether it is seen.
+        is_visible: bool,
+    },
+    /// The connection is over; nothing follows.
+    Over(End),
+}
+
+/// The pointer's picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Size; nothing in it hides the pointer.
+    pub size: Size,
+    /// Hot spot from the left.
+    pub hot_x: u16,
+    /// Hot spot from the top.
+    pub hot_y: u16,
+    /// Rows of RGBA, not premultiplied.
+    pub rgba: Vec<u8>,
+}
+
+/// What has been counted since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes of UDP that came.
+    pub bytes_in: u64,
+    /// Bytes of UDP that left.
+    pub bytes_out: u64,
+    /// Packets of media that were sent to us, as far as their numbers show.
+    pub packets_sent: u64,
+    /// Those of them that came.
+    pub packets_came: u64,
+    /// Updates handed out.
+    pub updates: u64,
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Connection {
+    endpoint: Endpoint,
+    handle: Handle,
+    known: Option<Fingerprint>,
+    conversation: Conversation,
+    streams: UpdateStreams,
+    receiver: Receiver,
+    input: InputSender,
+    told: VecDeque<Told>,
+    is_connected: bool,
+    is_over: bool,
+    counters: Counters,
+    /// Newest number of a media packet.
+    packet: Option<u16>,
+    datagram: Vec<u8>,
+}
+
+impl Connection {
+    /// Begins a connection; [`Told::Over`] is its last word in any case.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConnectError`] when the address cannot be spoken to.
+    pub fn new(now: Instant, to: SocketAddr, setup: Setup) -> Result<Self, ConnectError> {
+        let mut endpoint = Endpoint::client(&setup.secret);
+        // Whatever the key is, it is compared before anything is said: so both can be told.
+        let handle = endpoint.connect(now, to, Trust::Asked)?;
+        let size = setup.size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
+        Ok(Self {
+            endpoint,
+            handle,
+            known: setup.known,
+            conversation: Conversation::new(setup.credentials, size, setup.cache_mib),
+            streams: UpdateStreams::default(),
+            receiver: Receiver::new(now),
+            input: InputSender::new(setup.input_stream),
+            told: VecDeque::new(),
+            is_connected: false,
+            is_over: false,
+            counters: Counters::default(),
+            packet: None,
+            datagram: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+        })
+    }
+
+    /// A UDP datagram came.
+    pub fn handle_datagram(&mut self, now: Instant, arrived: Arrived<'_>) {
+        self.counters.bytes_in += arrived.bytes.len() as u64;
+        self.endpoint.handle_datagram(now, arrived);
+        self.settle(now);
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        self.receiver.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and
+    /// [`poll_transmit`](Self::poll_transmit) after it.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let quic = self.endpoint.poll_timeout();
+        // Where nothing finds room, room is told of.
+        if !self.is_live() || !self.has_room() {
+            return quic;
+        }
+        let ours = [self.receiver.poll_timeout(), self.input.poll_timeout()];
+        let ours = ours.into_iter().flatten().map(|it| it.at);
+        ours.chain(quic).min()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_told(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// The next update, in order.
+    pub fn poll_update(&mut self) -> Option<Update<'_>> {
+        let update = self.receiver.poll_update()?;
+        self.counters.updates += 1;
+        Some(update)
+    }
+
+    /// Writes the next UDP datagrams into the empty `buffer`, up to `segments_max` of them.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        segments_max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Outgoing> {
+        self.send_datagrams(now);
+        let outgoing = self.endpoint.poll_transmit(now, segments_max, buffer)?;
+        self.counters.bytes_out += buffer.len() as u64;
+        Some(outgoing)
+    }
+
+    /// The user trusts the key that was told by [`Told::FirstUse`].
+    pub fn trust(&mut self, now: Instant) {
+        self.conversation.greet();
+        self.settle(now);
+    }
+
+    /// The user does not.
+    pub fn distrust(&mut self, now: Instant, shown: Fingerprint) {
+        self.finish(now, CloseCode::NoError, End::Distrusted(shown));
+    }
+
+    /// The user leaves. The server lets go of what is held.
+    pub fn leave(&mut self, now: Instant) {
+        self.finish(now, CloseCode::NoError, End::Left);
+    }
+
+    /// Something was pressed, released or turned. Returns its number; `None` where nobody waits
+    /// for input.
+    pub fn handle_input(&mut self, now: Instant, event: Input) -> Option<u32> {
+        if !self.is_live() {
+            return None;
+        }
+        self.input.handle_event(now, event);
+        Some(self.input.last_seq())
+    }
+
+    /// The pointer moved.
+    pub fn handle_move(&mut self, now: Instant, x: u16, y: u16) {
+        if self.is_live() {
+            self.input.handle_move(now, x, y);
+        }
+    }
+
+    /// Another size of the desktop is wanted.
+    pub fn handle_size(&mut self, now: Instant, size: Size) {
+        let size = size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
+        self.conversation.resize(size);
+        self.settle(now);
+    }
+
+    /// The user pasted. Returns whether there was room: one text at a time.
+    pub fn handle_paste(&mut self, now: Instant, text: &str) -> bool {
+        let is_taken = self.conversation.paste(text);
+        self.settle(now);
+        is_taken
+    }
+
+    /// The picture cannot be continued: a whole one, please.
+    pub fn ask_whole(&mut self, now: Instant) {
+        self.conversation.ask_whole();
+        self.settle(now);
+    }
+
+    /// The user wants control of the session, which another viewer may have.
+    pub fn take_control(&mut self, now: Instant) {
+        self.conversation.take_control();
+        self.settle(now);
+    }
+
+    /// An update was no update: the server is broken.
+    pub fn refuse_update(&mut self, now: Instant, words: String) {
+        self.violate(now, words);
+    }
+
+    /// The decoder or the screen has changed.
+    pub fn handle_state(&mut self, state: ViewerState) {
+        self.receiver.handle_state(state);
+    }
+
+    /// The network may have changed.
+    pub fn handle_network_changed(&mut self, now: Instant) {
+        self.endpoint.handle_network_changed(now);
+        self.receiver.handle_path_change(now);
+        self.input.handle_path_change(now);
+    }
+
+    /// The round trip, where one was measured.
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.receiver.round_trip()
+    }
+
+    /// The server's clock in microseconds at `now`; `None` before it was asked.
+    pub fn server_clock(&self, now: Instant) -> Option<u64> {
+        self.receiver.server_clock(now).map(|it| it.0)
+    }
+
+    /// What was counted.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether the server has answered.
+    pub const fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    /// Whether updates and input flow.
+    pub const fn is_live(&self) -> bool {
+        self.conversation.is_live() && !self.is_over
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.endpoint.datagram_room_bytes(self.handle) >= DATAGRAM_BYTES_MIN
+    }
+
+    fn finish(&mut self, now: Instant, code: CloseCode, end: End) {
+        if self.is_over {
+            return;
+        }
+        let words = if let End::Violation(words) = &end {
+            words.as_str()
+        } else {
+            ""
+        };
+        self.endpoint.close(now, self.handle, code.number(), words);
+        self.tell_over(end);
+    }
+
+    fn violate(&mut self, now: Instant, words: String) {
+        self.finish(now, CloseCode::ProtocolViolation, End::Violation(words));
+    }
+
+    fn tell_over(&mut self, end: End) {
+        if !self.is_over {
+            self.is_over = true;
+            self.told.push_back(Told::Over(end));
+        }
+    }
+
+    /// Takes what QUIC has to tell, and lets the conversation go on.
+    fn settle(&mut self, now: Instant) {
+        while let Some((_, event)) = self.endpoint.poll_event() {
+            if !self.is_over {
+                self.handle_event(now, event);
+            }
+        }
+        self.streams.forget_skipped();
+        if !self.is_over {
+            self.conversation.flush(&mut self.endpoint, self.handle);
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Connected(shown) => self.handle_connected(now, shown),
+            Event::Datagram(bytes) => self.handle_media(now, &bytes),
+            Event::Read {
+                stream,
+                bytes,
+                is_end,
+            } if self.conversation.is_its(stream) => self.handle_control(now, &bytes, is_end),
+            Event::Read {
+                stream,
+                bytes,
+                is_end,
+            } => self.handle_stream(now, stream, &bytes, is_end),
+            Event::Reset { stream, .. } => self.streams.forget(stream),
+            Event::Closed(closed) => {
+                let goodbye = self.conversation.goodbye();
+                self.tell_over(End::of(closed, self.is_connected, goodbye));
+            }
+            // What is due is tried with the next poll.
+            Event::Room | Event::Writable(_) | Event::Stopped { .. } | Event::Finished(_) => (),
+        }
+    }
+
+    fn handle_connected(&mut self, now: Instant, shown: Option<Fingerprint>) {
+        self.is_connected = true;
+        if let Some(sample) = self.endpoint.round_trip(self.handle) {
+            self.receiver.handle_round_trip(sample);
+            self.input.handle_round_trip(sample);
+        }
+        let Some(shown) = shown else {
+            return self.violate(now, "it shows no key".to_owned());
+        };
+        match self.known {
+            Some(known) if known == shown => self.conversation.greet(),
+            Some(known) => {
+                self.finish(now, CloseCode::NoError, End::WrongKey { known, shown });
+            }
+            None => self.told.push_back(Told::FirstUse(shown)),
+        }
+    }
+
+    fn handle_control(&mut self, now: Instant, bytes: &[u8], is_end: bool) {
+        let mut rest = bytes;
+        loop {
+            match self.conversation.poll_message(&mut rest) {
+                Ok(Some(message)) => self.handle_message(now, message),
+                Ok(None) => break,
+                Err(error) => return self.violate(now, error.to_string()),
+            }
+            if self.is_over {
+                return;
+            }
+        }
+        if is_end {
+            self.violate(now, "the control stream has ended".to_owned());
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, message: FromServer) {
+        let exporter = || {
+            self.endpoint
+                .exporter(self.handle, b"EXPORTER-sandbox-auth")
+        };
+        match self.conversation.handle_message(message, exporter) {
+            Step::Nothing => (),
+            Step::Tell(told) => self.told.push_back(told),
+            Step::Attached(told, config) => {
+                self.told.push_back(told);
+                self.told.push_back(Told::Config(config));
+            }
+            Step::Over(end) => self.finish(now, CloseCode::NoError, end),
+            Step::Violation(words) => self.violate(now, words),
+        }
+    }
+
+    fn handle_media(&mut self, now: Instant, bytes: &Bytes) {
+        use datagram::FromServer as Datagram;
+        match Datagram::decode(bytes) {
+            Ok(Datagram::InputAck { stream, seq }) => self.input.handle_ack(now, stream, seq),
+            Ok(Datagram::Fragment(fragment)) => {
+                self.count(fragment.header.packet);
+                if let Err(error) = self.receiver.handle_fragment(now, &fragment) {
+                    self.violate(now, error.to_string());
+                }
+            }
+            // No sound was asked for; its packets belong to the reports all the same.
+            Ok(Datagram::Sound(header, _)) => {
+                self.count(header.packet);
+                self.receiver.handle_sound(now, &header);
+            }
+            Ok(Datagram::Cursor(cursor)) => self.told.push_back(Told::Pointer {
+                x: cursor.x,
+                y: cursor.y,
+                is_visible: cursor.is_visible,
+            }),
+            Ok(Datagram::Pong(pong)) => {
+                self.receiver.handle_pong(now, pong);
+                if let Some(round_trip) = self.receiver.round_trip() {
+                    self.input.handle_round_trip(round_trip);
+                }
+            }
+            Err(error) => self.violate(now, error.to_string()),
+        }
+    }
+
+    fn handle_stream(&mut self, now: Instant, stream: StreamId, bytes: &[u8], is_end: bool) {
+        let mut bytes = bytes;
+        loop {
+            match self.streams.handle_read(stream, bytes, is_end) {
+                Ok(Read::Unfinished) => return,
+                Ok(Read::Begun(header)) => {
+                    bytes = &[];
+                    match self.receiver.handle_stream(now, &header) {
+                        // Memory is bounded where the bytes wait.
+                        StreamVerdict::Read | StreamVerdict::Later => (),
+                        StreamVerdict::Stop => self.stop(stream),
+                    }
+                    for older in self.streams.older_than(header.epoch) {
+                        self.stop(older);
+                    }
+                }
+                Ok(Read::Whole(header, update)) => {
+                    let taken = self.receiver.handle_stream_update(now, &header, update);
+                    if let Err(error) = taken {
+                        self.violate(now, error.to_string());
+                    }
+                    return;
+                }
+                Err(error) => return self.violate(now, error.to_string()),
+            }
+        }
+    }
+
+    fn stop(&mut self, stream: StreamId) {
+        self.streams.skip(stream);
+        let code = ResetCode::Superseded.number();
+        self.endpoint.stop(self.handle, stream, code);
+    }
+
+    /// Counts losses by the gaps in the packets' numbers.
+    fn count(&mut self, packet: u16) {
+        self.counters.packets_came += 1;
+        let step = self.packet.map_or(1, |it| packet.wrapping_sub(it));
+        if step.cast_signed() > 0 {
+            self.packet = Some(packet);
+            self.counters.packets_sent += u64::from(step);
+        }
+    }
+
+    /// Hands QUIC what is due: requests and reports first, then input.
+    fn send_datagrams(&mut self, now: Instant) {
+        while self.is_live() && self.has_room() {
+            self.datagram.clear();
+            let due = self
+                .input
+                .poll_packet(now, &mut self.datagram)
+                .or_else(|| self.receiver.poll_datagram(now, &mut self.datagram));
+            if due.is_none() {
+                return;
+            }
+            let bytes = Bytes::copy_from_slice(&self.datagram);
+            // What finds no room is lost like any datagram: all of it is said again.
+            let _lost = self.endpoint.send_datagram(self.handle, bytes);
+        }
+    }
+}

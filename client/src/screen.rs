@@ -1,0 +1,166 @@
+//! The desktop's picture at the viewer: updates go in, pixels and damage come out.
+
+use sandbox_hw::{DecodeError, H264Decoder, Target};
+use sandbox_protocol::screen::{ApplyError, Picture, SLOT_BYTES, Shadow, VideoSource};
+use sandbox_protocol::stream::reassemble::Update as Whole;
+use sandbox_protocol::wire::control::StreamConfig;
+use sandbox_protocol::wire::update::{Header, Update, UpdateError};
+use sandbox_protocol::{Pixel, Rect};
+
+/// Where the colour is: the decoder fills the byte beside it, which is 0 in a picture.
+const COLOUR: Pixel = 0x00FF_FFFF;
+
+// The decoder writes bytes BGRX, a picture holds numbers.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// The picture and what keeps it the same as the server's.
+#[derive(Debug)]
+pub struct Screen {
+    shadow: Shadow,
+    video: Video,
+    slots: u16,
+    /// What came does not fit together: only a whole picture helps.
+    is_lost: bool,
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What it says about itself.
+    pub header: Header,
+    /// It held video that is shown.
+    pub has_video: bool,
+}
+
+/// Why an update was not applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScreenError {
+    /// It is none, or does not fit: the server is broken.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// It does not fit the picture: the server is broken.
+    #[error(transparent)]
+    Apply(ApplyError),
+    /// Its video cannot be decoded. Until a whole picture comes nothing can be applied.
+    #[error("{0}")]
+    Video(String),
+    /// It builds on what could not be applied.
+    #[error("a whole picture is needed")]
+    Lost,
+}
+
+#[derive(Debug)]
+struct Video {
+    decoder: H264Decoder,
+    /// What it builds on was given up: it is left out.
+    is_broken: bool,
+    has_shown: bool,
+    error: Option<DecodeError>,
+}
+
+impl Screen {
+    /// One that shows nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] when the decoder cannot be set up.
+    pub fn new() -> Result<Self, DecodeError> {
+        Ok(Self {
+            shadow: Shadow::new(0),
+            video: Video {
+                decoder: H264Decoder::new()?,
+                is_broken: false,
+                has_shown: false,
+                error: None,
+            },
+            slots: 0,
+            is_lost: true,
+        })
+    }
+
+    /// The stream's settings: the cache has a size of its own in each. The picture begins anew
+    /// where that changes.
+    pub fn configure(&mut self, config: &StreamConfig) {
+        let bytes = usize::from(config.cache_mib) << 20;
+        let slots = u16::try_from(bytes / SLOT_BYTES).unwrap_or(u16::MAX);
+        if slots != self.slots {
+            self.slots = slots;
+            self.shadow = Shadow::new(slots);
+        }
+    }
+
+    /// A connection begins: what it brings needs nothing of the one before.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DecodeError`] when the decoder cannot be set up.
+    pub fn restart(&mut self) -> Result<(), DecodeError> {
+        self.video.decoder = H264Decoder::new()?;
+        self.is_lost = true;
+        Ok(())
+    }
+
+    /// Applies the next update.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ScreenError`]; the picture is then worth nothing until a whole update comes.
+    pub fn apply(&mut self, update: &Whole<'_>) -> Result<Applied, ScreenError> {
+        self.video.is_broken = update.is_video_broken;
+        self.video.has_shown = false;
+        let update = Update::decode(update.bytes)?;
+        if self.is_lost && update.header.whole.is_none() {
+            return Err(ScreenError::Lost);
+        }
+        let applied = self.shadow.apply(&update, &mut self.video);
+        self.is_lost = applied.is_err();
+        match (applied, self.video.error.take()) {
+            (Ok(()), _) => Ok(Applied {
+                header: update.header,
+                has_video: self.video.has_shown,
+            }),
+            (Err(_), Some(error)) => Err(ScreenError::Video(error.to_string())),
+            (Err(error), None) => Err(ScreenError::Apply(error)),
+        }
+    }
+
+    /// The picture.
+    pub const fn picture(&self) -> &Picture {
+        self.shadow.picture()
+    }
+
+    /// What changed since [`clear_damage`](Self::clear_damage), and perhaps a little more.
+    pub fn damage(&self) -> &[Rect] {
+        self.shadow.damage()
+    }
+
+    /// What changed has been shown.
+    pub fn clear_damage(&mut self) {
+        self.shadow.clear_damage();
+    }
+}
+
+impl VideoSource for Video {
+    fn show(&mut self, access_unit: &[u8], rects: &[Rect], picture: &mut Picture) -> bool {
+        if self.is_broken {
+            return true;
+        }
+        let size = picture.size();
+        let mut target = Target {
+            pixels: bytemuck::cast_slice_mut(picture.pixels_mut()),
+            stride: usize::from(size.width) * size_of::<Pixel>(),
+            size,
+        };
+        if let Err(error) = self.decoder.decode(access_unit, rects, &mut target) {
+            self.error = Some(error);
+            return false;
+        }
+        for rect in rects {
+            let pixels = picture.rows_mut(*rect).flatten();
+            pixels.for_each(|it| *it &= COLOUR);
+        }
+        self.has_shown = true;
+        true
+    }
+}

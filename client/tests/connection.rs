@@ -1,0 +1,440 @@
+//! A viewer's connection and a server, in simulated time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic is a failed test; the world's clock has to begin somewhere"
+)]
+
+mod fake;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sandbox_client::connection::{Connection, Credentials, End, Setup, Ticket, Told};
+use sandbox_client::screen::Screen;
+use sandbox_protocol::wire::codes::CloseCode;
+use sandbox_protocol::wire::control::{AuthFailure, FromServer, FromViewer, Secret};
+use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::{Rect, Size};
+use sandbox_quic::{Arrived, Fingerprint};
+
+use self::fake::{PASSWORD, Server, USER};
+
+const ONE_WAY: Duration = Duration::from_millis(20);
+const STEPS_MAX: usize = 100_000;
+const SIZE: Size = Size {
+    width: 640,
+    height: 400,
+};
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+struct Packet {
+    at: Instant,
+    to_server: bool,
+    bytes: Vec<u8>,
+}
+
+struct World {
+    now: Instant,
+    server: Server,
+    client: Connection,
+    screen: Screen,
+    told: Vec<Told>,
+    packets: Vec<Packet>,
+    /// Every so many-th packet to the viewer is lost.
+    loses: usize,
+    count: usize,
+    is_cut: bool,
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        user: USER.to_owned(),
+        password: Secret(PASSWORD.to_owned()),
+        ticket: None,
+    }
+}
+
+fn setup(known: Option<Fingerprint>) -> Setup {
+    Setup {
+        known,
+        credentials: credentials(),
+        size: SIZE,
+        cache_mib: 64,
+        secret: [9; 32],
+        input_stream: 77,
+    }
+}
+
+impl World {
+    /// A viewer that knows the server.
+    fn new() -> Self {
+        let server = Server::new(SIZE);
+        let known = Some(server.fingerprint);
+        Self::with(server, setup(known))
+    }
+
+    fn with(server: Server, setup: Setup) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            server,
+            client: Connection::new(now, address(2), setup).unwrap(),
+            screen: Screen::new().unwrap(),
+            told: Vec::new(),
+            packets: Vec::new(),
+            loses: usize::MAX,
+            count: 0,
+            is_cut: false,
+        }
+    }
+
+    fn live() -> Self {
+        let mut world = Self::new();
+        world.run_until(Self::is_same);
+        world
+    }
+
+    fn is_same(&self) -> bool {
+        self.screen.picture().size() == self.server.size
+            && self.screen.picture().hash() == self.server.hash()
+    }
+
+    fn end(&self) -> Option<&End> {
+        match self.told.last() {
+            Some(Told::Over(end)) => Some(end),
+            _ => None,
+        }
+    }
+
+    fn exchange(&mut self) {
+        let mut buffer = Vec::new();
+        while let Some(out) = self.client.poll_transmit(self.now, 8, &mut buffer) {
+            self.carry(true, &buffer, out.segment);
+            buffer.clear();
+        }
+        while let Some(out) = self.server.poll_transmit(self.now, &mut buffer) {
+            self.carry(false, &buffer, out.segment);
+            buffer.clear();
+        }
+        while let Some(told) = self.client.poll_told() {
+            if let Told::Config(config) = &told {
+                self.screen.configure(config);
+            }
+            self.told.push(told);
+        }
+        while let Some(update) = self.client.poll_update() {
+            self.screen.apply(&update).unwrap();
+        }
+    }
+
+    fn carry(&mut self, to_server: bool, bytes: &[u8], segment: usize) {
+        for bytes in bytes.chunks(segment) {
+            self.count += 1;
+            let is_lost = !to_server && self.count.is_multiple_of(self.loses);
+            if !is_lost && !self.is_cut {
+                self.packets.push(Packet {
+                    at: self.now + ONE_WAY,
+                    to_server,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.exchange();
+        let timers = [self.server.poll_timeout(), self.client.poll_timeout()];
+        let arrivals = self.packets.iter().map(|it| it.at);
+        let Some(next) = timers.into_iter().flatten().chain(arrivals).min() else {
+            return;
+        };
+        self.now = self.now.max(next);
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.packets)
+            .into_iter()
+            .partition(|it: &Packet| it.at <= now);
+        self.packets = later;
+        for packet in due {
+            let (from, to) = if packet.to_server { (1, 2) } else { (2, 1) };
+            let arrived = Arrived {
+                from: address(from),
+                to: Some(address(to).ip()),
+                bytes: &packet.bytes,
+            };
+            if packet.to_server {
+                self.server.handle_datagram(now, arrived);
+            } else {
+                self.client.handle_datagram(now, arrived);
+            }
+        }
+        self.server.handle_timeout(now);
+        self.client.handle_timeout(now);
+        self.exchange();
+    }
+
+    #[track_caller]
+    fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if is_done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("not reached: {:?}", self.told);
+    }
+}
+
+fn key(is_down: bool) -> Input {
+    Input::Key {
+        code: 30,
+        keysym: 0x61,
+        is_down,
+    }
+}
+
+#[test]
+fn a_viewer_signs_in_and_shows_what_the_server_shows() {
+    let world = World::live();
+    assert_eq!(world.server.methods, ["password"]);
+    assert!(
+        world
+            .told
+            .iter()
+            .any(|it| matches!(it, Told::Attached { notices, .. } if notices == &["a notice"]))
+    );
+}
+
+#[test]
+fn an_update_too_large_for_datagrams_comes_on_a_stream_and_later_ones_follow_it() {
+    let mut world = World::live();
+    for seed in 3..8 {
+        world.server.paint(seed);
+        world.run_until(World::is_same);
+    }
+}
+
+#[test]
+fn under_loss_the_picture_becomes_the_same() {
+    let mut world = World::new();
+    world.loses = 9;
+    world.run_until(World::is_same);
+    for n in 0..40_u16 {
+        let rect = Rect {
+            x: n * 3,
+            y: n * 5,
+            width: 100,
+            height: 60,
+        };
+        world.server.fill(rect, u32::from(n) * 5_000);
+        for _ in 0..3 {
+            world.step();
+        }
+    }
+    world.run_until(World::is_same);
+    let counters = world.client.counters();
+    assert!(
+        counters.packets_sent > counters.packets_came,
+        "{counters:?}"
+    );
+}
+
+#[test]
+fn a_key_reaches_the_desktop_once_and_its_pixels_come_back() {
+    let mut world = World::live();
+    let before = world.server.hash();
+    let seq = world.client.handle_input(world.now, key(true));
+    assert_eq!(seq, Some(1));
+    world.client.handle_input(world.now, key(false));
+    world.client.handle_move(world.now, 12, 34);
+    world.run_until(|it| it.server.input.len() == 2 && !it.server.moves.is_empty());
+    assert_eq!(world.server.input, [key(true), key(false)]);
+    assert_eq!(world.server.moves[0], (12, 34));
+    world.run_until(World::is_same);
+    assert_ne!(world.server.hash(), before);
+}
+
+#[test]
+fn nothing_is_said_to_a_server_before_its_key_is_trusted() {
+    let server = Server::new(SIZE);
+    let shown = server.fingerprint;
+    let mut world = World::with(server, setup(None));
+    world.run_until(|it| it.told == [Told::FirstUse(shown)]);
+    for _ in 0..20 {
+        world.step();
+    }
+    assert!(world.server.heard.is_empty());
+    world.client.trust(world.now);
+    world.run_until(World::is_same);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_left() {
+    let server = Server::new(SIZE);
+    let shown = server.fingerprint;
+    let mut world = World::with(server, setup(None));
+    world.run_until(|it| !it.told.is_empty());
+    world.client.distrust(world.now, shown);
+    world.run_until(|it| it.end() == Some(&End::Distrusted(shown)));
+    assert!(world.server.heard.is_empty());
+}
+
+#[test]
+fn another_key_than_the_known_one_is_refused_before_a_word() {
+    let server = Server::new(SIZE);
+    let (known, shown) = (Fingerprint([0; 32]), server.fingerprint);
+    let mut world = World::with(server, setup(Some(known)));
+    world.run_until(|it| it.end().is_some());
+    assert_eq!(world.end(), Some(&End::WrongKey { known, shown }));
+    assert!(world.server.heard.is_empty());
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    let mut server = Server::new(SIZE);
+    server.refuses_password = true;
+    let known = Some(server.fingerprint);
+    let mut world = World::with(server, setup(known));
+    world.run_until(|it| it.end().is_some());
+    let expected = End::SignIn {
+        why: AuthFailure::Refused,
+        retry_after: Duration::ZERO,
+    };
+    assert_eq!(world.end(), Some(&expected));
+}
+
+#[test]
+fn a_ticket_signs_in_and_the_password_follows_where_it_is_refused() {
+    for (id, expected) in [
+        ([4; 16], &["ticket"][..]),
+        ([9; 16], &["ticket", "password"]),
+    ] {
+        let server = Server::new(SIZE);
+        let mut setup = setup(Some(server.fingerprint));
+        setup.credentials.ticket = Some(Ticket {
+            id,
+            key: Secret([5; 32]),
+        });
+        let mut world = World::with(server, setup);
+        world.run_until(World::is_same);
+        assert_eq!(world.server.methods, expected);
+    }
+}
+
+#[test]
+fn another_size_is_asked_for_and_shown() {
+    let mut world = World::live();
+    let size = Size {
+        width: 801,
+        height: 601,
+    };
+    world.client.handle_size(world.now, size);
+    world.run_until(|it| it.server.size.width == 800 && it.is_same());
+    let configs = world.told.iter().filter(|it| matches!(it, Told::Config(_)));
+    assert_eq!(configs.count(), 2);
+}
+
+#[test]
+fn texts_go_both_ways_in_pieces() {
+    let mut world = World::live();
+    let text = "ä".repeat(40_000);
+    assert!(world.client.handle_paste(world.now, &text));
+    world.run_until(|it| {
+        it.server
+            .heard
+            .iter()
+            .any(|it| matches!(it, FromViewer::Paste { is_last: true, .. }))
+    });
+    let pieces = world.server.heard.iter().filter_map(|it| match it {
+        FromViewer::Paste { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(pieces.collect::<String>(), text);
+
+    for (text, is_first, is_last) in [
+        ("lost", true, false),
+        ("one ", true, false),
+        ("two", false, true),
+    ] {
+        world.server.say(&FromServer::Copied {
+            text: text.to_owned(),
+            is_first,
+            is_last,
+        });
+    }
+    world.run_until(|it| it.told.contains(&Told::Copied("one two".to_owned())));
+}
+
+#[test]
+fn the_servers_reason_comes_with_its_words() {
+    let mut world = World::live();
+    let code = CloseCode::Shutdown.number();
+    world.server.say(&FromServer::Goodbye {
+        code,
+        retry_after_ms: 700,
+        node: String::new(),
+    });
+    world.run_until(|it| it.packets.is_empty() || it.end().is_some());
+    world.server.close(world.now, code, "back soon");
+    world.run_until(|it| it.end().is_some());
+    let end = world.end().unwrap();
+    assert!(end.may_reconnect());
+    assert!(end.to_string().contains("back soon"), "{end}");
+}
+
+#[test]
+fn words_before_the_end_count_where_the_end_itself_is_lost() {
+    let mut world = World::live();
+    let code = CloseCode::SessionEnded.number();
+    world.server.say(&FromServer::Goodbye {
+        code,
+        retry_after_ms: 0,
+        node: String::new(),
+    });
+    let until = world.now + Duration::from_millis(100);
+    world.run_until(|it| it.now >= until);
+    world.is_cut = true;
+    world.run_until(|it| it.end().is_some());
+    let end = world.end().unwrap();
+    assert_eq!((end.may_reconnect(), end.exit_code()), (false, 0), "{end}");
+}
+
+#[test]
+fn a_silent_server_is_told_from_one_that_never_answered() {
+    let mut world = World::live();
+    world.is_cut = true;
+    world.run_until(|it| it.end().is_some());
+    assert_eq!(world.end(), Some(&End::Silent));
+    let mut world = World::new();
+    world.is_cut = true;
+    world.run_until(|it| it.end().is_some());
+    assert_eq!(world.end(), Some(&End::NoAnswer));
+}
+
+#[test]
+fn who_leaves_lets_go_of_the_keys() {
+    let mut world = World::live();
+    world.client.handle_input(world.now, key(true));
+    world.run_until(|it| it.server.input.len() == 1);
+    world.client.leave(world.now);
+    assert_eq!(world.client.poll_told(), Some(Told::Over(End::Left)));
+    world.run_until(|it| !it.server.is_live());
+}
+
+#[test]
+fn a_still_desktop_costs_keepalives_alone() {
+    let mut world = World::live();
+    let until = world.now + Duration::from_secs(5);
+    world.run_until(|it| it.now >= until);
+    let (before, until) = (world.count, until + Duration::from_secs(30));
+    world.run_until(|it| it.now >= until);
+    assert!(
+        world.count - before < 60,
+        "{} packets",
+        world.count - before
+    );
+}

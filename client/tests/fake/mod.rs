@@ -1,0 +1,467 @@
+//! A server made of the same parts as the real one: endpoint, sender, composer. No I/O, no clock.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "shared by tests, each of which uses a part; a panic is a failed test"
+)]
+
+pub mod host;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rcgen::{CertificateParams, KeyPair};
+use sandbox_protocol::screen::{Composer, Frame, Picture, SLOT_BYTES, View};
+use sandbox_protocol::stream::packetize::UpdateKind;
+use sandbox_protocol::stream::rate::RateConfig;
+use sandbox_protocol::stream::recovery::Encoder;
+use sandbox_protocol::stream::sender::{Sender, SenderConfig, Transmit};
+use sandbox_protocol::wire::control::{
+    self, AuthFailure, AuthMethod, Chroma, Codec, Frames, FromServer, FromViewer, Profile, Secret,
+    StreamConfig, Trust,
+};
+use sandbox_protocol::wire::datagram::{Epoch, FromViewer as Datagram};
+use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::wire::update::{Draft, Header, Lapse};
+use sandbox_protocol::{Bitrate, Micros, Pixel, Rect, SessionId, Size};
+use sandbox_quic::{
+    Arrived, Bytes, Dir, Endpoint, Event, Fingerprint, Handle, Identity, Outgoing, ServerSetup,
+    StreamId,
+};
+
+pub const USER: &str = "alice";
+pub const PASSWORD: &str = "correct horse";
+const CACHE_MIB: u16 = 16;
+const TICKET: [u8; 32] = [5; 32];
+
+pub struct Server {
+    endpoint: Endpoint,
+    pub fingerprint: Fingerprint,
+    peer: Option<Peer>,
+    pub desktop: Vec<Pixel>,
+    pub size: Size,
+    draft: Draft,
+    /// What a session with the ticket or the password may do.
+    pub refuses_password: bool,
+    pub methods: Vec<&'static str>,
+    pub heard: Vec<FromViewer>,
+    pub input: Vec<Input>,
+    pub moves: Vec<(u16, u16)>,
+    /// The desktop changes with each key that goes down.
+    pub echoes: bool,
+    /// The desktop follows what the viewer asks for.
+    pub follows: bool,
+}
+
+struct Peer {
+    handle: Handle,
+    control: Option<StreamId>,
+    frames: Frames,
+    unsent: Vec<u8>,
+    sender: Sender,
+    composer: Composer,
+    is_live: bool,
+    is_first: bool,
+    damage: Vec<Rect>,
+    applied: u32,
+    input_stream: u64,
+    large: BTreeMap<(u16, u32), StreamId>,
+    /// Bytes of a large update that its stream did not take.
+    backlog: Vec<(StreamId, Vec<u8>, bool)>,
+}
+
+impl Server {
+    pub fn new(size: Size) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let setup = ServerSetup {
+            identity: Identity {
+                certificate: certificate.der().clone(),
+                key: key.serialize_der().try_into().unwrap(),
+            },
+            secret: [7; 32],
+        };
+        let mut server = Self {
+            endpoint: Endpoint::server(&setup).unwrap(),
+            fingerprint: Fingerprint::of(&setup.identity.certificate).unwrap(),
+            peer: None,
+            desktop: vec![0; Rect::whole(size).area()],
+            size,
+            draft: Draft::default(),
+            refuses_password: false,
+            methods: Vec::new(),
+            heard: Vec::new(),
+            input: Vec::new(),
+            moves: Vec::new(),
+            echoes: true,
+            follows: true,
+        };
+        server.paint(1);
+        server
+    }
+
+    /// Gives the whole desktop another look.
+    pub fn paint(&mut self, seed: u32) {
+        let width = usize::from(self.size.width);
+        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+        for (at, pixel) in self.desktop.iter_mut().enumerate() {
+            let (x, y) = (at % width, at / width);
+            if (x / 32 + y / 32).is_multiple_of(3) {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *pixel = state >> 8;
+            } else {
+                *pixel = (x as u32 / 8 * 0x0003_0201 + seed * 0x0010_0907) & 0x00FF_FFFF;
+            }
+        }
+        self.damage(Rect::whole(self.size));
+    }
+
+    pub fn fill(&mut self, rect: Rect, colour: Pixel) {
+        let width = usize::from(self.size.width);
+        for y in usize::from(rect.y)..usize::from(rect.bottom()) {
+            self.desktop[y * width..][usize::from(rect.x)..usize::from(rect.right())].fill(colour);
+        }
+        self.damage(rect);
+    }
+
+    fn damage(&mut self, rect: Rect) {
+        if let Some(peer) = &mut self.peer {
+            peer.damage.push(rect);
+        }
+    }
+
+    pub fn hash(&self) -> u128 {
+        let mut picture = Picture::new(self.size);
+        picture.write(Rect::whole(self.size), &self.desktop);
+        picture.hash()
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.peer.as_ref().is_some_and(|it| it.is_live)
+    }
+
+    /// The viewer has all there is.
+    pub fn is_settled(&self) -> bool {
+        let peer = self.peer.as_ref();
+        peer.is_some_and(|it| !it.is_first && it.sender.memory() == 0)
+    }
+
+    pub fn handle_datagram(&mut self, now: Instant, arrived: Arrived<'_>) {
+        self.endpoint.handle_datagram(now, arrived);
+        self.settle(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        if let Some(peer) = &mut self.peer {
+            peer.sender.handle_timeout(now);
+        }
+        self.settle(now);
+    }
+
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let quic = self.endpoint.poll_timeout();
+        let peer = self.peer.as_mut().filter(|it| it.is_live);
+        let sender = peer.and_then(|it| it.sender.poll_timeout());
+        sender.map(|it| it.at).into_iter().chain(quic).min()
+    }
+
+    pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Option<Outgoing> {
+        self.stream(now);
+        self.endpoint.poll_transmit(now, 8, buffer)
+    }
+
+    pub fn say(&mut self, message: &FromServer) {
+        let peer = self.peer.as_mut().unwrap();
+        control::encode_into(message, &mut peer.unsent).unwrap();
+        self.flush();
+    }
+
+    pub fn close(&mut self, now: Instant, code: u32, words: &str) {
+        let handle = self.peer.take().unwrap().handle;
+        self.endpoint.close(now, handle, code, words);
+    }
+
+    fn flush(&mut self) {
+        let peer = self.peer.as_mut().filter(|it| !it.unsent.is_empty());
+        let Some(peer) = peer else { return };
+        if let Some(stream) = peer.control {
+            let written = self.endpoint.write(peer.handle, stream, &peer.unsent);
+            peer.unsent.drain(..written);
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while let Some((handle, event)) = self.endpoint.poll_event() {
+            match event {
+                Event::Connected(_) => {
+                    self.endpoint.admit(handle);
+                    self.peer = Some(self.newcomer(now, handle));
+                }
+                Event::Datagram(bytes) => self.handle_media(now, &bytes),
+                Event::Read { stream, bytes, .. } => self.handle_control(stream, &bytes),
+                Event::Closed(_) => {
+                    self.peer.take_if(|it| it.handle == handle);
+                }
+                _ => (),
+            }
+        }
+        self.flush();
+        self.stream(now);
+    }
+
+    fn newcomer(&self, now: Instant, handle: Handle) -> Peer {
+        let config = SenderConfig {
+            rate: RateConfig {
+                start: Bitrate::kbps(50_000),
+                min: Bitrate::kbps(500),
+                max: Bitrate::kbps(100_000),
+            },
+            encoder: Encoder::KeyFramesOnly,
+            clock: Micros(1),
+        };
+        let slots = ((usize::from(CACHE_MIB) << 20) / SLOT_BYTES) as u16;
+        Peer {
+            handle,
+            control: None,
+            frames: Frames::default(),
+            unsent: Vec::new(),
+            sender: Sender::new(config, now),
+            composer: Composer::new(self.size, slots, 3),
+            is_live: false,
+            is_first: true,
+            damage: Vec::new(),
+            applied: 0,
+            input_stream: 0,
+            large: BTreeMap::new(),
+            backlog: Vec::new(),
+        }
+    }
+
+    fn handle_control(&mut self, stream: StreamId, bytes: &[u8]) {
+        let Some(peer) = &mut self.peer else { return };
+        peer.control = Some(stream);
+        peer.frames.handle_bytes(bytes);
+        let mut messages = Vec::new();
+        while let Some(frame) = peer.frames.poll_frame(Trust::SignedIn).unwrap() {
+            messages.extend(control::decode::<FromViewer>(frame).unwrap());
+        }
+        for message in messages {
+            self.answer(&message);
+            self.heard.push(message);
+        }
+    }
+
+    fn answer(&mut self, message: &FromViewer) {
+        match message {
+            FromViewer::Hello { .. } => self.say(&FromServer::Hello {
+                minor: 0,
+                features: 1,
+                node: [1; 16],
+                codec: Codec::H264,
+                cache_mib: CACHE_MIB,
+            }),
+            FromViewer::Auth(method) => {
+                let (name, is_right) = match method {
+                    AuthMethod::Password { user, password } => (
+                        "password",
+                        user == USER && password.0 == PASSWORD && !self.refuses_password,
+                    ),
+                    AuthMethod::Ticket { id, .. } => ("ticket", *id == [4; 16]),
+                    _ => ("other", false),
+                };
+                self.methods.push(name);
+                self.say(&if is_right {
+                    FromServer::Welcome {
+                        user: USER.to_owned(),
+                        ticket: ([4; 16], Secret(TICKET)),
+                        ticket_seconds: 60,
+                    }
+                } else {
+                    FromServer::AuthFailed {
+                        why: AuthFailure::Refused,
+                        retry_after_ms: 0,
+                    }
+                });
+            }
+            FromViewer::Attach { displays, .. } => {
+                if self.follows {
+                    self.resize(displays[0].size);
+                }
+                let config = self.config();
+                self.say(&FromServer::Attached {
+                    session: SessionId::from_bytes([2; 16]),
+                    lease: 1,
+                    config,
+                    notices: vec!["a notice".to_owned()],
+                });
+            }
+            FromViewer::Start => self.peer.as_mut().unwrap().is_live = true,
+            FromViewer::Displays(displays) if self.follows => {
+                self.resize(displays[0].size);
+                let config = self.config();
+                self.say(&FromServer::Config(config));
+            }
+            FromViewer::WholePicture => self.peer.as_mut().unwrap().is_first = true,
+            _ => (),
+        }
+    }
+
+    fn config(&self) -> StreamConfig {
+        StreamConfig {
+            epoch: 1,
+            size: self.size,
+            codec: Codec::H264,
+            profile: Profile::High,
+            chroma: Chroma::Yuv420,
+            cache_mib: CACHE_MIB,
+        }
+    }
+
+    fn resize(&mut self, size: Size) {
+        if size == self.size {
+            return;
+        }
+        self.size = size;
+        self.desktop = vec![0; Rect::whole(size).area()];
+        self.paint(2);
+        self.peer.as_mut().unwrap().is_first = true;
+    }
+
+    fn handle_media(&mut self, now: Instant, bytes: &Bytes) {
+        let Some(peer) = &mut self.peer else { return };
+        match Datagram::decode(bytes).unwrap() {
+            Datagram::Input(packet) => {
+                if packet.stream != peer.input_stream {
+                    (peer.input_stream, peer.applied) = (packet.stream, 0);
+                }
+                let first = packet.first_seq;
+                let fresh: Vec<Input> = (first..)
+                    .zip(packet.events)
+                    .filter(|(seq, _)| *seq > peer.applied)
+                    .map(|(_, event)| event)
+                    .collect();
+                peer.applied += fresh.len() as u32;
+                let mut ack = vec![2];
+                ack.extend(packet.stream.to_le_bytes());
+                ack.extend(peer.applied.to_le_bytes());
+                let _full = self.endpoint.send_datagram(peer.handle, ack.into());
+                self.moves.extend(packet.pointer.map(|it| (it.x, it.y)));
+                for event in fresh {
+                    self.apply(event);
+                }
+            }
+            Datagram::Feedback(it) => peer.sender.handle_feedback(now, &it),
+            Datagram::Nack(it) => peer.sender.handle_nack(now, &it),
+            Datagram::ReferenceLost(it) => peer.sender.handle_reference_lost(now, &it),
+            Datagram::Ping(it) => peer.sender.handle_ping(it),
+        }
+    }
+
+    fn apply(&mut self, event: Input) {
+        self.input.push(event);
+        if let Input::Key { is_down: true, .. } = event
+            && self.echoes
+        {
+            let n = self.input.len() as u16;
+            let rect = Rect {
+                x: n * 8 % 256,
+                y: 64,
+                width: 8,
+                height: 16,
+            };
+            self.fill(rect, 0x00AB_CDEF ^ u32::from(n));
+        }
+    }
+
+    fn stream(&mut self, now: Instant) {
+        self.compose(now);
+        let Some(peer) = self.peer.as_mut().filter(|it| it.is_live) else {
+            return;
+        };
+        let mut out = Vec::new();
+        while self.endpoint.datagram_room_bytes(peer.handle) > 20_000 {
+            out.clear();
+            match peer.sender.poll_transmit(now, &mut out) {
+                Some(Transmit::Datagram) => {
+                    let bytes = Bytes::copy_from_slice(&out);
+                    self.endpoint.send_datagram(peer.handle, bytes).unwrap();
+                }
+                Some(Transmit::Stream {
+                    epoch: Epoch(epoch),
+                    update,
+                    is_last,
+                    ..
+                }) => {
+                    let endpoint = &mut self.endpoint;
+                    let stream = *peer
+                        .large
+                        .entry((epoch, update))
+                        .or_insert_with(|| endpoint.open_stream(peer.handle, Dir::Uni, 0).unwrap());
+                    peer.backlog.push((stream, out.clone(), is_last));
+                }
+                Some(Transmit::Bulk { .. }) | None => break,
+            }
+        }
+        let endpoint = &mut self.endpoint;
+        peer.backlog.retain_mut(|(stream, bytes, is_last)| {
+            let written = endpoint.write(peer.handle, *stream, bytes);
+            bytes.drain(..written);
+            if bytes.is_empty() && *is_last {
+                endpoint.finish(peer.handle, *stream);
+            }
+            !bytes.is_empty()
+        });
+    }
+
+    fn compose(&mut self, now: Instant) {
+        use sandbox_protocol::stream::sender::Readiness;
+        let size = self.size;
+        let Some(peer) = self.peer.as_mut().filter(|it| it.is_live) else {
+            return;
+        };
+        let is_whole = peer.is_first || peer.sender.readiness() == Readiness::NeedsWhole;
+        let is_busy = peer.sender.readiness() == Readiness::Busy;
+        if is_busy || (peer.damage.is_empty() && !is_whole) {
+            return;
+        }
+        if is_whole {
+            peer.composer.reset(size);
+            peer.damage = vec![Rect::whole(size)];
+        }
+        peer.is_first = false;
+        let bytes: Vec<u8> = self
+            .desktop
+            .iter()
+            .flat_map(|it| it.to_le_bytes())
+            .collect();
+        self.draft.clear();
+        let frame = Frame {
+            picture: View::new(&bytes, usize::from(size.width) * 4, size),
+            damage: &peer.damage,
+            video: &[],
+        };
+        peer.composer.compose(&frame, usize::MAX, &mut self.draft);
+        peer.damage.clear();
+        if self.draft.is_empty() && !is_whole {
+            return;
+        }
+        let update = self.draft.finish(&Header {
+            whole: is_whole.then_some(size),
+            is_refinement: false,
+            qp: 0,
+            input_seq: peer.applied,
+            captured: 7,
+            lag: Lapse::from_micros(1_000),
+            encode: Lapse::from_micros(2_000),
+        });
+        let kind = UpdateKind {
+            is_whole,
+            ..UpdateKind::default()
+        };
+        peer.sender.handle_update(now, update, kind).unwrap();
+    }
+}
