@@ -11,7 +11,8 @@ use std::str::FromStr;
 
 use sandbox_client::address::Address;
 use sandbox_client::clock;
-use sandbox_client::connection::{Credentials, End};
+use sandbox_client::connection::{Credentials, End, Proof};
+use sandbox_client::device::DeviceKey;
 use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
@@ -28,13 +29,18 @@ Shows a desktop of a sandbox-server and sends it keys, pointer and pasted texts.
 server's MEDIA_PORT, a UDP port; 3478 without one.
 
 The server's key is asked about once, on first use, and remembered. With #pin= it must be the one
-that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD, or asked for.
+that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD, or asked for;
+a device that was enrolled signs in by a key of its own.
 
   --size WIDTHxHEIGHT       size of the desktop; 1280x800 without it. A window's size follows it,
                             and the desktop follows the window
   --fullscreen              begins with the whole screen
   --trust-on-first-use      trusts a key that is not known yet, for scripts
-  --forget                  forgets the server's key, after it was changed on purpose
+  --enrol                   signs in by a key of this device from now on. The code for it, which
+                            `sandbox-server device enrol USER` gives, is taken from SANDBOX_CODE,
+                            or asked for
+  --forget                  forgets the server's key, after it was changed on purpose, and this
+                            device's key for it
   --headless                no window: for tests and scripts
   --probe                   with --headless: presses keys, prints one line of JSON with the
                             times to connect, to the first picture and from key to pixel, and
@@ -69,6 +75,7 @@ struct Arguments {
     script: Option<PathBuf>,
     stats: Option<PathBuf>,
     frames: Option<PathBuf>,
+    enrols: bool,
     forgets: bool,
 }
 
@@ -161,6 +168,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         script: None,
         stats: None,
         frames: None,
+        enrols: false,
         forgets: false,
     };
     let mut address = None;
@@ -177,6 +185,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
             "--trust-on-first-use" => parsed.trusts = true,
             "--headless" => parsed.is_headless = true,
             "--probe" => parsed.is_probe = true,
+            "--enrol" => parsed.enrols = true,
             "--forget" => parsed.forgets = true,
             "--script" => parsed.script = Some(value()?.into()),
             "--stats-json" => parsed.stats = Some(value()?.into()),
@@ -257,13 +266,25 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Some(pin) => Some(pin),
         None => store.pin(&name).map_err(|error| Failure::failed(&error))?,
     };
-    let client =
-        Client::start(task(&arguments, known)?).map_err(|error| Failure::failed(&error))?;
+    let user = user(&arguments.address)?;
+    let proof = proof(&arguments, store, &user)?;
+    let enrolled = match &proof {
+        Proof::Enrol { key, .. } => Some((user.clone(), key.clone())),
+        Proof::Password(_) | Proof::Device(_) => None,
+    };
+    let credentials = Credentials {
+        user,
+        proof,
+        ticket: None,
+    };
+    let task = task(&arguments, known, credentials)?;
+    let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
     let keeper = Keeper {
         store,
         name,
         trusts: arguments.trusts,
         is_pinned: arguments.address.pin.is_some(),
+        enrolled,
     };
     if arguments.is_headless {
         return finish(&watch(client, &keeper));
@@ -284,13 +305,49 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
     })?)
 }
 
-fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failure> {
-    let user = match &arguments.address.user {
-        Some(user) => user.clone(),
+fn user(address: &Address) -> Result<String, Failure> {
+    match &address.user {
+        Some(user) => Ok(user.clone()),
         None => std::env::var("USER").map_err(|_| {
             Failure::usage("as whom? sandbox-client USER@HOST: USER is not set either")
-        })?,
+        }),
+    }
+}
+
+/// By a code where the device is to be enrolled, by its key where it was, else by password.
+fn proof(arguments: &Arguments, store: &Store, user: &str) -> Result<Proof, Failure> {
+    let address = &arguments.address;
+    if arguments.enrols {
+        let code = match std::env::var("SANDBOX_CODE") {
+            Ok(code) => code,
+            Err(_) => ask::code(user, address)?,
+        };
+        let name = rustix::system::uname();
+        return Ok(Proof::Enrol {
+            code: Secret(code.trim().to_owned()),
+            key: DeviceKey::make().map_err(|error| Failure::failed(&error))?,
+            name: name.nodename().to_string_lossy().into_owned(),
+        });
+    }
+    let known = store
+        .device_key(&address.to_string(), user)
+        .map_err(|error| Failure::failed(&error))?;
+    if let Some(bytes) = known {
+        let key = DeviceKey::from_pkcs8(&bytes).map_err(|error| Failure::failed(&error))?;
+        return Ok(Proof::Device(key));
+    }
+    let password = match std::env::var("SANDBOX_PASSWORD") {
+        Ok(password) => password,
+        Err(_) => ask::password(user, address)?,
     };
+    Ok(Proof::Password(Secret(password)))
+}
+
+fn task(
+    arguments: &Arguments,
+    known: Option<Fingerprint>,
+    credentials: Credentials,
+) -> Result<Task, Failure> {
     let script = match &arguments.script {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?
@@ -311,18 +368,10 @@ fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failu
         create(&arguments.frames)?,
         clock::now(),
     );
-    let password = match std::env::var("SANDBOX_PASSWORD") {
-        Ok(password) => password,
-        Err(_) => ask::password(&user, &arguments.address)?,
-    };
     Ok(Task {
         address: arguments.address.clone(),
         known,
-        credentials: Credentials {
-            user,
-            password: Secret(password),
-            ticket: None,
-        },
+        credentials,
         size: arguments.size,
         script,
         is_probe: arguments.is_probe,
@@ -336,6 +385,8 @@ struct Keeper<'a> {
     name: String,
     trusts: bool,
     is_pinned: bool,
+    /// The key that the server learns, and for whom.
+    enrolled: Option<(String, DeviceKey)>,
 }
 
 impl Keeper<'_> {
@@ -360,8 +411,15 @@ impl Keeper<'_> {
         false
     }
 
-    /// The server has taken the password: it is the one that was meant.
+    /// The server has taken the proof: it is the one that was meant.
     fn remember(&self, shown: Fingerprint) {
+        if let Some((user, key)) = &self.enrolled
+            && let Err(error) = self
+                .store
+                .remember_device_key(&self.name, user, key.pkcs8())
+        {
+            warn(&chain(&error));
+        }
         if self.is_pinned {
             return;
         }

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod clock;
 pub mod connection;
+pub mod device;
 pub mod figures;
 pub mod keys;
 pub mod net;

@@ -520,7 +520,7 @@ impl Driver {
                 self.shown = Some(shown);
                 self.tell(News::FirstUse(shown));
             }
-            Told::Welcome(ticket) => self.task.credentials.ticket = Some(ticket),
+            Told::Welcome(ticket) => self.task.credentials.handle_welcome(ticket),
             Told::Attached { notices, .. } => {
                 self.was_live = true;
                 if let Some(probe) = &mut self.probe {

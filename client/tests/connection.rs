@@ -11,7 +11,8 @@ mod fake;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sandbox_client::connection::{Connection, Credentials, End, Setup, Ticket, Told};
+use sandbox_client::connection::{Connection, Credentials, End, Proof, Setup, Ticket, Told};
+use sandbox_client::device::DeviceKey;
 use sandbox_client::screen::Screen;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{AuthFailure, FromServer, FromViewer, Secret};
@@ -19,7 +20,7 @@ use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use sandbox_quic::{Arrived, Fingerprint};
 
-use self::fake::{PASSWORD, Server, USER};
+use self::fake::{CODE, PASSWORD, Server, USER};
 
 const ONE_WAY: Duration = Duration::from_millis(20);
 const STEPS_MAX: usize = 100_000;
@@ -54,7 +55,7 @@ struct World {
 fn credentials() -> Credentials {
     Credentials {
         user: USER.to_owned(),
-        password: Secret(PASSWORD.to_owned()),
+        proof: Proof::Password(Secret(PASSWORD.to_owned())),
         ticket: None,
     }
 }
@@ -322,6 +323,35 @@ fn a_ticket_signs_in_and_the_password_follows_where_it_is_refused() {
         let mut world = World::with(server, setup);
         world.run_until(World::is_same);
         assert_eq!(world.server.methods, expected);
+    }
+}
+
+#[test]
+fn a_device_is_enrolled_by_its_code_and_signs_in_by_its_key_from_then_on() {
+    let key = DeviceKey::make().unwrap();
+    let code = Secret(CODE.to_owned());
+    let mut credentials = Credentials {
+        proof: Proof::Enrol {
+            code,
+            key,
+            name: "laptop".to_owned(),
+        },
+        ..credentials()
+    };
+    for expected in ["enrol", "device"] {
+        let server = Server::new(SIZE);
+        let mut setup = setup(Some(server.fingerprint));
+        setup.credentials = credentials.clone();
+        let mut world = World::with(server, setup);
+        world.run_until(World::is_same);
+        assert_eq!(world.server.methods, [expected]);
+        let welcomes = world.told.iter().filter_map(|it| match it {
+            Told::Welcome(ticket) => Some(ticket.clone()),
+            _ => None,
+        });
+        welcomes.for_each(|it| credentials.handle_welcome(it));
+        // As long after the connection has ended.
+        credentials.ticket = None;
     }
 }
 

@@ -8,7 +8,7 @@ mod conversation;
 mod end;
 mod streams;
 
-pub use self::conversation::{Credentials, Ticket};
+pub use self::conversation::{Credentials, Proof, Ticket};
 pub use self::end::End;
 
 use std::collections::VecDeque;
