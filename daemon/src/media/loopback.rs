@@ -46,7 +46,13 @@ fn start() -> Media {
 }
 
 fn start_with(tcp_candidates: Vec<SocketAddr>) -> Media {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    start_on(
+        vec![UdpSocket::bind("127.0.0.1:0").unwrap()],
+        tcp_candidates,
+    )
+}
+
+fn start_on(sockets: Vec<UdpSocket>, tcp_candidates: Vec<SocketAddr>) -> Media {
     let config = MediaConfig {
         advertise: Vec::new(),
         tcp_candidates,
@@ -54,7 +60,7 @@ fn start_with(tcp_candidates: Vec<SocketAddr>) -> Media {
         fps_max: 60,
         native: native::setup(),
     };
-    Media::start(vec![socket], config).unwrap()
+    Media::start(sockets, config).unwrap()
 }
 
 /// A page, a worker, and what the daemon is told about them.

@@ -254,11 +254,7 @@ impl Hub {
             NativeCommand::Attach(attach, reply) => {
                 let _unwanted = reply.try_send(self.attach_native(now, *attach));
             }
-            NativeCommand::Tell(peer, message) => self.converse(now, peer, |natives, handle| {
-                if let Some(connection) = natives.get(handle) {
-                    connection.conversation.handle_told(*message);
-                }
-            }),
+            NativeCommand::Tell(peer, message) => self.tell_native(now, peer, *message),
             NativeCommand::Dismiss { peer, code, words } => {
                 let handle = self.natives.borrow().handle_of(peer);
                 if let Some(handle) = handle {
@@ -267,6 +263,21 @@ impl Hub {
             }
         }
         self.settle_natives();
+    }
+
+    fn tell_native(&self, now: Instant, peer: PeerId, message: FromServer) {
+        let handle = self.natives.borrow().handle_of(peer);
+        if let (FromServer::Detached { .. }, Some(handle)) = (&message, handle)
+            && let Some(seat) = self.seat_of(handle)
+        {
+            // Nothing of the session comes after the word that it is over.
+            self.end(&seat, None);
+        }
+        self.converse(now, peer, |natives, handle| {
+            if let Some(connection) = natives.get(handle) {
+                connection.conversation.handle_told(message);
+            }
+        });
     }
 
     fn converse(&self, now: Instant, peer: PeerId, act: impl FnOnce(&mut Natives, Handle)) {

@@ -5,6 +5,7 @@ mod hostile;
 mod pictures;
 mod together;
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use sandbox_quic::{Identity, ServerSetup};
 
 use self::client::Client;
 use super::worker::{Worker, as_told, within_limit};
-use super::{SIZE, control, session, start};
+use super::{SIZE, control, session, start, start_on};
 use crate::media::{
     Ask, AttachError, AttachNative, LeftReason, Media, Peer, StreamCounters, ViewerEvent, Welcome,
 };
@@ -414,4 +415,42 @@ fn nobody_is_attached_who_has_not_asked() {
         let attached = smol::block_on(media.attach_native(attach));
         assert!(matches!(attached, Err(AttachError::NoPeer(it)) if it == id));
     }
+}
+
+#[test]
+fn a_viewer_is_answered_from_the_address_that_it_came_to() {
+    // One address alone, every address of a family, and every address there is.
+    let bind = |address: &str| UdpSocket::bind(address).unwrap();
+    let all = bind("[::]:0");
+    let sockets = vec![bind("127.0.0.2:0"), bind("0.0.0.0:0"), all];
+    let ports: Vec<u16> = sockets
+        .iter()
+        .map(|it| it.local_addr().unwrap().port())
+        .collect();
+    let _both = start_on(sockets, Vec::new());
+    for (ip, port) in [
+        ("127.0.0.2", ports[0]),
+        ("127.0.0.3", ports[1]),
+        ("::1", ports[2]),
+    ] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let mut client = Client::towards((ip, port).into(), 1);
+        client.say(&hello(64));
+        client.run_until(|it| matches!(it.told[..], [FromServer::Hello { .. }]));
+    }
+    // Where no socket is for IPv4 alone, the one for everything speaks it too.
+    let all = bind("[::]:0");
+    let port = all.local_addr().unwrap().port();
+    let _media = start_on(vec![all], Vec::new());
+    Client::towards((Ipv4Addr::new(127, 0, 0, 4), port).into(), 1);
+}
+
+#[test]
+fn a_daemon_that_ends_says_so() {
+    let media = start();
+    let mut attached = connect(&media);
+    drop(media);
+    attached.client.run_until(|it| it.closed.is_some());
+    assert_eq!(attached.client.code(), Some(CloseCode::Shutdown));
+    assert_eq!(attached.left(), LeftReason::Closed);
 }

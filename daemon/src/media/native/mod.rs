@@ -122,8 +122,7 @@ pub(super) enum NativeCommand {
 }
 
 impl Media {
-    /// Native viewers that have said hello, each once. One that nobody takes from here is closed
-    /// when its time to sign in is over.
+    /// Native viewers that have said hello, each once.
     pub fn newcomers(&self) -> Receiver<Peer> {
         self.newcomers.clone()
     }
@@ -157,7 +156,8 @@ impl Media {
             .ok_or(AttachError::Stopped)?
     }
 
-    /// Says something to a viewer, in order with everything else on its control stream.
+    /// Says something to a viewer, in order with everything else on its control stream. `Detached`
+    /// detaches it.
     pub async fn tell(&self, peer: PeerId, message: FromServer) {
         self.say(NativeCommand::Tell(peer, Box::new(message))).await;
     }

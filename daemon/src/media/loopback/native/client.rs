@@ -51,13 +51,18 @@ pub(super) struct Client {
 impl Client {
     /// One that has connected.
     pub(super) fn new(media: &Media, stream: u64) -> Self {
-        let server: SocketAddr = media.media_addresses()[0].parse().unwrap();
+        let server = media.media_addresses()[0].parse().unwrap();
+        Self::towards(server, stream)
+    }
+
+    /// The same at this address.
+    pub(super) fn towards(server: SocketAddr, stream: u64) -> Self {
         let mut endpoint = Endpoint::client(&[9; 32]);
         let now = clock::now();
         let handle = endpoint.connect(now, server, Trust::Asked).unwrap();
         let mut client = Self {
             is_connected: false,
-            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            socket: socket_for(server),
             server,
             endpoint,
             handle,
@@ -80,7 +85,7 @@ impl Client {
 
     /// Has another address from here on.
     pub(super) fn move_away(&mut self) {
-        self.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        self.socket = socket_for(self.server);
         let now = clock::now();
         self.endpoint.handle_network_changed(now);
         self.receiver.handle_path_change(now);
@@ -187,6 +192,7 @@ impl Client {
         self.socket.set_read_timeout(Some(wait)).unwrap();
         let mut buffer = [0; 2_000];
         if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
+            assert_eq!(from, self.server, "answered from where it was asked");
             let arrived = Arrived {
                 from,
                 to: None,
@@ -290,4 +296,12 @@ impl Client {
             .handle_stream_update(now, &header, bytes)
             .unwrap();
     }
+}
+
+fn socket_for(server: SocketAddr) -> UdpSocket {
+    let any = match server {
+        SocketAddr::V4(_) => "127.0.0.1:0",
+        SocketAddr::V6(_) => "[::1]:0",
+    };
+    UdpSocket::bind(any).unwrap()
 }

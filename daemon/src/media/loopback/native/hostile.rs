@@ -145,3 +145,14 @@ fn who_wishes_more_than_can_be_answered_is_closed() {
     first.client.run_until(|it| it.closed.is_some());
     assert_eq!(first.client.code(), Some(CloseCode::Limit));
 }
+
+#[test]
+fn who_does_not_say_who_it_is_is_closed() {
+    let media = start();
+    let mut silent = Client::new(&media, 1);
+    let (mut greeted, _) = greet(&media, 64, 1);
+    for client in [&mut silent, &mut greeted] {
+        client.run_until(|it| it.closed.is_some());
+        assert_eq!(client.code(), Some(CloseCode::AuthRequired));
+    }
+}

@@ -8,7 +8,7 @@ use sandbox_protocol::local::worker::{CopiedPiece, Cursor, FromWorker, Pictures,
 use sandbox_protocol::wire::control::{FromServer, FromViewer};
 
 use super::client::Client;
-use super::{SLOTS, attach, connect, displays, start};
+use super::{SLOTS, attach, connect, displays, join, start};
 use crate::media::ViewerEvent;
 use crate::media::loopback::worker::{Worker, within_limit};
 
@@ -153,6 +153,8 @@ fn pointer_and_copied_text_come_on_the_control_stream() {
         rgba,
     };
     assert!(attached.client.told.contains(&shape));
+    let mut late = join(&media, &attached.worker, 64);
+    late.client.run_until(|it| it.told.contains(&shape));
 
     let text = "y".repeat(32 << 10);
     attached.client.say(&FromViewer::Paste {
