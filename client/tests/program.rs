@@ -1,9 +1,5 @@
 //! The program itself, without a window, against a server on a real UDP port.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod fake;
 

@@ -95,7 +95,7 @@ impl Pane {
         }
         let fresh = areas.clone();
         if age > 1 {
-            areas.extend(self.before.drain(..));
+            areas.append(&mut self.before);
         }
         let picture = view.screen.picture();
         if is_whole || age > 1 || boxes != self.boxes {
