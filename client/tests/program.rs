@@ -225,6 +225,28 @@ fn after_a_restart_it_connects_again_with_its_ticket() {
 }
 
 #[test]
+fn where_its_address_leads_nowhere_any_more_it_goes_on_with_another() {
+    let folder = Folder::new("moved");
+    let host = Host::new(Server::new(SIZE));
+    let mut other = Server::new(SIZE);
+    other.paint(9);
+    let wanted = other.hash();
+    let script = folder.script(&format!("until-hash {wanted:032x}\nend"));
+    let child = folder
+        .program(&["--script", script.to_str().unwrap(), &pinned(&host)])
+        .spawn()
+        .unwrap();
+    host.until("a viewer", Server::is_settled);
+    host.cut();
+    host.change(|it| it.paint(9));
+    let (code, words) = finish(child);
+    assert_eq!(code, Some(0), "{words}");
+    // The connection is the same.
+    assert!(!words.contains("connecting again"), "{words}");
+    assert_eq!(host.server().methods, ["password"]);
+}
+
+#[test]
 fn an_ended_session_ends_the_program_with_its_reason() {
     let folder = Folder::new("ended");
     let host = Host::new(Server::new(SIZE));

@@ -60,7 +60,7 @@ impl World {
         output.read_line(&mut number).unwrap();
         let display = format!(":{}", number.trim());
         let (x, screen) = x11rb::connect(Some(&display)).unwrap();
-        let root = x.setup().roots[screen].root;
+        let root = x.setup().roots.get(screen).unwrap().root;
 
         let host = Host::new(server);
         let address = format!("{USER}@{}#pin={}", host.address, host.server().fingerprint);
