@@ -42,6 +42,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(15);
 
+/// A server that was heard each three seconds at least is silent for so long: perhaps this machine
+/// has another address. A fresh socket finds out, and the connection goes on there.
+const REBIND_AFTER: Duration = Duration::from_secs(4);
+
 /// Refusals by the kernel, one after the other, before a server counts as gone.
 const REFUSALS_MAX: u32 = 3;
 
@@ -386,13 +390,14 @@ impl Driver {
 
     async fn session(&mut self, server: SocketAddr, has_other: bool) -> End {
         let now = clock::now();
-        let (socket, mut connection) = match self.begin(now, server) {
+        let (mut socket, mut connection) = match self.begin(now, server) {
             Ok(both) => both,
             Err(error) => return End::Unreachable(error.to_string()),
         };
         self.figures.restart();
         let answer_by = has_other.then_some(now + ANSWER_MAX);
         let mut refusals = 0;
+        let mut rebind_at = now + REBIND_AFTER;
         let mut buffer = Vec::new();
         loop {
             let end = self.turn(&mut connection);
@@ -410,13 +415,22 @@ impl Driver {
             if answer_by.is_some_and(|it| it <= now) {
                 return End::NoAnswer;
             }
+            let rebind = connection.is_connected().then_some(rebind_at);
+            if rebind.is_some_and(|it| it <= now) {
+                rebind_at = now + REBIND_AFTER;
+                // Without a network there is none to bind to: the old one may come back.
+                if let Ok(fresh) = Socket::new(server) {
+                    socket = fresh;
+                    connection.handle_network_changed(now);
+                    continue;
+                }
+            }
             let due = self.next_due(now, &mut connection);
-            match self
-                .wait(&socket, due.into_iter().chain(answer_by).min())
-                .await
-            {
+            let due = [due, answer_by, rebind].into_iter().flatten().min();
+            match self.wait(&socket, due).await {
                 Wake::Came(Ok(count)) => {
                     refusals = 0;
+                    rebind_at = clock::now() + REBIND_AFTER;
                     self.receive(&mut connection, server, count);
                 }
                 // The kernel tells of an answer that nobody listens.

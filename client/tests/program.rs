@@ -1,9 +1,5 @@
 //! The program itself, without a window, against a server on a real UDP port.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod fake;
 
@@ -226,6 +222,28 @@ fn after_a_restart_it_connects_again_with_its_ticket() {
     assert_eq!(code, Some(0), "{words}");
     assert!(words.contains("back soon; connecting again"), "{words}");
     assert_eq!(host.server().methods, ["password", "ticket"]);
+}
+
+#[test]
+fn where_its_address_leads_nowhere_any_more_it_goes_on_with_another() {
+    let folder = Folder::new("moved");
+    let host = Host::new(Server::new(SIZE));
+    let mut other = Server::new(SIZE);
+    other.paint(9);
+    let wanted = other.hash();
+    let script = folder.script(&format!("until-hash {wanted:032x}\nend"));
+    let child = folder
+        .program(&["--script", script.to_str().unwrap(), &pinned(&host)])
+        .spawn()
+        .unwrap();
+    host.until("a viewer", Server::is_settled);
+    host.cut();
+    host.change(|it| it.paint(9));
+    let (code, words) = finish(child);
+    assert_eq!(code, Some(0), "{words}");
+    // The connection is the same.
+    assert!(!words.contains("connecting again"), "{words}");
+    assert_eq!(host.server().methods, ["password"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use sandbox_protocol::limits::{
 };
 use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::stream::reassemble::{StreamVerdict, Update};
-use sandbox_protocol::stream::receiver::{Receiver, ViewerState};
+use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::wire::codes::{CloseCode, ResetCode};
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
 use sandbox_protocol::wire::datagram;
@@ -277,11 +277,6 @@ impl Connection {
     /// An update was no update: the server is broken.
     pub fn refuse_update(&mut self, now: Instant, words: String) {
         self.violate(now, words);
-    }
-
-    /// The decoder or the screen has changed.
-    pub fn handle_state(&mut self, state: ViewerState) {
-        self.receiver.handle_state(state);
     }
 
     /// The network may have changed.

@@ -262,7 +262,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
         let Some(pane) = &self.pane else {
             return;
         };
-        for command in self.pointer.handle_event(event, pane.layout()) {
+        if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
             self.client.command(command);
         }
     }

@@ -90,8 +90,8 @@ pub(super) fn paint(picture: &Picture, layout: &Layout, area: Area, canvas: &mut
 fn paint_steps(picture: &Picture, layout: &Layout, (x, y): (u32, u32), row: &mut [Pixel]) {
     let width = u32::from(layout.desktop.width);
     let times = (layout.width / width).max(1);
-    let from = picture.pixels().chunks_exact(width as usize);
-    let from = from.skip((y / times) as usize).next().unwrap_or_default();
+    let mut rows = picture.pixels().chunks_exact(width as usize);
+    let from = rows.nth((y / times) as usize).unwrap_or_default();
     for (x, to) in (x..).zip(row) {
         *to = from.get((x / times) as usize).copied().unwrap_or_default();
     }

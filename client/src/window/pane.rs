@@ -18,8 +18,10 @@ pub(super) struct Pane {
     pub(super) window: Rc<Window>,
     surface: Surface<OwnedDisplayHandle, Rc<Window>>,
     layout: Layout,
-    /// What was presented last, for surfaces that have two buffers.
+    /// What is presented now, and what was last, for surfaces that have two buffers.
+    areas: Vec<Area>,
     before: Vec<Area>,
+    damage: Vec<Damage>,
     boxes: Vec<(Area, Words)>,
     is_whole_due: bool,
 }
@@ -37,7 +39,9 @@ impl Pane {
             window,
             surface,
             layout: Layout::new(nothing, (0, 0)),
+            areas: Vec::new(),
             before: Vec::new(),
+            damage: Vec::new(),
             boxes: Vec::new(),
             is_whole_due: true,
         })
@@ -81,45 +85,51 @@ impl Pane {
         let mut view = client.view();
         let layout = Layout::new(view.screen.picture().size(), window);
         let is_whole = self.is_whole_due || layout != self.layout || age == 0;
-        let mut areas: Vec<Area> = if is_whole {
-            vec![layout.whole_window()]
+        let has_other_boxes = boxes != self.boxes;
+        let areas = &mut self.areas;
+        areas.clear();
+        if is_whole {
+            areas.push(layout.whole_window());
         } else {
             let damage = view.screen.damage().iter();
-            damage.map(|it| layout.area_of(*it)).collect()
-        };
+            areas.extend(damage.map(|it| layout.area_of(*it)));
+        }
         view.screen.clear_damage();
-        if boxes != self.boxes {
+        if has_other_boxes {
             // Where a box was there is picture again.
-            areas.extend(self.boxes.iter().map(|(area, _)| *area));
-            areas.extend(boxes.iter().map(|(area, _)| *area));
+            let both = self.boxes.iter().chain(&boxes);
+            areas.extend(both.map(|(area, _)| *area));
         }
-        let fresh = areas.clone();
+        let fresh = areas.len();
         if age > 1 {
-            areas.extend(self.before.drain(..));
+            areas.append(&mut self.before);
         }
-        let picture = view.screen.picture();
-        if is_whole || age > 1 || boxes != self.boxes {
+        if is_whole || age > 1 || has_other_boxes {
             paint_border(&layout, &mut canvas);
         }
-        for area in &areas {
-            paint(picture, &layout, *area, &mut canvas);
+        for area in areas.iter() {
+            paint(view.screen.picture(), &layout, *area, &mut canvas);
         }
         drop(view);
         for (area, words) in &boxes {
             words.draw(*area, &mut canvas);
         }
-        // Boxes were painted over where the picture below them changed.
-        areas.extend(boxes.iter().map(|(area, _)| *area));
-        let damage: Vec<Damage> = areas.iter().filter_map(damage_of).collect();
-        self.before = fresh;
+        self.before.clear();
+        self.before.extend(areas.iter().take(fresh));
+        self.damage.clear();
+        if !areas.is_empty() {
+            // Boxes lie over whatever was painted.
+            let all = areas.iter().chain(boxes.iter().map(|(area, _)| area));
+            self.damage.extend(all.filter_map(damage_of));
+        }
         self.boxes = boxes;
         self.layout = layout;
         self.is_whole_due = false;
-        if damage.is_empty() {
+        if self.damage.is_empty() {
             return Ok(());
         }
         self.window.pre_present_notify();
-        buffer.present_with_damage(&damage)
+        buffer.present_with_damage(&self.damage)
     }
 }
 
