@@ -10,8 +10,8 @@ _sandbox_client() {
       return ;;
   esac
   if [[ $current == -* ]]; then
-    local flags='--size --fullscreen --trust-on-first-use --forget --headless --probe --script
-      --stats-json --frame-log --help --version'
+    local flags='--size --fullscreen --trust-on-first-use --enrol --forget --headless --probe
+      --script --stats-json --frame-log --help --version'
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -A hostname -- "$current")

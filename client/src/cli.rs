@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and how its end is told.
 
 mod ask;
+mod proof;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -18,7 +19,6 @@ use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::window::{self, Options};
 use sandbox_protocol::Size;
-use sandbox_protocol::wire::control::Secret;
 use sandbox_quic::Fingerprint;
 
 const HELP: &str = "\
@@ -266,16 +266,14 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Some(pin) => Some(pin),
         None => store.pin(&name).map_err(|error| Failure::failed(&error))?,
     };
-    let user = user(&arguments.address)?;
-    let proof = proof(&arguments, store, &user)?;
-    let enrolled = match &proof {
-        Proof::Enrol { key, .. } => Some((user.clone(), key.clone())),
-        Proof::Password(_) | Proof::Device(_) => None,
+    let credentials = if arguments.enrols {
+        proof::by_code(&arguments.address)?
+    } else {
+        proof::by_what_there_is(&arguments.address, store)?
     };
-    let credentials = Credentials {
-        user,
-        proof,
-        ticket: None,
+    let enrolled = match &credentials.proof {
+        Proof::Enrol { key, .. } => Some((credentials.user.clone(), key.clone())),
+        Proof::Password(_) | Proof::Device(_) => None,
     };
     let task = task(&arguments, known, credentials)?;
     let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
@@ -303,44 +301,6 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         words: error.to_string(),
         code: 4,
     })?)
-}
-
-fn user(address: &Address) -> Result<String, Failure> {
-    match &address.user {
-        Some(user) => Ok(user.clone()),
-        None => std::env::var("USER").map_err(|_| {
-            Failure::usage("as whom? sandbox-client USER@HOST: USER is not set either")
-        }),
-    }
-}
-
-/// By a code where the device is to be enrolled, by its key where it was, else by password.
-fn proof(arguments: &Arguments, store: &Store, user: &str) -> Result<Proof, Failure> {
-    let address = &arguments.address;
-    if arguments.enrols {
-        let code = match std::env::var("SANDBOX_CODE") {
-            Ok(code) => code,
-            Err(_) => ask::code(user, address)?,
-        };
-        let name = rustix::system::uname();
-        return Ok(Proof::Enrol {
-            code: Secret(code.trim().to_owned()),
-            key: DeviceKey::make().map_err(|error| Failure::failed(&error))?,
-            name: name.nodename().to_string_lossy().into_owned(),
-        });
-    }
-    let known = store
-        .device_key(&address.to_string(), user)
-        .map_err(|error| Failure::failed(&error))?;
-    if let Some(bytes) = known {
-        let key = DeviceKey::from_pkcs8(&bytes).map_err(|error| Failure::failed(&error))?;
-        return Ok(Proof::Device(key));
-    }
-    let password = match std::env::var("SANDBOX_PASSWORD") {
-        Ok(password) => password,
-        Err(_) => ask::password(user, address)?,
-    };
-    Ok(Proof::Password(Secret(password)))
 }
 
 fn task(
