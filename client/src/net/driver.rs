@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use futures_lite::future;
+use async_signal::{Signal, Signals};
+use futures_lite::{StreamExt as _, future};
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     was_live: bool,
     whole_asked: Option<Instant>,
     slots: Slots,
+    /// Those that end the program: it leaves before. None where the kernel refuses.
+    signals: Option<Signals>,
 }
 
 /// What ends a wait.
@@ -84,6 +87,7 @@ impl Driver {
             was_live: false,
             whole_asked: None,
             slots: Slots::new(),
+            signals: Signals::new([Signal::Int, Signal::Term]).ok(),
         }
     }
 
@@ -122,17 +126,22 @@ impl Driver {
         let until = clock::now() + pause;
         loop {
             let commands = &self.commands;
-            let command = future::or(async { Some(commands.recv().await) }, async {
+            let command = async { Some(commands.recv().await.unwrap_or(Command::Leave)) };
+            let signal = async {
+                signalled(self.signals.as_ref()).await;
+                Some(Command::Leave)
+            };
+            let time = async {
                 Timer::at(until).await;
                 None
-            });
-            match command.await {
+            };
+            match future::or(command, future::or(signal, time)).await {
                 None => return true,
-                Some(Err(_) | Ok(Command::Leave)) => return false,
-                Some(Ok(Command::Size(size))) => self.task.size = size,
-                Some(Ok(Command::Figures(wants))) => self.wants_figures = wants,
+                Some(Command::Leave) => return false,
+                Some(Command::Size(size)) => self.task.size = size,
+                Some(Command::Figures(wants)) => self.wants_figures = wants,
                 // There is nobody to tell.
-                Some(Ok(_)) => (),
+                Some(_) => (),
             }
         }
     }
@@ -140,10 +149,15 @@ impl Driver {
     /// One connection, to the first address that answers.
     async fn connect(&mut self) -> End {
         let (host, port) = (self.task.address.host.clone(), self.task.address.port);
-        let found = smol::unblock(move || (host.as_str(), port).to_socket_addrs()).await;
-        let addresses: Vec<SocketAddr> = match found {
-            Ok(addresses) => addresses.collect(),
-            Err(error) => return End::Unknown(error.to_string()),
+        let signal = async {
+            signalled(self.signals.as_ref()).await;
+            None
+        };
+        let found = async { Some(resolve(host, port).await) };
+        let addresses = match future::or(found, signal).await {
+            Some(Ok(addresses)) => addresses,
+            Some(Err(error)) => return End::Unknown(error.to_string()),
+            None => return End::Left,
         };
         let mut end = End::Unknown("no address".to_owned());
         for (at, address) in addresses.iter().enumerate() {
@@ -241,6 +255,10 @@ impl Driver {
     async fn wait(&mut self, socket: &Socket, due: Option<Instant>) -> Wake {
         let came = async { Wake::Came(socket.receive(&mut self.slots).await) };
         let command = async { Wake::Command(self.commands.recv().await.ok()) };
+        let signal = async {
+            signalled(self.signals.as_ref()).await;
+            Wake::Command(None)
+        };
         let time = async {
             match due {
                 Some(due) => Timer::at(due).await,
@@ -248,7 +266,8 @@ impl Driver {
             };
             Wake::Time
         };
-        future::or(came, future::or(command, time)).await
+        let asked = future::or(command, signal);
+        future::or(came, future::or(asked, time)).await
     }
 
     fn receive(&self, connection: &mut Connection, from: SocketAddr, count: usize) {
@@ -452,4 +471,25 @@ impl Driver {
         let _unread = self.news.try_send(news);
         self.shared.wake();
     }
+}
+
+/// Waits until the program is told to end.
+async fn signalled(signals: Option<&Signals>) {
+    match signals {
+        Some(mut signals) => drop(signals.next().await),
+        None => future::pending().await,
+    }
+}
+
+/// Looks a name up in a thread of its own: the system's resolver waits, and cannot be told not to.
+async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (told, found) = async_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("resolver".to_owned())
+        .spawn(move || {
+            let addresses = (host.as_str(), port).to_socket_addrs();
+            // Nobody waits any more where the user has left.
+            let _left = told.send_blocking(addresses.map(Iterator::collect));
+        })?;
+    found.recv().await.map_err(io::Error::other)?
 }
