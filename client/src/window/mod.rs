@@ -170,8 +170,8 @@ impl<F: FnMut(Fingerprint)> App<F> {
             News::FirstUse(_) => self.client.command(Command::Distrust),
             News::Live(key, notices) => {
                 (self.on_live)(key);
-                self.state = State::Live;
-                if let Some(words) = notices.first() {
+                let before = std::mem::replace(&mut self.state, State::Live);
+                if let (State::Connecting, Some(words)) = (before, notices.first()) {
                     self.show_notice(words.clone());
                 }
             }

@@ -182,6 +182,25 @@ impl Server {
         self.flush();
     }
 
+    /// Bytes that no server of ours would send.
+    pub fn send_datagram(&mut self, bytes: &'static [u8]) {
+        let handle = self.peer.as_ref().unwrap().handle;
+        let bytes = Bytes::from_static(bytes);
+        self.endpoint.send_datagram(handle, bytes).unwrap();
+    }
+
+    pub fn send_stream(&mut self, bytes: &[u8]) {
+        let handle = self.peer.as_ref().unwrap().handle;
+        let stream = self.endpoint.open_stream(handle, Dir::Uni, 0).unwrap();
+        assert_eq!(self.endpoint.write(handle, stream, bytes), bytes.len());
+        self.endpoint.finish(handle, stream);
+    }
+
+    pub fn send_control(&mut self, bytes: &[u8]) {
+        self.peer.as_mut().unwrap().unsent.extend(bytes);
+        self.flush();
+    }
+
     pub fn close(&mut self, now: Instant, code: u32, words: &str) {
         let handle = self.peer.take().unwrap().handle;
         self.endpoint.close(now, handle, code, words);
