@@ -229,6 +229,22 @@ fn a_window_that_is_not_seen_gets_nothing_and_then_a_whole_picture() {
 }
 
 #[test]
+fn a_viewer_that_does_not_read_stops_the_captures_until_it_reads_again() {
+    let media = start();
+    let mut attached = connect(&media);
+    attached.show(b"first", true);
+    for byte in 2..6 {
+        attached.worker.send_update(false, &vec![byte; 60_000]);
+    }
+    attached.worker.hear(&ToWorker::Flow(false));
+    let worker = attached.worker.clone();
+    attached
+        .client
+        .run_until(|_| worker.has(&ToWorker::Flow(true)));
+    attached.client.run_until(|it| it.shown.len() == 5);
+}
+
+#[test]
 fn a_viewer_that_moves_to_another_address_goes_on() {
     let media = start();
     let mut attached = connect(&media);

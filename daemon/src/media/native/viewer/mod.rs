@@ -82,6 +82,8 @@ pub(in crate::media) struct NativeViewer {
     /// Updates of this epoch that hold video, and the access units in them; the oldest first.
     videos: VecDeque<(u32, u32)>,
     round_trip: Option<Duration>,
+    /// Bytes of a datagram that the path takes, as the stream was told.
+    datagram_max: usize,
     /// The update that was just handed over, to be told when it has left.
     leaving: Option<(FrameHeader, usize)>,
     counters: StreamCounters,
@@ -129,6 +131,7 @@ impl NativeViewer {
             whole_asked: None,
             videos: VecDeque::with_capacity(REPAIR_UPDATES_MAX),
             round_trip: None,
+            datagram_max: 0,
             leaving: None,
             counters: StreamCounters::default(),
         }

@@ -99,7 +99,8 @@ impl NativeViewer {
         datagram_max: Option<usize>,
         round_trip: Option<Duration>,
     ) {
-        if let Some(bytes) = datagram_max {
+        if let Some(bytes) = datagram_max.filter(|it| *it != self.datagram_max) {
+            self.datagram_max = bytes;
             self.sender.handle_datagram_max(bytes);
         }
         self.round_trip = round_trip;
