@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and how its end is told.
 
 mod ask;
+mod proof;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -11,12 +12,13 @@ use std::str::FromStr;
 
 use sandbox_client::address::Address;
 use sandbox_client::clock;
-use sandbox_client::connection::{Credentials, End};
+use sandbox_client::connection::{Credentials, End, Proof};
+use sandbox_client::device::DeviceKey;
 use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
+use sandbox_client::window::{self, Options};
 use sandbox_protocol::Size;
-use sandbox_protocol::wire::control::Secret;
 use sandbox_quic::Fingerprint;
 
 const HELP: &str = "\
@@ -27,13 +29,18 @@ Shows a desktop of a sandbox-server and sends it keys, pointer and pasted texts.
 server's MEDIA_PORT, a UDP port; 3478 without one.
 
 The server's key is asked about once, on first use, and remembered. With #pin= it must be the one
-that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD, or asked for.
+that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD, or asked for;
+a device that was enrolled signs in by a key of its own.
 
   --size WIDTHxHEIGHT       size of the desktop; 1280x800 without it. A window's size follows it,
                             and the desktop follows the window
   --fullscreen              begins with the whole screen
   --trust-on-first-use      trusts a key that is not known yet, for scripts
-  --forget                  forgets the server's key, after it was changed on purpose
+  --enrol                   signs in by a key of this device from now on. The code for it, which
+                            `sandbox-server device enrol USER` gives, is taken from SANDBOX_CODE,
+                            or asked for
+  --forget                  forgets the server's key, after it was changed on purpose, and this
+                            device's key for it
   --headless                no window: for tests and scripts
   --probe                   with --headless: presses keys, prints one line of JSON with the
                             times to connect, to the first picture and from key to pixel, and
@@ -45,7 +52,7 @@ that is given, and nothing is asked. The password is taken from SANDBOX_PASSWORD
   --help, --version
 
 In the window: F11 or Ctrl+Alt+Enter fills the screen, Ctrl+Alt+Shift+S shows where the time of a
-picture goes, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
+picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not permitted, 4 something of this machine is
 missing.
@@ -68,6 +75,7 @@ struct Arguments {
     script: Option<PathBuf>,
     stats: Option<PathBuf>,
     frames: Option<PathBuf>,
+    enrols: bool,
     forgets: bool,
 }
 
@@ -160,6 +168,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         script: None,
         stats: None,
         frames: None,
+        enrols: false,
         forgets: false,
     };
     let mut address = None;
@@ -176,6 +185,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
             "--trust-on-first-use" => parsed.trusts = true,
             "--headless" => parsed.is_headless = true,
             "--probe" => parsed.is_probe = true,
+            "--enrol" => parsed.enrols = true,
             "--forget" => parsed.forgets = true,
             "--script" => parsed.script = Some(value()?.into()),
             "--stats-json" => parsed.stats = Some(value()?.into()),
@@ -256,24 +266,48 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Some(pin) => Some(pin),
         None => store.pin(&name).map_err(|error| Failure::failed(&error))?,
     };
-    let client =
-        Client::start(task(&arguments, known)?).map_err(|error| Failure::failed(&error))?;
+    let credentials = if arguments.enrols {
+        proof::by_code(&arguments.address)?
+    } else {
+        proof::by_what_there_is(&arguments.address, store)?
+    };
+    let enrolled = match &credentials.proof {
+        Proof::Enrol { key, .. } => Some((credentials.user.clone(), key.clone())),
+        Proof::Password(_) | Proof::Device(_) => None,
+    };
+    let task = task(&arguments, known, credentials)?;
+    let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
     let keeper = Keeper {
         store,
         name,
         trusts: arguments.trusts,
         is_pinned: arguments.address.pin.is_some(),
+        enrolled,
     };
-    finish(&watch(client, &keeper))
+    if arguments.is_headless {
+        return finish(&watch(client, &keeper));
+    }
+    // The question is for the terminal that the program was started from.
+    if known.is_none() && !keeper.settle(&client) {
+        return finish(&client.join());
+    }
+    let options = Options {
+        title: keeper.name.clone(),
+        size: arguments.size,
+        is_fullscreen: arguments.is_fullscreen,
+    };
+    let ended = window::run(client, options, |shown| keeper.remember(shown));
+    finish(&ended.map_err(|error| Failure {
+        words: error.to_string(),
+        code: 4,
+    })?)
 }
 
-fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failure> {
-    let user = match &arguments.address.user {
-        Some(user) => user.clone(),
-        None => std::env::var("USER").map_err(|_| {
-            Failure::usage("as whom? sandbox-client USER@HOST: USER is not set either")
-        })?,
-    };
+fn task(
+    arguments: &Arguments,
+    known: Option<Fingerprint>,
+    credentials: Credentials,
+) -> Result<Task, Failure> {
     let script = match &arguments.script {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?
@@ -294,18 +328,10 @@ fn task(arguments: &Arguments, known: Option<Fingerprint>) -> Result<Task, Failu
         create(&arguments.frames)?,
         clock::now(),
     );
-    let password = match std::env::var("SANDBOX_PASSWORD") {
-        Ok(password) => password,
-        Err(_) => ask::password(&user, &arguments.address)?,
-    };
     Ok(Task {
         address: arguments.address.clone(),
         known,
-        credentials: Credentials {
-            user,
-            password: Secret(password),
-            ticket: None,
-        },
+        credentials,
         size: arguments.size,
         script,
         is_probe: arguments.is_probe,
@@ -319,6 +345,8 @@ struct Keeper<'a> {
     name: String,
     trusts: bool,
     is_pinned: bool,
+    /// The key that the server learns, and for whom.
+    enrolled: Option<(String, DeviceKey)>,
 }
 
 impl Keeper<'_> {
@@ -330,8 +358,28 @@ impl Keeper<'_> {
         }
     }
 
-    /// The server has taken the password: it is the one that was meant.
+    /// Waits for the key of a server that is not known. Returns whether it is trusted.
+    fn settle(&self, client: &Client) -> bool {
+        while let Ok(news) = client.news.recv() {
+            if let News::FirstUse(shown) = news {
+                let answer = self.answer(shown);
+                let is_trusted = answer == Command::Trust;
+                client.command(answer);
+                return is_trusted;
+            }
+        }
+        false
+    }
+
+    /// The server has taken the proof: it is the one that was meant.
     fn remember(&self, shown: Fingerprint) {
+        if let Some((user, key)) = &self.enrolled
+            && let Err(error) = self
+                .store
+                .remember_device_key(&self.name, user, key.pkcs8())
+        {
+            warn(&chain(&error));
+        }
         if self.is_pinned {
             return;
         }

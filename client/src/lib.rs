@@ -4,6 +4,7 @@
 pub mod address;
 pub mod clock;
 pub mod connection;
+pub mod device;
 pub mod figures;
 pub mod keys;
 pub mod net;
@@ -12,3 +13,4 @@ pub mod screen;
 pub mod script;
 mod socket;
 pub mod store;
+pub mod window;

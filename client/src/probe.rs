@@ -106,7 +106,8 @@ impl Probe {
         }
     }
 
-    /// Events that are due; tell the number of the first by [`handle_pressed`](Self::handle_pressed).
+    /// Events that are due; tell the number of the first by
+    /// [`handle_pressed`](Self::handle_pressed).
     pub fn poll_press(&mut self, now: Instant) -> Option<[Event; 2]> {
         let due = match self.state {
             State::Settling { still_at, .. } => still_at,

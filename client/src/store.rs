@@ -10,17 +10,23 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use sandbox_quic::Fingerprint;
 
 /// Schema this code writes; a file of a later one is refused.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
-const SCHEMA: &str = "
-    CREATE TABLE known_hosts (
+/// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
+const STEPS: [&str; VERSION as usize] = [
+    "CREATE TABLE known_hosts (
         address TEXT PRIMARY KEY,
         fingerprint BLOB NOT NULL CHECK (length(fingerprint) = 32),
         first_seen INTEGER NOT NULL,
         last_seen INTEGER NOT NULL
-    ) STRICT;
-    PRAGMA user_version = 1;
-";
+    ) STRICT;",
+    "CREATE TABLE device_keys (
+        address TEXT NOT NULL,
+        user TEXT NOT NULL,
+        pkcs8 BLOB NOT NULL,
+        PRIMARY KEY (address, user)
+    ) STRICT;",
+];
 
 /// Another client of the same user may be writing.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -102,17 +108,17 @@ impl Store {
 
     fn migrate(&mut self, path: &Path) -> Result<(), StoreError> {
         let change = self.connection.transaction()?;
-        let version = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        match version {
-            VERSION => return Ok(()),
-            0 => change.execute_batch(SCHEMA)?,
-            _ => {
-                return Err(StoreError::Version {
-                    path: path.to_owned(),
-                    version,
-                });
-            }
+        let version: i32 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let missing = usize::try_from(version).ok().and_then(|it| STEPS.get(it..));
+        let missing = missing.ok_or_else(|| StoreError::Version {
+            path: path.to_owned(),
+            version,
+        })?;
+        if missing.is_empty() {
+            return Ok(());
         }
+        missing.iter().try_for_each(|it| change.execute_batch(it))?;
+        change.pragma_update(None, "user_version", VERSION)?;
         change.commit()?;
         Ok(())
     }
@@ -165,16 +171,47 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a server; says whether it was known.
+    /// This device's key for a user at a server, as it was remembered.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be read.
+    pub fn device_key(&self, address: &str, user: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT pkcs8 FROM device_keys WHERE address = ?1 AND user = ?2")?;
+        let found = statement.query_row([address, user], |row| row.get(0));
+        Ok(found.optional()?)
+    }
+
+    /// Remembers this device's key for a user at a server, in the place of an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be written.
+    pub fn remember_device_key(
+        &self,
+        address: &str,
+        user: &str,
+        pkcs8: &[u8],
+    ) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT OR REPLACE INTO device_keys VALUES (?1, ?2, ?3)",
+            params![address, user, pkcs8],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets a server, and this device's keys there; says whether there was anything.
     ///
     /// # Errors
     ///
     /// Returns [`StoreError`] when the file cannot be written.
     pub fn forget(&self, address: &str) -> Result<bool, StoreError> {
-        let count = self
-            .connection
-            .execute("DELETE FROM known_hosts WHERE address = ?1", [address])?;
-        Ok(count > 0)
+        let delete = |sql| self.connection.execute(sql, [address]);
+        let hosts = delete("DELETE FROM known_hosts WHERE address = ?1")?;
+        let keys = delete("DELETE FROM device_keys WHERE address = ?1")?;
+        Ok(hosts + keys > 0)
     }
 }
 
@@ -234,6 +271,34 @@ mod tests {
         assert!(!store.forget("box:3478").unwrap());
         store.remember("box:3478", OTHER, 3_000).unwrap();
         assert_eq!(store.pin("box:3478").unwrap(), Some(OTHER));
+    }
+
+    #[test]
+    fn a_devices_key_is_remembered_for_its_user_and_forgotten_with_the_server() {
+        let folder = Folder::new("device");
+        let store = Store::open(&folder.file()).unwrap();
+        let key = |user| store.device_key("box:3478", user).unwrap();
+        store.remember_device_key("box:3478", "ada", b"1").unwrap();
+        store.remember_device_key("box:3478", "ada", b"2").unwrap();
+        assert_eq!(key("ada").as_deref(), Some(&b"2"[..]));
+        assert_eq!(key("bob"), None);
+        assert_eq!(store.device_key("box:1", "ada").unwrap(), None);
+        assert!(store.forget("box:3478").unwrap());
+        assert_eq!(key("ada"), None);
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_what_it_knows() {
+        let folder = Folder::new("first");
+        fs::create_dir_all(folder.file().parent().unwrap()).unwrap();
+        let connection = Connection::open(folder.file()).unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        connection.execute_batch("PRAGMA user_version = 1").unwrap();
+        let sql = "INSERT INTO known_hosts VALUES ('box:3478', ?1, 1, 1)";
+        connection.execute(sql, [OURS.0]).unwrap();
+        let store = Store::open(&folder.file()).unwrap();
+        assert_eq!(store.pin("box:3478").unwrap(), Some(OURS));
+        assert_eq!(store.device_key("box:3478", "ada").unwrap(), None);
     }
 
     #[test]

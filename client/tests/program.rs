@@ -1,13 +1,10 @@
 //! The program itself, without a window, against a server on a real UDP port.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod fake;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -226,6 +223,62 @@ fn after_a_restart_it_connects_again_with_its_ticket() {
     assert_eq!(code, Some(0), "{words}");
     assert!(words.contains("back soon; connecting again"), "{words}");
     assert_eq!(host.server().methods, ["password", "ticket"]);
+}
+
+#[test]
+fn where_its_address_leads_nowhere_any_more_it_goes_on_with_another() {
+    let folder = Folder::new("moved");
+    let host = Host::new(Server::new(SIZE));
+    let mut other = Server::new(SIZE);
+    other.paint(9);
+    let wanted = other.hash();
+    let script = folder.script(&format!("until-hash {wanted:032x}\nend"));
+    let child = folder
+        .program(&["--script", script.to_str().unwrap(), &pinned(&host)])
+        .spawn()
+        .unwrap();
+    host.until("a viewer", Server::is_settled);
+    host.cut();
+    host.change(|it| it.paint(9));
+    let (code, words) = finish(child);
+    assert_eq!(code, Some(0), "{words}");
+    // The connection is the same.
+    assert!(!words.contains("connecting again"), "{words}");
+    assert_eq!(host.server().methods, ["password"]);
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    let kill = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(kill.success());
+}
+
+#[test]
+fn who_waits_for_a_server_can_be_told_to_end() {
+    let folder = Folder::new("waiting");
+    let host = Host::new(Server::new(SIZE));
+    let mut child = folder.program(&[&pinned(&host)]).spawn().unwrap();
+    host.until("a viewer", Server::is_settled);
+    host.change(|it| it.close(now(), CloseCode::Shutdown.number(), ""));
+    drop(host);
+    let mut words = BufReader::new(child.stderr.take().unwrap()).lines();
+    let absent = words.find(|it| it.as_ref().unwrap().contains("nobody listens"));
+    assert!(absent.is_some());
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn who_is_told_to_end_leaves_the_server_first() {
+    let folder = Folder::new("signal");
+    let host = Host::new(Server::new(SIZE));
+    let child = folder.program(&[&pinned(&host)]).spawn().unwrap();
+    host.until("a viewer", Server::is_settled);
+    terminate(&child);
+    let (code, words) = finish(child);
+    assert_eq!(code, Some(0), "{words}");
+    // Silence would be noticed after twelve seconds.
+    host.until("that it has left", |it| !it.is_live());
 }
 
 #[test]

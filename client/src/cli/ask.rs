@@ -21,6 +21,14 @@ pub(super) fn password(user: &str, address: &Address) -> Result<String, Failure>
     Ok(silently(&terminal, || ask(&terminal, &question))?)
 }
 
+/// The code that enrols this device.
+pub(super) fn code(user: &str, address: &Address) -> Result<String, Failure> {
+    let terminal = terminal()
+        .map_err(|_| Failure::usage("there is no terminal to ask for a code: set SANDBOX_CODE"))?;
+    let question = format!("Code of `sandbox-server device enrol {user}` at {address}: ");
+    Ok(ask(&terminal, &question)?)
+}
+
 /// Whether the user trusts a server that is not known.
 pub(super) fn trust(name: &str, shown: Fingerprint) -> bool {
     let Ok(terminal) = terminal() else {

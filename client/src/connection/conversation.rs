@@ -15,6 +15,7 @@ use sandbox_protocol::wire::control::{
 use sandbox_quic::{Dir, Endpoint, Handle, StreamId};
 
 use super::{End, Shape, Told};
+use crate::device::DeviceKey;
 
 /// The control stream comes before updates.
 const PRIORITY: i32 = 100;
@@ -34,10 +35,38 @@ const VIDEO: VideoCapability = VideoCapability {
 pub struct Credentials {
     /// Account.
     pub user: String,
-    /// Password.
-    pub password: Secret<String>,
-    /// Of the connection before; the password follows where it is refused.
+    /// How they prove it.
+    pub proof: Proof,
+    /// Of the connection before; the proof follows where it is refused.
     pub ticket: Option<Ticket>,
+}
+
+/// How a user proves who they are.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// By a password.
+    Password(Secret<String>),
+    /// By this device's key, which the server knows.
+    Device(DeviceKey),
+    /// By a code for one use, with which the server learns this device's key.
+    Enrol {
+        /// The code.
+        code: Secret<String>,
+        /// The key.
+        key: DeviceKey,
+        /// What the user calls the device.
+        name: String,
+    },
+}
+
+impl Credentials {
+    /// The server has let the user in, and knows this device's key from here on.
+    pub fn handle_welcome(&mut self, ticket: Ticket) {
+        self.ticket = Some(ticket);
+        if let Proof::Enrol { key, .. } = &self.proof {
+            self.proof = Proof::Device(key.clone());
+        }
+    }
 }
 
 /// Signs in once, without a password.
@@ -47,6 +76,17 @@ pub struct Ticket {
     pub id: [u8; 16],
     /// Its key.
     pub key: Secret<[u8; 32]>,
+}
+
+impl Ticket {
+    fn method(&self, exporter: &[u8; 32]) -> AuthMethod {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key.0);
+        let proof = hmac::sign(&key, exporter);
+        AuthMethod::Ticket {
+            id: self.id,
+            proof: Secret(proof.as_ref().try_into().expect("SHA-256 has 32 bytes")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,23 +368,35 @@ impl Conversation {
     }
 
     fn sign_in(&mut self, exporter: impl FnOnce() -> Option<[u8; 32]>) -> Step {
-        let ticket = self.credentials.ticket.as_ref();
-        let by_ticket = ticket.and_then(|it| Some((it, exporter()?)));
-        let method = match by_ticket {
-            Some((ticket, exported)) => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, &ticket.key.0);
-                let proof = hmac::sign(&key, &exported);
-                AuthMethod::Ticket {
-                    id: ticket.id,
-                    proof: Secret(proof.as_ref().try_into().expect("SHA-256 has 32 bytes")),
-                }
+        let Credentials {
+            user,
+            proof,
+            ticket,
+        } = &self.credentials;
+        let by_ticket = ticket.is_some();
+        let method = match (ticket, proof) {
+            (None, Proof::Password(password)) => Some(AuthMethod::Password {
+                user: user.clone(),
+                password: password.clone(),
+            }),
+            (Some(ticket), _) => exporter().map(|exporter| ticket.method(&exporter)),
+            (None, Proof::Device(key)) => exporter().map(|exporter| AuthMethod::DeviceKey {
+                key: key.public(),
+                signature: key.sign(&exporter),
+            }),
+            (None, Proof::Enrol { code, key, name }) => {
+                exporter().map(|exporter| AuthMethod::Enrol {
+                    code: code.clone(),
+                    key: key.public(),
+                    signature: key.sign(&exporter),
+                    name: name.clone(),
+                })
             }
-            None => AuthMethod::Password {
-                user: self.credentials.user.clone(),
-                password: self.credentials.password.clone(),
-            },
         };
-        let by_ticket = by_ticket.is_some();
+        let Some(method) = method else {
+            // The connection is gone, and says why.
+            return Step::Nothing;
+        };
         self.state = State::SigningIn { by_ticket };
         if !self.say(&FromViewer::Auth(method)) {
             return Step::Over(End::SignIn {

@@ -209,7 +209,9 @@ impl fmt::Display for End {
 
 fn sign_in(f: &mut fmt::Formatter<'_>, why: AuthFailure, retry_after: Duration) -> fmt::Result {
     match why {
-        AuthFailure::Refused => f.write_str("name or password is wrong"),
+        AuthFailure::Refused => {
+            f.write_str("name or password is wrong, or this device's key or code")
+        }
         AuthFailure::TooMany => write!(
             f,
             "too many attempts to sign in: try again in {} s",

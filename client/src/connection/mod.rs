@@ -6,9 +6,10 @@
 
 mod conversation;
 mod end;
+mod media;
 mod streams;
 
-pub use self::conversation::{Credentials, Ticket};
+pub use self::conversation::{Credentials, Proof, Ticket};
 pub use self::end::End;
 
 use std::collections::VecDeque;
@@ -19,19 +20,18 @@ use sandbox_protocol::limits::{
     DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN,
 };
 use sandbox_protocol::stream::input_sender::InputSender;
-use sandbox_protocol::stream::reassemble::{StreamVerdict, Update};
-use sandbox_protocol::stream::receiver::{Receiver, ViewerState};
-use sandbox_protocol::wire::codes::{CloseCode, ResetCode};
+use sandbox_protocol::stream::reassemble::Update;
+use sandbox_protocol::stream::receiver::Receiver;
+use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
-use sandbox_protocol::wire::datagram;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{SessionId, Size};
 use sandbox_quic::{
-    Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, StreamId, Trust,
+    Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, Trust,
 };
 
 use self::conversation::{Conversation, Step};
-use self::streams::{Read, UpdateStreams};
+use self::streams::UpdateStreams;
 
 /// How a connection begins.
 #[derive(Clone, Debug)]
@@ -279,11 +279,6 @@ impl Connection {
         self.violate(now, words);
     }
 
-    /// The decoder or the screen has changed.
-    pub fn handle_state(&mut self, state: ViewerState) {
-        self.receiver.handle_state(state);
-    }
-
     /// The network may have changed.
     pub fn handle_network_changed(&mut self, now: Instant) {
         self.endpoint.handle_network_changed(now);
@@ -430,80 +425,6 @@ impl Connection {
             }
             Step::Over(end) => self.finish(now, CloseCode::NoError, end),
             Step::Violation(words) => self.violate(now, words),
-        }
-    }
-
-    fn handle_media(&mut self, now: Instant, bytes: &Bytes) {
-        use datagram::FromServer as Datagram;
-        match Datagram::decode(bytes) {
-            Ok(Datagram::InputAck { stream, seq }) => self.input.handle_ack(now, stream, seq),
-            Ok(Datagram::Fragment(fragment)) => {
-                self.count(fragment.header.packet);
-                if let Err(error) = self.receiver.handle_fragment(now, &fragment) {
-                    self.violate(now, error.to_string());
-                }
-            }
-            // No sound was asked for; its packets belong to the reports all the same.
-            Ok(Datagram::Sound(header, _)) => {
-                self.count(header.packet);
-                self.receiver.handle_sound(now, &header);
-            }
-            Ok(Datagram::Cursor(cursor)) => self.told.push_back(Told::Pointer {
-                x: cursor.x,
-                y: cursor.y,
-                is_visible: cursor.is_visible,
-            }),
-            Ok(Datagram::Pong(pong)) => {
-                self.receiver.handle_pong(now, pong);
-                if let Some(round_trip) = self.receiver.round_trip() {
-                    self.input.handle_round_trip(round_trip);
-                }
-            }
-            Err(error) => self.violate(now, error.to_string()),
-        }
-    }
-
-    fn handle_stream(&mut self, now: Instant, stream: StreamId, bytes: &[u8], is_end: bool) {
-        let mut bytes = bytes;
-        loop {
-            match self.streams.handle_read(stream, bytes, is_end) {
-                Ok(Read::Unfinished) => return,
-                Ok(Read::Begun(header)) => {
-                    bytes = &[];
-                    match self.receiver.handle_stream(now, &header) {
-                        // Memory is bounded where the bytes wait.
-                        StreamVerdict::Read | StreamVerdict::Later => (),
-                        StreamVerdict::Stop => self.stop(stream),
-                    }
-                    for older in self.streams.older_than(header.epoch) {
-                        self.stop(older);
-                    }
-                }
-                Ok(Read::Whole(header, update)) => {
-                    let taken = self.receiver.handle_stream_update(now, &header, update);
-                    if let Err(error) = taken {
-                        self.violate(now, error.to_string());
-                    }
-                    return;
-                }
-                Err(error) => return self.violate(now, error.to_string()),
-            }
-        }
-    }
-
-    fn stop(&mut self, stream: StreamId) {
-        self.streams.skip(stream);
-        let code = ResetCode::Superseded.number();
-        self.endpoint.stop(self.handle, stream, code);
-    }
-
-    /// Counts losses by the gaps in the packets' numbers.
-    fn count(&mut self, packet: u16) {
-        self.counters.packets_came += 1;
-        let step = self.packet.map_or(1, |it| packet.wrapping_sub(it));
-        if step.cast_signed() > 0 {
-            self.packet = Some(packet);
-            self.counters.packets_sent += u64::from(step);
         }
     }
 

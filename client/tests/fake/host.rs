@@ -24,6 +24,9 @@ struct Shared {
     server: Mutex<Server>,
     changed: Condvar,
     is_over: AtomicBool,
+    /// Where the viewer was heard last, and what is no longer carried there.
+    viewer: Mutex<Option<SocketAddr>>,
+    cut: Mutex<Option<SocketAddr>>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test's clock")]
@@ -39,6 +42,8 @@ impl Host {
             server: Mutex::new(server),
             changed: Condvar::new(),
             is_over: AtomicBool::new(false),
+            viewer: Mutex::default(),
+            cut: Mutex::default(),
         });
         let theirs = Arc::clone(&shared);
         let own = socket.try_clone().unwrap();
@@ -54,11 +59,14 @@ impl Host {
         self.shared.server.lock().unwrap()
     }
 
-    /// Changes something at the server, which notices at once.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Server) -> T) -> T {
-        let result = change(&mut self.server());
+    /// Changes something at the server. What follows leaves at once: the words of an end are
+    /// forgotten within milliseconds.
+    pub fn change(&self, change: impl FnOnce(&mut Server)) {
+        let mut server = self.server();
+        change(&mut server);
+        self.shared.send(&mut server, &self.socket);
+        drop(server);
         self.wake();
-        result
     }
 
     /// Waits until the server is as wanted.
@@ -77,6 +85,11 @@ impl Host {
         );
     }
 
+    /// Nothing more is carried to or from the address that the viewer has now.
+    pub fn cut(&self) {
+        *self.shared.cut.lock().unwrap() = *self.shared.viewer.lock().unwrap();
+    }
+
     fn wake(&self) {
         self.socket.send_to(&[], self.address).unwrap();
     }
@@ -85,17 +98,10 @@ impl Host {
 impl Shared {
     fn run(&self, socket: &UdpSocket) {
         let mut buffer = vec![0; 64 << 10];
-        let mut out = Vec::new();
         while !self.is_over.load(Ordering::Acquire) {
             let due = {
                 let mut server = self.server.lock().unwrap();
-                while let Some(outgoing) = server.poll_transmit(now(), &mut out) {
-                    for datagram in out.chunks(outgoing.segment) {
-                        // A viewer that has gone is told of by the kernel.
-                        let _gone = socket.send_to(datagram, outgoing.to);
-                    }
-                    out.clear();
-                }
+                self.send(&mut server, socket);
                 server.poll_timeout()
             };
             self.changed.notify_all();
@@ -105,7 +111,8 @@ impl Shared {
             let came = socket.recv_from(&mut buffer);
             let mut server = self.server.lock().unwrap();
             match came {
-                Ok((length, from)) if length > 0 => {
+                Ok((length, from)) if length > 0 && !self.is_cut(from) => {
+                    *self.viewer.lock().unwrap() = Some(from);
                     let arrived = Arrived {
                         from,
                         to: None,
@@ -116,6 +123,23 @@ impl Shared {
                 Ok(_) | Err(_) => (),
             }
             server.handle_timeout(now());
+        }
+    }
+
+    fn is_cut(&self, address: SocketAddr) -> bool {
+        *self.cut.lock().unwrap() == Some(address)
+    }
+
+    fn send(&self, server: &mut Server, socket: &UdpSocket) {
+        let mut out = Vec::new();
+        while let Some(outgoing) = server.poll_transmit(now(), &mut out) {
+            for datagram in out.chunks(outgoing.segment) {
+                if !self.is_cut(outgoing.to) {
+                    // A viewer that has gone is told of by the kernel.
+                    let _gone = socket.send_to(datagram, outgoing.to);
+                }
+            }
+            out.clear();
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod host;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rcgen::{CertificateParams, KeyPair};
 use sandbox_protocol::screen::{Composer, Frame, Picture, SLOT_BYTES, View};
 use sandbox_protocol::stream::packetize::UpdateKind;
@@ -34,6 +35,7 @@ use sandbox_quic::{
 
 pub const USER: &str = "alice";
 pub const PASSWORD: &str = "correct horse";
+pub const CODE: &str = "abcdefgh";
 const CACHE_MIB: u16 = 16;
 const TICKET: [u8; 32] = [5; 32];
 
@@ -180,6 +182,25 @@ impl Server {
         self.flush();
     }
 
+    /// Bytes that no server of ours would send.
+    pub fn send_datagram(&mut self, bytes: &'static [u8]) {
+        let handle = self.peer.as_ref().unwrap().handle;
+        let bytes = Bytes::from_static(bytes);
+        self.endpoint.send_datagram(handle, bytes).unwrap();
+    }
+
+    pub fn send_stream(&mut self, bytes: &[u8]) {
+        let handle = self.peer.as_ref().unwrap().handle;
+        let stream = self.endpoint.open_stream(handle, Dir::Uni, 0).unwrap();
+        assert_eq!(self.endpoint.write(handle, stream, bytes), bytes.len());
+        self.endpoint.finish(handle, stream);
+    }
+
+    pub fn send_control(&mut self, bytes: &[u8]) {
+        self.peer.as_mut().unwrap().unsent.extend(bytes);
+        self.flush();
+    }
+
     pub fn close(&mut self, now: Instant, code: u32, words: &str) {
         let handle = self.peer.take().unwrap().handle;
         self.endpoint.close(now, handle, code, words);
@@ -255,6 +276,14 @@ impl Server {
         }
     }
 
+    fn is_signed(&self, key: &[u8; 32], signature: &Secret<[u8; 64]>) -> bool {
+        let handle = self.peer.as_ref().unwrap().handle;
+        let exporter = self.endpoint.exporter(handle, b"EXPORTER-sandbox-auth");
+        UnparsedPublicKey::new(&ED25519, key)
+            .verify(&exporter.unwrap(), &signature.0)
+            .is_ok()
+    }
+
     fn answer(&mut self, message: &FromViewer) {
         match message {
             FromViewer::Hello { .. } => self.say(&FromServer::Hello {
@@ -271,7 +300,16 @@ impl Server {
                         user == USER && password.0 == PASSWORD && !self.refuses_password,
                     ),
                     AuthMethod::Ticket { id, .. } => ("ticket", *id == [4; 16]),
-                    _ => ("other", false),
+                    AuthMethod::Enrol {
+                        code,
+                        key,
+                        signature,
+                        ..
+                    } => ("enrol", code.0 == CODE && self.is_signed(key, signature)),
+                    AuthMethod::DeviceKey { key, signature } => {
+                        ("device", self.is_signed(key, signature))
+                    }
+                    AuthMethod::Token { .. } => ("token", false),
                 };
                 self.methods.push(name);
                 self.say(&if is_right {

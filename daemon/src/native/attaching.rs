@@ -54,7 +54,6 @@ pub(super) async fn attach(
         async move { Ok((media.attach_native(attach).await?, ())) }
     });
     let (attachment, ()) = attached.await?;
-    tracing::info!(%session, %peer, "a native viewer is attached");
     Ok(Stream::new(attachment))
 }
 

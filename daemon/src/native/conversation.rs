@@ -314,10 +314,7 @@ impl Conversation {
                 caller.family = family;
                 Ok(())
             }
-            None => {
-                let words = "the sign-in has ended; sign in again";
-                Err(Farewell::saying(CloseCode::AuthExpired, words))
-            }
+            None => Err(Farewell::saying(CloseCode::AuthExpired, "sign in again")),
         }
     }
 
@@ -346,7 +343,7 @@ impl Conversation {
 }
 
 fn sign_in_first() -> Farewell {
-    Farewell::saying(CloseCode::AuthRequired, "sign in first")
+    Farewell::saying(CloseCode::AuthRequired, "then wish for a desktop")
 }
 
 /// Takes one of what a connection may do so often in a minute.

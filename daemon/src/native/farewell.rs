@@ -1,4 +1,5 @@
-//! The last word to a native viewer: a code that says whether to come again, and words.
+//! The last word to a native viewer: a code that says what happened and whether to come again, and
+//! words that say more than the code does.
 
 use sandbox_core::sessions::{CannotAttach, Dismissal, NoRoom, Reason};
 use sandbox_protocol::local::warden::Refusal;
@@ -31,7 +32,8 @@ impl Farewell {
     }
 
     pub(super) fn not_found() -> Self {
-        Self::saying(CloseCode::SessionNotFound, "there is no such session")
+        let words = "it is over, or not this account's";
+        Self::saying(CloseCode::SessionNotFound, words)
     }
 
     pub(super) fn ended(reason: Reason) -> Self {

@@ -4,8 +4,8 @@ use sandbox_core::sessions::Reason;
 use sandbox_protocol::local::warden::{EndReason, MemoryShortage};
 
 /// Why a desktop is over.
-pub(super) fn ended(reason: Reason) -> String {
-    let why = match reason {
+pub(super) const fn ended(reason: Reason) -> &'static str {
+    match reason {
         Reason::Requested | Reason::Warden(EndReason::Requested) => "it was ended",
         Reason::Timeout => "nobody was connected to it for a long time",
         Reason::UserDisabled => "the account was disabled",
@@ -19,8 +19,7 @@ pub(super) fn ended(reason: Reason) -> String {
             "its display stopped answering: a program inside it held it, or it hangs"
         }
         Reason::Warden(EndReason::Shutdown) => "the server is being stopped or restarted",
-    };
-    format!("the desktop has ended: {why}")
+    }
 }
 
 /// Which programs were ended for memory.

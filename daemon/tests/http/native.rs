@@ -207,21 +207,21 @@ fn what_a_viewer_may_not_have_is_refused_with_words() {
         "eve",
         Some(id),
         CloseCode::SessionNotFound,
-        "no such",
+        "not this account",
     );
     check(
         &world,
         "root",
         Some(id),
         CloseCode::SessionNotFound,
-        "no such",
+        "not this account",
     );
     check(
         &world,
         "ada",
         Some(nobodys),
         CloseCode::SessionNotFound,
-        "no such",
+        "not this account",
     );
     let refusal = Refusal::Missing {
         layer: "user namespaces".into(),

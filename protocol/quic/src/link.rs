@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use crate::events::{Closed, Event};
 use crate::identity::Fingerprint;
 use crate::transport::Side;
+use crate::window::Window;
 
 /// Bytes of a stream handed out at once.
 const READ_BYTES: usize = 64 << 10;
@@ -87,6 +88,7 @@ impl Link {
     /// Ends it; QUIC itself tells its own end nothing about that.
     pub(crate) fn close(&mut self, now: Instant, code: VarInt, words: Bytes) {
         self.quic.close(now, code, words);
+        Window::open_for_end(&self.quic);
         self.tell_closed(Closed::ByUs);
     }
 

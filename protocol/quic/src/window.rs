@@ -6,10 +6,11 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory};
+use quinn_proto::{Connection, RttEstimator};
 
 /// A key frame of a whole desktop leaves at once.
 const INITIAL_BYTES: u64 = 256 << 10;
@@ -20,9 +21,22 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Enough for input, control and a small picture, whatever was lost.
 const MIN_BYTES: u64 = 64 << 10;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window {
     bytes: u64,
+    /// The connection is over. QUIC holds even the words of its end back while the window is
+    /// full, and hears of no acknowledgement that would open it.
+    is_closing: Arc<AtomicBool>,
+}
+
+impl Window {
+    /// Lets the words of a connection's end leave.
+    pub(crate) fn open_for_end(connection: &Connection) {
+        let state = connection.congestion_state().clone_box().into_any();
+        if let Ok(window) = state.downcast::<Self>() {
+            window.is_closing.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,6 +46,7 @@ impl ControllerFactory for WindowFactory {
     fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Window {
             bytes: INITIAL_BYTES,
+            is_closing: Arc::default(),
         })
     }
 }
@@ -66,11 +81,15 @@ impl Controller for Window {
     fn on_mtu_update(&mut self, _new_mtu: u16) {}
 
     fn window(&self) -> u64 {
-        self.bytes
+        if self.is_closing.load(Ordering::Relaxed) {
+            u64::MAX
+        } else {
+            self.bytes
+        }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(*self)
+        Box::new(self.clone())
     }
 
     fn initial_window(&self) -> u64 {

@@ -259,6 +259,26 @@ fn a_reason_reaches_the_other_end_and_both_forget_the_connection() {
 }
 
 #[test]
+fn a_reason_leaves_where_the_window_is_full() {
+    let (mut world, _, server) = World::connected();
+    let stream = world.server.open_stream(server, Dir::Uni, 0).unwrap();
+    let written = world.server.write(server, stream, &vec![1; 4 << 20]);
+    assert!(written > 1 << 20, "{written} bytes");
+    // What is sent is on its way for so long that nothing of it is acknowledged.
+    world.is_cut = true;
+    let until = world.now + ONE_WAY * 2;
+    world.run_until(|it| it.now >= until);
+    world.is_cut = false;
+    world.server.close(world.now, server, 0x111, "over");
+    world.run_until(|it| it.closed_at_client().is_some());
+    let why = Closed::ByPeer {
+        code: 0x111,
+        words: "over".to_owned(),
+    };
+    assert_eq!(world.closed_at_client(), Some(&why));
+}
+
+#[test]
 fn silence_ends_a_connection() {
     let (mut world, _, _) = World::connected();
     world.is_cut = true;

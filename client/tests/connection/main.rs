@@ -6,188 +6,24 @@
     reason = "a panic is a failed test; the world's clock has to begin somewhere"
 )]
 
+#[path = "../fake/mod.rs"]
 mod fake;
+mod violations;
+mod world;
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sandbox_client::connection::{Connection, Credentials, End, Setup, Ticket, Told};
+use sandbox_client::connection::{Credentials, End, Proof, Ticket, Told};
+use sandbox_client::device::DeviceKey;
 use sandbox_client::screen::Screen;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{AuthFailure, FromServer, FromViewer, Secret};
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
-use sandbox_quic::{Arrived, Fingerprint};
+use sandbox_quic::Fingerprint;
 
-use self::fake::{PASSWORD, Server, USER};
-
-const ONE_WAY: Duration = Duration::from_millis(20);
-const STEPS_MAX: usize = 100_000;
-const SIZE: Size = Size {
-    width: 640,
-    height: 400,
-};
-
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], port))
-}
-
-struct Packet {
-    at: Instant,
-    to_server: bool,
-    bytes: Vec<u8>,
-}
-
-struct World {
-    now: Instant,
-    server: Server,
-    client: Connection,
-    screen: Screen,
-    told: Vec<Told>,
-    packets: Vec<Packet>,
-    /// Every so many-th packet to the viewer is lost.
-    loses: usize,
-    count: usize,
-    is_cut: bool,
-}
-
-fn credentials() -> Credentials {
-    Credentials {
-        user: USER.to_owned(),
-        password: Secret(PASSWORD.to_owned()),
-        ticket: None,
-    }
-}
-
-fn setup(known: Option<Fingerprint>) -> Setup {
-    Setup {
-        known,
-        credentials: credentials(),
-        size: SIZE,
-        cache_mib: 64,
-        secret: [9; 32],
-        input_stream: 77,
-    }
-}
-
-impl World {
-    /// A viewer that knows the server.
-    fn new() -> Self {
-        let server = Server::new(SIZE);
-        let known = Some(server.fingerprint);
-        Self::with(server, setup(known))
-    }
-
-    fn with(server: Server, setup: Setup) -> Self {
-        let now = Instant::now();
-        Self {
-            now,
-            server,
-            client: Connection::new(now, address(2), setup).unwrap(),
-            screen: Screen::new().unwrap(),
-            told: Vec::new(),
-            packets: Vec::new(),
-            loses: usize::MAX,
-            count: 0,
-            is_cut: false,
-        }
-    }
-
-    fn live() -> Self {
-        let mut world = Self::new();
-        world.run_until(Self::is_same);
-        world
-    }
-
-    fn is_same(&self) -> bool {
-        self.screen.picture().size() == self.server.size
-            && self.screen.picture().hash() == self.server.hash()
-    }
-
-    fn end(&self) -> Option<&End> {
-        match self.told.last() {
-            Some(Told::Over(end)) => Some(end),
-            _ => None,
-        }
-    }
-
-    fn exchange(&mut self) {
-        let mut buffer = Vec::new();
-        while let Some(out) = self.client.poll_transmit(self.now, 8, &mut buffer) {
-            self.carry(true, &buffer, out.segment);
-            buffer.clear();
-        }
-        while let Some(out) = self.server.poll_transmit(self.now, &mut buffer) {
-            self.carry(false, &buffer, out.segment);
-            buffer.clear();
-        }
-        while let Some(told) = self.client.poll_told() {
-            if let Told::Config(config) = &told {
-                self.screen.configure(config);
-            }
-            self.told.push(told);
-        }
-        while let Some(update) = self.client.poll_update() {
-            self.screen.apply(&update).unwrap();
-        }
-    }
-
-    fn carry(&mut self, to_server: bool, bytes: &[u8], segment: usize) {
-        for bytes in bytes.chunks(segment) {
-            self.count += 1;
-            let is_lost = !to_server && self.count.is_multiple_of(self.loses);
-            if !is_lost && !self.is_cut {
-                self.packets.push(Packet {
-                    at: self.now + ONE_WAY,
-                    to_server,
-                    bytes: bytes.to_vec(),
-                });
-            }
-        }
-    }
-
-    fn step(&mut self) {
-        self.exchange();
-        let timers = [self.server.poll_timeout(), self.client.poll_timeout()];
-        let arrivals = self.packets.iter().map(|it| it.at);
-        let Some(next) = timers.into_iter().flatten().chain(arrivals).min() else {
-            return;
-        };
-        self.now = self.now.max(next);
-        let now = self.now;
-        let (due, later) = std::mem::take(&mut self.packets)
-            .into_iter()
-            .partition(|it: &Packet| it.at <= now);
-        self.packets = later;
-        for packet in due {
-            let (from, to) = if packet.to_server { (1, 2) } else { (2, 1) };
-            let arrived = Arrived {
-                from: address(from),
-                to: Some(address(to).ip()),
-                bytes: &packet.bytes,
-            };
-            if packet.to_server {
-                self.server.handle_datagram(now, arrived);
-            } else {
-                self.client.handle_datagram(now, arrived);
-            }
-        }
-        self.server.handle_timeout(now);
-        self.client.handle_timeout(now);
-        self.exchange();
-    }
-
-    #[track_caller]
-    fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
-        for _ in 0..STEPS_MAX {
-            if is_done(self) {
-                return;
-            }
-            self.step();
-        }
-        panic!("not reached: {:?}", self.told);
-    }
-}
+use self::fake::{CODE, Server};
+use self::world::{SIZE, World, credentials, setup};
 
 fn key(is_down: bool) -> Input {
     Input::Key {
@@ -326,6 +162,35 @@ fn a_ticket_signs_in_and_the_password_follows_where_it_is_refused() {
 }
 
 #[test]
+fn a_device_is_enrolled_by_its_code_and_signs_in_by_its_key_from_then_on() {
+    let key = DeviceKey::make().unwrap();
+    let code = Secret(CODE.to_owned());
+    let mut credentials = Credentials {
+        proof: Proof::Enrol {
+            code,
+            key,
+            name: "laptop".to_owned(),
+        },
+        ..credentials()
+    };
+    for expected in ["enrol", "device"] {
+        let server = Server::new(SIZE);
+        let mut setup = setup(Some(server.fingerprint));
+        setup.credentials = credentials.clone();
+        let mut world = World::with(server, setup);
+        world.run_until(World::is_same);
+        assert_eq!(world.server.methods, [expected]);
+        let welcomes = world.told.iter().filter_map(|it| match it {
+            Told::Welcome(ticket) => Some(ticket.clone()),
+            _ => None,
+        });
+        welcomes.for_each(|it| credentials.handle_welcome(it));
+        // As long after the connection has ended.
+        credentials.ticket = None;
+    }
+}
+
+#[test]
 fn another_size_is_asked_for_and_shown() {
     let mut world = World::live();
     let size = Size {
@@ -401,6 +266,18 @@ fn words_before_the_end_count_where_the_end_itself_is_lost() {
     world.run_until(|it| it.end().is_some());
     let end = world.end().unwrap();
     assert_eq!((end.may_reconnect(), end.exit_code()), (false, 0), "{end}");
+}
+
+#[test]
+fn what_is_no_update_makes_the_picture_worth_nothing() {
+    let mut screen = Screen::new().unwrap();
+    let update = sandbox_protocol::stream::reassemble::Update {
+        epoch: sandbox_protocol::wire::datagram::Epoch(1),
+        number: 1,
+        bytes: &[1, 2, 3],
+        is_video_broken: false,
+    };
+    assert!(screen.apply(&update).is_err());
 }
 
 #[test]

@@ -1,0 +1,242 @@
+//! What keys and pointer mean: input for the desktop, or wishes about the window.
+
+use std::collections::BTreeSet;
+
+use sandbox_protocol::wire::input::Event as Input;
+use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, WindowEvent};
+use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, PhysicalKey};
+
+use super::layout::Layout;
+use crate::keys::{evdev_code, keysym};
+use crate::net::Command;
+
+/// One step of a wheel on the wire.
+const STEP: f64 = 120.0;
+
+/// Pixels that a touchpad moves for one step: what browsers scroll for it.
+const STEP_PIXELS: f64 = 100.0;
+
+const CHORD: ModifiersState = ModifiersState::CONTROL
+    .union(ModifiersState::ALT)
+    .union(ModifiersState::SHIFT);
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Input(Input),
+    Fullscreen,
+    Figures,
+    TakeControl,
+    Leave,
+}
+
+/// Keys that are held.
+#[derive(Debug, Default)]
+pub(super) struct Keyboard {
+    modifiers: ModifiersState,
+    /// Keys whose press meant something here: their release is not the desktop's either.
+    ours: BTreeSet<KeyCode>,
+}
+
+impl Keyboard {
+    pub(super) const fn handle_modifiers(&mut self, modifiers: ModifiersState) {
+        self.modifiers = modifiers;
+    }
+
+    pub(super) fn handle_focus_lost(&mut self) {
+        self.ours.clear();
+    }
+
+    pub(super) fn handle_key(&mut self, event: &KeyEvent) -> Option<Meaning> {
+        // The desktop repeats keys by itself.
+        if event.repeat {
+            return None;
+        }
+        let is_down = event.state == ElementState::Pressed;
+        self.meaning(
+            event.physical_key,
+            &event.logical_key,
+            event.location,
+            is_down,
+        )
+    }
+
+    fn meaning(
+        &mut self,
+        place: PhysicalKey,
+        key: &Key,
+        location: KeyLocation,
+        is_down: bool,
+    ) -> Option<Meaning> {
+        if let PhysicalKey::Code(code) = place {
+            if !is_down && self.ours.remove(&code) {
+                return None;
+            }
+            if let Some(meaning) = self.wish(code).filter(|_| is_down) {
+                self.ours.insert(code);
+                return Some(meaning);
+            }
+        }
+        let (code, keysym) = (evdev_code(place), keysym(key, location));
+        (code != 0 || keysym != 0).then_some(Meaning::Input(Input::Key {
+            code,
+            keysym,
+            is_down,
+        }))
+    }
+
+    fn wish(&self, code: KeyCode) -> Option<Meaning> {
+        let held = self.modifiers;
+        let full = ModifiersState::CONTROL.union(ModifiersState::ALT);
+        if (code == KeyCode::F11 && held.is_empty()) || (code == KeyCode::Enter && held == full) {
+            return Some(Meaning::Fullscreen);
+        }
+        if held != CHORD {
+            return None;
+        }
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the other keys are the desktop's"
+        )]
+        match code {
+            KeyCode::KeyS => Some(Meaning::Figures),
+            KeyCode::KeyC => Some(Meaning::TakeControl),
+            KeyCode::KeyQ => Some(Meaning::Leave),
+            _ => None,
+        }
+    }
+}
+
+/// The pointer over the desktop.
+#[derive(Debug, Default)]
+pub(super) struct Pointer {
+    x: u16,
+    y: u16,
+    /// What is left of steps that were no whole 120ths.
+    rest: (f64, f64),
+}
+
+impl Pointer {
+    pub(super) fn handle_event(&mut self, event: &WindowEvent, layout: &Layout) -> Option<Command> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the others are no pointer's"
+        )]
+        match event {
+            WindowEvent::CursorMoved { position, .. } => {
+                let (x, y) = layout.desktop_at(position.x, position.y);
+                (self.x, self.y) = (x, y);
+                Some(Command::Move { x, y })
+            }
+            WindowEvent::MouseInput { state, button, .. } => Some(Command::Input(Input::Button {
+                button: button_number(*button)?,
+                is_down: *state == ElementState::Pressed,
+                x: self.x,
+                y: self.y,
+            })),
+            WindowEvent::MouseWheel { delta, .. } => {
+                // Here right and down are what the contents do; there, what the view does.
+                let (dx, dy) = match delta {
+                    MouseScrollDelta::LineDelta(x, y) => {
+                        (-f64::from(*x) * STEP, -f64::from(*y) * STEP)
+                    }
+                    MouseScrollDelta::PixelDelta(by) => {
+                        (-by.x / STEP_PIXELS * STEP, -by.y / STEP_PIXELS * STEP)
+                    }
+                };
+                self.turn(dx, dy)
+            }
+            _ => None,
+        }
+    }
+
+    fn turn(&mut self, dx: f64, dy: f64) -> Option<Command> {
+        let (dx, dy) = (self.rest.0 + dx, self.rest.1 + dy);
+        self.rest = (dx.fract(), dy.fract());
+        let (dx, dy) = (dx.trunc() as i16, dy.trunc() as i16);
+        (dx != 0 || dy != 0).then_some(Command::Input(Input::Wheel {
+            dx,
+            dy,
+            x: self.x,
+            y: self.y,
+        }))
+    }
+}
+
+const fn button_number(button: MouseButton) -> Option<u8> {
+    match button {
+        MouseButton::Left => Some(0),
+        MouseButton::Middle => Some(1),
+        MouseButton::Right => Some(2),
+        MouseButton::Back => Some(3),
+        MouseButton::Forward => Some(4),
+        MouseButton::Other(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use winit::keyboard::NamedKey;
+
+    use super::*;
+
+    fn press(keyboard: &mut Keyboard, code: KeyCode, key: Key, is_down: bool) -> Option<Meaning> {
+        keyboard.meaning(
+            PhysicalKey::Code(code),
+            &key,
+            KeyLocation::Standard,
+            is_down,
+        )
+    }
+
+    #[test]
+    fn keys_are_the_desktops_but_for_a_few_chords() {
+        let mut keyboard = Keyboard::default();
+        let letter = || Key::Character("s".into());
+        let input = |is_down| {
+            Some(Meaning::Input(Input::Key {
+                code: 31,
+                keysym: 0x73,
+                is_down,
+            }))
+        };
+        assert_eq!(
+            press(&mut keyboard, KeyCode::KeyS, letter(), true),
+            input(true)
+        );
+        assert_eq!(
+            press(&mut keyboard, KeyCode::KeyS, letter(), false),
+            input(false)
+        );
+        keyboard.handle_modifiers(CHORD);
+        let figures = press(&mut keyboard, KeyCode::KeyS, letter(), true);
+        assert_eq!(figures, Some(Meaning::Figures));
+        keyboard.handle_modifiers(ModifiersState::empty());
+        assert_eq!(press(&mut keyboard, KeyCode::KeyS, letter(), false), None);
+        let f11 = press(&mut keyboard, KeyCode::F11, Key::Named(NamedKey::F11), true);
+        assert_eq!(f11, Some(Meaning::Fullscreen));
+    }
+
+    #[test]
+    fn a_key_without_place_and_meaning_is_nothing() {
+        let mut keyboard = Keyboard::default();
+        let nothing = press(&mut keyboard, KeyCode::Fn, Key::Dead(None), true);
+        assert_eq!(nothing, None);
+    }
+
+    #[test]
+    fn a_touchpads_small_steps_add_up() {
+        let mut pointer = Pointer::default();
+        assert_eq!(pointer.turn(0.0, 0.6), None);
+        let wheel = |dy| {
+            Some(Command::Input(Input::Wheel {
+                dx: 0,
+                dy,
+                x: 0,
+                y: 0,
+            }))
+        };
+        assert_eq!(pointer.turn(0.0, 0.6), wheel(1));
+        assert_eq!(pointer.turn(0.0, -120.0), wheel(-119));
+    }
+}

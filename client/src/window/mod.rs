@@ -1,0 +1,389 @@
+//! The window: shows the desktop, and turns what the window system tells into input.
+
+mod input;
+mod layout;
+mod paint;
+mod pane;
+mod text;
+
+use std::rc::Rc;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use sandbox_protocol::Size;
+use sandbox_protocol::wire::input::Event as Input;
+use sandbox_quic::Fingerprint;
+use winit::application::ApplicationHandler;
+use winit::dpi::PhysicalSize;
+use winit::event::{ElementState, KeyEvent, WindowEvent};
+use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
+use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
+
+use self::input::{Keyboard, Meaning, Pointer};
+use self::pane::Pane;
+use self::text::{Place, Words};
+use crate::clock;
+use crate::connection::{End, Shape};
+use crate::figures::Second;
+use crate::net::{Client, Command, Ended, News};
+
+/// The desktop follows the window when it has had its size for so long: a border that is dragged
+/// would begin a new picture with each step.
+const RESIZE_AFTER: Duration = Duration::from_millis(150);
+
+/// How long a sentence is shown.
+const NOTICE: Duration = Duration::from_secs(6);
+
+/// How a window begins.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What it is called.
+    pub title: String,
+    /// Its size.
+    pub size: Size,
+    /// Whether it fills the screen.
+    pub is_fullscreen: bool,
+}
+
+/// There can be no window.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there can be no window ({0}): DISPLAY or WAYLAND_DISPLAY must lead to a screen, and libX11 \
+     with libxkbcommon-x11 or libwayland-client be installed; --headless needs none"
+)]
+pub struct NoWindow(String);
+
+/// There is something to look at.
+#[derive(Clone, Copy, Debug)]
+struct Wake;
+
+/// What the window shows beside the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Live,
+    Lost(String),
+    Over(String),
+}
+
+/// Shows a client's desktop until its end, and the reason of that until the user has read it.
+/// `on_live` is told the key of the server that took the password.
+///
+/// # Errors
+///
+/// Returns [`NoWindow`] where there is no screen.
+pub fn run(
+    client: Client,
+    options: Options,
+    on_live: impl FnMut(Fingerprint),
+) -> Result<Ended, NoWindow> {
+    let failed = |error: &dyn std::fmt::Display| NoWindow(error.to_string());
+    let event_loop = EventLoop::<Wake>::with_user_event()
+        .build()
+        .map_err(|it| failed(&it))?;
+    let proxy = event_loop.create_proxy();
+    client.on_wake(move || {
+        // With the loop gone there is nobody to wake.
+        let _gone = proxy.send_event(Wake);
+    });
+    let mut app = App {
+        client,
+        on_live,
+        pane: None,
+        state: State::Connecting,
+        keyboard: Keyboard::default(),
+        pointer: Pointer::default(),
+        asked: options.size,
+        resize_due: None,
+        notice: None,
+        has_control: true,
+        shows_figures: false,
+        failure: None,
+        options,
+    };
+    event_loop.run_app(&mut app).map_err(|it| failed(&it))?;
+    if let Some(failure) = app.failure {
+        return Err(NoWindow(failure));
+    }
+    app.client.command(Command::Leave);
+    Ok(app.client.join())
+}
+
+struct App<F> {
+    client: Client,
+    on_live: F,
+    options: Options,
+    pane: Option<Pane>,
+    state: State,
+    keyboard: Keyboard,
+    pointer: Pointer,
+    /// The desktop's size that was asked for.
+    asked: Size,
+    resize_due: Option<Instant>,
+    notice: Option<(String, Instant)>,
+    has_control: bool,
+    shows_figures: bool,
+    failure: Option<String>,
+}
+
+impl<F: FnMut(Fingerprint)> App<F> {
+    fn open(&self, event_loop: &ActiveEventLoop) -> Result<Pane, String> {
+        let Size { width, height } = self.options.size;
+        let fullscreen = self
+            .options
+            .is_fullscreen
+            .then_some(Fullscreen::Borderless(None));
+        let attributes = Window::default_attributes()
+            .with_title(self.options.title.clone())
+            .with_inner_size(PhysicalSize::new(width, height))
+            .with_fullscreen(fullscreen);
+        let window = event_loop.create_window(attributes);
+        let window = window.map_err(|it| it.to_string())?;
+        Pane::new(Rc::new(window), event_loop.owned_display_handle())
+    }
+
+    /// Takes what the thread has to tell.
+    fn take_news(&mut self, event_loop: &ActiveEventLoop) {
+        self.client.take_wake();
+        loop {
+            match self.client.news.try_recv() {
+                Ok(news) => self.handle_news(news),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.handle_end(event_loop);
+                    break;
+                }
+            }
+        }
+        let shape = self.client.view().shape.take();
+        if let (Some(shape), Some(pane)) = (shape, &self.pane) {
+            show_pointer(event_loop, &pane.window, shape);
+        }
+        if let Some(pane) = &self.pane {
+            pane.window.request_redraw();
+        }
+    }
+
+    fn handle_news(&mut self, news: News) {
+        match news {
+            // Answered before there is a window; a key that changes later is refused.
+            News::FirstUse(_) => self.client.command(Command::Distrust),
+            News::Live(key, notices) => {
+                (self.on_live)(key);
+                let before = std::mem::replace(&mut self.state, State::Live);
+                if let (State::Connecting, Some(words)) = (before, notices.first()) {
+                    self.show_notice(words.clone());
+                }
+            }
+            News::Lost { words, wait } => {
+                let seconds = wait.as_secs_f64();
+                self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
+            }
+            News::Notice(words) => self.show_notice(words),
+            News::Copied(_) => (),
+            News::Control(has_control) => self.has_control = has_control,
+        }
+    }
+
+    fn handle_end(&mut self, event_loop: &ActiveEventLoop) {
+        match self.client.end() {
+            None | Some(End::Left) => event_loop.exit(),
+            Some(end) => self.state = State::Over(format!("{end}\n\nPress a key to close.")),
+        }
+    }
+
+    fn show_notice(&mut self, words: String) {
+        self.notice = Some((words, clock::now() + NOTICE));
+    }
+
+    fn words(&self, window: (u32, u32)) -> Vec<(Place, Words)> {
+        let mut words = Vec::new();
+        let middle = match &self.state {
+            State::Connecting => Some(format!("Connecting to {} ...", self.options.title)),
+            State::Live => None,
+            State::Lost(text) | State::Over(text) => Some(text.clone()),
+        };
+        words.extend(middle.map(|it| (Place::Middle, Words::new(&it, window))));
+        let mut corner = Vec::new();
+        if self.shows_figures {
+            corner.push(figures(&self.client.view().figures));
+        }
+        if !self.has_control {
+            corner.push("You are watching. Ctrl+Alt+Shift+C takes control.".to_owned());
+        }
+        corner.extend(self.notice.as_ref().map(|(words, _)| words.clone()));
+        if !corner.is_empty() {
+            words.push((Place::UpperLeft, Words::new(&corner.join("\n"), window)));
+        }
+        words
+    }
+
+    fn redraw(&mut self, event_loop: &ActiveEventLoop) {
+        let Some(size) = self.pane.as_ref().map(|it| it.window.inner_size()) else {
+            return;
+        };
+        let words = self.words((size.width, size.height));
+        if let Some(pane) = &mut self.pane
+            && let Err(error) = pane.redraw(&self.client, words)
+        {
+            self.failure = Some(error.to_string());
+            event_loop.exit();
+        }
+    }
+
+    fn handle_key(&mut self, event_loop: &ActiveEventLoop, event: &KeyEvent) {
+        let is_over = matches!(self.state, State::Over(_));
+        if is_over && event.state == ElementState::Pressed {
+            return event_loop.exit();
+        }
+        match self.keyboard.handle_key(event) {
+            Some(Meaning::Input(input)) => self.client.command(Command::Input(input)),
+            Some(Meaning::Fullscreen) => {
+                if let Some(pane) = &self.pane {
+                    let is_full = pane.window.fullscreen().is_some();
+                    let full = (!is_full).then_some(Fullscreen::Borderless(None));
+                    pane.window.set_fullscreen(full);
+                }
+            }
+            Some(Meaning::Figures) => {
+                self.shows_figures = !self.shows_figures;
+                self.client.command(Command::Figures(self.shows_figures));
+            }
+            Some(Meaning::TakeControl) => self.client.command(Command::TakeControl),
+            Some(Meaning::Leave) => event_loop.exit(),
+            None => (),
+        }
+        if let Some(pane) = &self.pane {
+            pane.window.request_redraw();
+        }
+    }
+
+    fn handle_pointer(&mut self, event: &WindowEvent) {
+        let Some(pane) = &self.pane else {
+            return;
+        };
+        if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
+            self.client.command(command);
+        }
+    }
+
+    fn handle_resized(&mut self) {
+        self.resize_due = Some(clock::now() + RESIZE_AFTER);
+        if let Some(pane) = &mut self.pane {
+            pane.want_whole();
+        }
+    }
+
+    /// The window has had its size for a while: the desktop follows.
+    fn follow(&mut self) {
+        self.resize_due = None;
+        let Some(pane) = &self.pane else {
+            return;
+        };
+        let size = pane.window.inner_size();
+        let side = |it: u32| u16::try_from(it).unwrap_or(u16::MAX);
+        let size = Size {
+            width: side(size.width),
+            height: side(size.height),
+        };
+        if size != self.asked && size.width > 0 && size.height > 0 {
+            self.asked = size;
+            self.client.command(Command::Size(size));
+        }
+    }
+}
+
+impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
+    fn resumed(&mut self, event_loop: &ActiveEventLoop) {
+        if self.pane.is_some() {
+            return;
+        }
+        match self.open(event_loop) {
+            Ok(pane) => self.pane = Some(pane),
+            Err(failure) => {
+                self.failure = Some(failure);
+                return event_loop.exit();
+            }
+        }
+        self.take_news(event_loop);
+    }
+
+    fn user_event(&mut self, event_loop: &ActiveEventLoop, _: Wake) {
+        self.take_news(event_loop);
+    }
+
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the enum is open: the rest is of no use to a desktop"
+        )]
+        match event {
+            WindowEvent::CloseRequested => event_loop.exit(),
+            WindowEvent::RedrawRequested => self.redraw(event_loop),
+            WindowEvent::Resized(_) => self.handle_resized(),
+            WindowEvent::KeyboardInput {
+                event,
+                is_synthetic: false,
+                ..
+            } => self.handle_key(event_loop, &event),
+            WindowEvent::ModifiersChanged(modifiers) => {
+                self.keyboard.handle_modifiers(modifiers.state());
+            }
+            WindowEvent::Focused(false) => {
+                self.keyboard.handle_focus_lost();
+                self.client.command(Command::Input(Input::ReleaseAll));
+            }
+            WindowEvent::CursorMoved { .. }
+            | WindowEvent::MouseInput { .. }
+            | WindowEvent::MouseWheel { .. } => self.handle_pointer(&event),
+            _ => (),
+        }
+    }
+
+    fn about_to_wait(&mut self, event_loop: &ActiveEventLoop) {
+        let now = clock::now();
+        if self.resize_due.is_some_and(|it| it <= now) {
+            self.follow();
+        }
+        if self.notice.take_if(|(_, until)| *until <= now).is_some()
+            && let Some(pane) = &self.pane
+        {
+            pane.window.request_redraw();
+        }
+        let notice = self.notice.as_ref().map(|(_, until)| *until);
+        let due = [self.resize_due, notice].into_iter().flatten().min();
+        event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
+    }
+}
+
+/// The desktop's pointer is the window's own.
+fn show_pointer(event_loop: &ActiveEventLoop, window: &Window, shape: Shape) {
+    let Size { width, height } = shape.size;
+    window.set_cursor_visible(width > 0 && height > 0);
+    let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
+    // A picture that the window system cannot show leaves the pointer as it is.
+    if let Ok(source) = source {
+        window.set_cursor(event_loop.create_custom_cursor(source));
+    }
+}
+
+/// Where the time goes, in lines.
+fn figures(second: &Second) -> String {
+    let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
+    let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
+    let stages = &second.stages;
+    format!(
+        "{} updates/s, {} kB/s, lost {} of {}\nround trip {}\nlag {:.1} encode {:.1} network {} \
+         paint {:.1} ms\npress to picture {}",
+        second.updates,
+        second.bytes_in / 1_000,
+        second.lost,
+        second.packets,
+        maybe(second.round_trip),
+        ms(stages.lag),
+        ms(stages.encode),
+        maybe(stages.network),
+        ms(stages.apply),
+        maybe(second.press),
+    )
+}

@@ -1,0 +1,143 @@
+//! The window's surface: presents what changed of the picture, and boxes with words over it.
+
+use std::num::NonZeroU32;
+use std::rc::Rc;
+
+use sandbox_protocol::Size;
+use softbuffer::{Context, Rect as Damage, SoftBufferError, Surface};
+use winit::event_loop::OwnedDisplayHandle;
+use winit::window::Window;
+
+use super::layout::{Area, Layout};
+use super::paint::{Canvas, paint, paint_border};
+use super::text::{Place, Words};
+use crate::net::Client;
+
+/// A window and its pixels.
+pub(super) struct Pane {
+    pub(super) window: Rc<Window>,
+    surface: Surface<OwnedDisplayHandle, Rc<Window>>,
+    layout: Layout,
+    /// What is presented now, and what was last, for surfaces that have two buffers.
+    areas: Vec<Area>,
+    before: Vec<Area>,
+    damage: Vec<Damage>,
+    boxes: Vec<(Area, Words)>,
+    is_whole_due: bool,
+}
+
+impl Pane {
+    pub(super) fn new(window: Rc<Window>, handle: OwnedDisplayHandle) -> Result<Self, String> {
+        let failed = |error: SoftBufferError| error.to_string();
+        let context = Context::new(handle).map_err(failed)?;
+        let surface = Surface::new(&context, Rc::clone(&window)).map_err(failed)?;
+        let nothing = Size {
+            width: 0,
+            height: 0,
+        };
+        Ok(Self {
+            window,
+            surface,
+            layout: Layout::new(nothing, (0, 0)),
+            areas: Vec::new(),
+            before: Vec::new(),
+            damage: Vec::new(),
+            boxes: Vec::new(),
+            is_whole_due: true,
+        })
+    }
+
+    pub(super) const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Presents all of it with the next redraw.
+    pub(super) fn want_whole(&mut self) {
+        self.is_whole_due = true;
+        self.window.request_redraw();
+    }
+
+    /// Presents what changed since the last time, whatever came in between.
+    pub(super) fn redraw(
+        &mut self,
+        client: &Client,
+        words: Vec<(Place, Words)>,
+    ) -> Result<(), SoftBufferError> {
+        let size = self.window.inner_size();
+        let window = (size.width, size.height);
+        let (Some(width), Some(height)) =
+            (NonZeroU32::new(size.width), NonZeroU32::new(size.height))
+        else {
+            return Ok(());
+        };
+        self.surface.resize(width, height)?;
+        let mut buffer = self.surface.buffer_mut()?;
+        let age = buffer.age();
+        let boxes = words
+            .into_iter()
+            .map(|(place, it)| (it.area(window, place), it));
+        let boxes: Vec<(Area, Words)> = boxes.collect();
+        let mut canvas = Canvas {
+            pixels: &mut buffer,
+            width: size.width,
+        };
+
+        let mut view = client.view();
+        let layout = Layout::new(view.screen.picture().size(), window);
+        let is_whole = self.is_whole_due || layout != self.layout || age == 0;
+        let has_other_boxes = boxes != self.boxes;
+        let areas = &mut self.areas;
+        areas.clear();
+        if is_whole {
+            areas.push(layout.whole_window());
+        } else {
+            let damage = view.screen.damage().iter();
+            areas.extend(damage.map(|it| layout.area_of(*it)));
+        }
+        view.screen.clear_damage();
+        if has_other_boxes {
+            // Where a box was there is picture again.
+            let both = self.boxes.iter().chain(&boxes);
+            areas.extend(both.map(|(area, _)| *area));
+        }
+        let fresh = areas.len();
+        if age > 1 {
+            areas.append(&mut self.before);
+        }
+        if is_whole || age > 1 || has_other_boxes {
+            paint_border(&layout, &mut canvas);
+        }
+        for area in areas.iter() {
+            paint(view.screen.picture(), &layout, *area, &mut canvas);
+        }
+        drop(view);
+        for (area, words) in &boxes {
+            words.draw(*area, &mut canvas);
+        }
+        self.before.clear();
+        self.before.extend(areas.iter().take(fresh));
+        self.damage.clear();
+        if !areas.is_empty() {
+            // Boxes lie over whatever was painted.
+            let all = areas.iter().chain(boxes.iter().map(|(area, _)| area));
+            self.damage.extend(all.filter_map(damage_of));
+        }
+        self.boxes = boxes;
+        self.layout = layout;
+        self.is_whole_due = false;
+        if self.damage.is_empty() {
+            return Ok(());
+        }
+        self.window.pre_present_notify();
+        buffer.present_with_damage(&self.damage)
+    }
+}
+
+fn damage_of(area: &Area) -> Option<Damage> {
+    Some(Damage {
+        x: area.left,
+        y: area.top,
+        width: NonZeroU32::new(area.right.saturating_sub(area.left))?,
+        height: NonZeroU32::new(area.bottom.saturating_sub(area.top))?,
+    })
+}

@@ -1,0 +1,180 @@
+//! A viewer, a server and what is between them, in simulated time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sandbox_client::connection::{Connection, Credentials, End, Proof, Setup, Told};
+use sandbox_client::screen::Screen;
+use sandbox_protocol::Size;
+use sandbox_protocol::wire::control::Secret;
+use sandbox_quic::{Arrived, Fingerprint};
+
+use crate::fake::{PASSWORD, Server, USER};
+
+const ONE_WAY: Duration = Duration::from_millis(20);
+const STEPS_MAX: usize = 100_000;
+pub(crate) const SIZE: Size = Size {
+    width: 640,
+    height: 400,
+};
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+pub(crate) struct Packet {
+    at: Instant,
+    to_server: bool,
+    bytes: Vec<u8>,
+}
+
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) server: Server,
+    pub(crate) client: Connection,
+    pub(crate) screen: Screen,
+    pub(crate) told: Vec<Told>,
+    pub(crate) packets: Vec<Packet>,
+    /// Every so many-th packet to the viewer is lost.
+    pub(crate) loses: usize,
+    pub(crate) count: usize,
+    pub(crate) is_cut: bool,
+}
+
+pub(crate) fn credentials() -> Credentials {
+    Credentials {
+        user: USER.to_owned(),
+        proof: Proof::Password(Secret(PASSWORD.to_owned())),
+        ticket: None,
+    }
+}
+
+pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
+    Setup {
+        known,
+        credentials: credentials(),
+        size: SIZE,
+        cache_mib: 64,
+        secret: [9; 32],
+        input_stream: 77,
+    }
+}
+
+impl World {
+    /// A viewer that knows the server.
+    pub(crate) fn new() -> Self {
+        let server = Server::new(SIZE);
+        let known = Some(server.fingerprint);
+        Self::with(server, setup(known))
+    }
+
+    pub(crate) fn with(server: Server, setup: Setup) -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            server,
+            client: Connection::new(now, address(2), setup).unwrap(),
+            screen: Screen::new().unwrap(),
+            told: Vec::new(),
+            packets: Vec::new(),
+            loses: usize::MAX,
+            count: 0,
+            is_cut: false,
+        }
+    }
+
+    pub(crate) fn live() -> Self {
+        let mut world = Self::new();
+        world.run_until(Self::is_same);
+        world
+    }
+
+    pub(crate) fn is_same(&self) -> bool {
+        self.screen.picture().size() == self.server.size
+            && self.screen.picture().hash() == self.server.hash()
+    }
+
+    pub(crate) fn end(&self) -> Option<&End> {
+        match self.told.last() {
+            Some(Told::Over(end)) => Some(end),
+            _ => None,
+        }
+    }
+
+    fn exchange(&mut self) {
+        let mut buffer = Vec::new();
+        while let Some(out) = self.client.poll_transmit(self.now, 8, &mut buffer) {
+            self.carry(true, &buffer, out.segment);
+            buffer.clear();
+        }
+        while let Some(out) = self.server.poll_transmit(self.now, &mut buffer) {
+            self.carry(false, &buffer, out.segment);
+            buffer.clear();
+        }
+        while let Some(told) = self.client.poll_told() {
+            if let Told::Config(config) = &told {
+                self.screen.configure(config);
+            }
+            self.told.push(told);
+        }
+        while let Some(update) = self.client.poll_update() {
+            self.screen.apply(&update).unwrap();
+        }
+    }
+
+    fn carry(&mut self, to_server: bool, bytes: &[u8], segment: usize) {
+        for bytes in bytes.chunks(segment) {
+            self.count += 1;
+            let is_lost = !to_server && self.count.is_multiple_of(self.loses);
+            if !is_lost && !self.is_cut {
+                self.packets.push(Packet {
+                    at: self.now + ONE_WAY,
+                    to_server,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+
+    pub(crate) fn step(&mut self) {
+        self.exchange();
+        let timers = [self.server.poll_timeout(), self.client.poll_timeout()];
+        let arrivals = self.packets.iter().map(|it| it.at);
+        let Some(next) = timers.into_iter().flatten().chain(arrivals).min() else {
+            return;
+        };
+        self.now = self.now.max(next);
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.packets)
+            .into_iter()
+            .partition(|it: &Packet| it.at <= now);
+        self.packets = later;
+        for packet in due {
+            let (from, to) = if packet.to_server { (1, 2) } else { (2, 1) };
+            let arrived = Arrived {
+                from: address(from),
+                to: Some(address(to).ip()),
+                bytes: &packet.bytes,
+            };
+            if packet.to_server {
+                self.server.handle_datagram(now, arrived);
+            } else {
+                self.client.handle_datagram(now, arrived);
+            }
+        }
+        self.server.handle_timeout(now);
+        self.client.handle_timeout(now);
+        self.exchange();
+    }
+
+    #[track_caller]
+    pub(crate) fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if is_done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("not reached: {:?}", self.told);
+    }
+}

@@ -1,0 +1,291 @@
+//! The program's window under Xvfb: what it shows, what it hears, how it ends.
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+mod fake;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use sandbox_protocol::wire::codes::CloseCode;
+use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::{Rect, Size};
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::{
+    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _, ImageFormat,
+    InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT, Window,
+};
+use x11rb::protocol::xtest::ConnectionExt as _;
+use x11rb::rust_connection::RustConnection;
+
+use self::fake::host::{Host, now};
+use self::fake::{PASSWORD, Server, USER};
+
+const SIZE: Size = Size {
+    width: 640,
+    height: 400,
+};
+
+/// Longest wait for what the window shows.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// X's codes are evdev's and this.
+const X_KEYCODE_MIN: u8 = 8;
+const KEY_A: u8 = 30;
+
+/// A screen, the program on it, and the server.
+struct World {
+    host: Host,
+    x: RustConnection,
+    root: Window,
+    window: Window,
+    program: Child,
+    xvfb: Child,
+    folder: PathBuf,
+}
+
+impl World {
+    /// The program shows the server's desktop.
+    fn new(name: &str, server: Server, arguments: &[&str]) -> Self {
+        let mut xvfb = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "1280x1024x24"])
+            .args(["-nolisten", "tcp", "-noreset"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut number = String::new();
+        let mut output = BufReader::new(xvfb.stdout.take().unwrap());
+        output.read_line(&mut number).unwrap();
+        let display = format!(":{}", number.trim());
+        let (x, screen) = x11rb::connect(Some(&display)).unwrap();
+        let root = x.setup().roots.get(screen).unwrap().root;
+
+        let host = Host::new(server);
+        let address = format!("{USER}@{}#pin={}", host.address, host.server().fingerprint);
+        let unique = format!("sandbox-client-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(unique);
+        let program = Command::new(env!("CARGO_BIN_EXE_sandbox-client"))
+            .args(["--size", "640x400", &address])
+            .args(arguments)
+            .env("DISPLAY", display)
+            .env_remove("WAYLAND_DISPLAY")
+            .env("XDG_DATA_HOME", &folder)
+            .env("SANDBOX_PASSWORD", PASSWORD)
+            .spawn()
+            .unwrap();
+        let mut world = Self {
+            host,
+            x,
+            root,
+            window: 0,
+            program,
+            xvfb,
+            folder,
+        };
+        world.window = world.until("a window", |it| {
+            let tree = it.x.query_tree(it.root).unwrap().reply().unwrap();
+            tree.children.into_iter().find(|it_| {
+                let attributes = it.x.get_window_attributes(*it_).unwrap().reply();
+                let is_seen = attributes.is_ok_and(|it| u8::from(it.map_state) == 2);
+                is_seen && it.size_of(*it_) != (1, 1)
+            })
+        });
+        world
+            .x
+            .set_input_focus(InputFocus::PARENT, world.window, x11rb::CURRENT_TIME)
+            .unwrap();
+        world.x.flush().unwrap();
+        world
+    }
+
+    #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "what is shown tells nobody")]
+    fn until<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+        let began = now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(now() - began < WAIT_MAX, "not within 30 s: {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn size_of(&self, window: Window) -> (u16, u16) {
+        let geometry = self.x.get_geometry(window).unwrap().reply();
+        geometry.map_or((1, 1), |it| (it.width, it.height))
+    }
+
+    /// The window's pixels.
+    fn shown(&self) -> Vec<u32> {
+        let (width, height) = self.size_of(self.window);
+        let format = ImageFormat::Z_PIXMAP;
+        let image = self
+            .x
+            .get_image(format, self.window, 0, 0, width, height, u32::MAX)
+            .unwrap()
+            .reply()
+            .unwrap();
+        let (pixels, _) = image.data.as_chunks::<4>();
+        let colours = pixels
+            .iter()
+            .map(|it| u32::from_le_bytes(*it) & 0x00FF_FFFF);
+        colours.collect()
+    }
+
+    #[track_caller]
+    fn until_same(&self) {
+        self.until("the server's desktop in the window", |it| {
+            let desktop = it.host.server().desktop.clone();
+            (it.shown() == desktop).then_some(())
+        });
+    }
+
+    fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
+        let now = x11rb::CURRENT_TIME;
+        self.x
+            .xtest_fake_input(kind, detail, now, self.root, x, y, 0)
+            .unwrap();
+        self.x.flush().unwrap();
+    }
+
+    fn press(&self, key: u8) {
+        for kind in [KEY_PRESS_EVENT, KEY_RELEASE_EVENT] {
+            self.send(kind, key + X_KEYCODE_MIN, (0, 0));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in [&mut self.program, &mut self.xvfb] {
+            let _already_over = child.kill();
+            let _reaped = child.wait();
+        }
+        let _gone = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
+    let world = World::new("window", Server::new(SIZE), &[]);
+    world.until_same();
+
+    world.press(KEY_A);
+    let key = |is_down| Input::Key {
+        code: KEY_A.into(),
+        keysym: 0x61,
+        is_down,
+    };
+    world
+        .host
+        .until("the key", |it| it.input.ends_with(&[key(true), key(false)]));
+    world.until_same();
+
+    world.send(MOTION_NOTIFY_EVENT, 0, (123, 45));
+    world
+        .host
+        .until("the pointer", |it| it.moves.last() == Some(&(123, 45)));
+    world.send(BUTTON_PRESS_EVENT, 3, (0, 0));
+    world.send(BUTTON_RELEASE_EVENT, 3, (0, 0));
+    world.send(BUTTON_PRESS_EVENT, 5, (0, 0));
+    world.send(BUTTON_RELEASE_EVENT, 5, (0, 0));
+    let button = |is_down| Input::Button {
+        button: 2,
+        is_down,
+        x: 123,
+        y: 45,
+    };
+    let wheel = Input::Wheel {
+        dx: 0,
+        dy: 120,
+        x: 123,
+        y: 45,
+    };
+    world.host.until("button and wheel", |it| {
+        it.input.ends_with(&[button(true), button(false), wheel])
+    });
+
+    // Small changes anywhere, each shown before the next.
+    for n in 0..8 {
+        let rect = Rect {
+            x: n * 70,
+            y: n * 40,
+            width: 33,
+            height: 17,
+        };
+        world
+            .host
+            .change(|it| it.fill(rect, u32::from(n) * 0x0011_2233));
+        world.until_same();
+    }
+
+    world.send(KEY_PRESS_EVENT, KEY_A + X_KEYCODE_MIN, (0, 0));
+    world
+        .host
+        .until("the key again", |it| it.input.ends_with(&[key(true)]));
+    world
+        .x
+        .set_input_focus(InputFocus::PARENT, world.root, x11rb::CURRENT_TIME)
+        .unwrap();
+    world.x.flush().unwrap();
+    world.host.until("all released", |it| {
+        it.input.ends_with(&[Input::ReleaseAll])
+    });
+}
+
+#[test]
+fn the_desktop_follows_the_window_and_the_end_is_told_in_it() {
+    let mut world = World::new("end", Server::new(SIZE), &[]);
+    world.until_same();
+    let larger = ConfigureWindowAux::new().width(801).height(600);
+    world.x.configure_window(world.window, &larger).unwrap();
+    world.x.flush().unwrap();
+    world.host.until("another size", |it| {
+        (it.size.width, it.size.height) == (800, 600)
+    });
+    world.until("the larger desktop and a border", |it| {
+        let desktop = it.host.server().desktop.clone();
+        let shown = it.shown();
+        let rows = shown.chunks_exact(801).map(|it| &it[..800]);
+        (shown.len() == 801 * 600 && rows.eq(desktop.chunks_exact(800))).then_some(())
+    });
+
+    world.host.until("all is there", Server::is_settled);
+    world
+        .host
+        .change(|it| it.close(now(), CloseCode::SessionEnded.number(), ""));
+    world.until("words over the desktop", |it| {
+        let desktop = it.host.server().desktop.clone();
+        let shown = it.shown();
+        let middle = shown.chunks_exact(801).nth(300)?.get(400..430)?;
+        let before = desktop.chunks_exact(800).nth(300)?.get(400..430)?;
+        (middle != before).then_some(())
+    });
+    world.press(KEY_A);
+    let status = world.program.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_desktop_that_stays_small_is_enlarged_by_whole_steps() {
+    let mut server = Server::new(SIZE);
+    server.follows = false;
+    let world = World::new("scaled", server, &["--size", "1280x800"]);
+    world.until("each pixel four times", |it| {
+        let desktop = it.host.server().desktop.clone();
+        let shown = it.shown();
+        let is_same = shown.len() == 1_280 * 800
+            && shown.chunks_exact(1_280).enumerate().all(|(y, row)| {
+                let from = &desktop[y / 2 * 640..][..640];
+                row.iter().enumerate().all(|(x, it)| *it == from[x / 2])
+            });
+        is_same.then_some(())
+    });
+    world.send(MOTION_NOTIFY_EVENT, 0, (201, 101));
+    world
+        .host
+        .until("the pointer", |it| it.moves.last() == Some(&(100, 50)));
+}
