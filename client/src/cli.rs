@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::thread;
 
 use sandbox_client::address::Address;
 use sandbox_client::clock;
@@ -17,6 +18,7 @@ use sandbox_client::device::DeviceKey;
 use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
+use sandbox_client::typist;
 use sandbox_client::window::{self, Options};
 use sandbox_protocol::Size;
 use sandbox_quic::Fingerprint;
@@ -45,7 +47,8 @@ a device that was enrolled signs in by a key of its own.
   --probe                   with --headless: presses keys, prints one line of JSON with the
                             times to connect, to the first picture and from key to pixel, and
                             leaves; exit code 1 where no desktop answers
-  --script FILE             timed input, one step a line
+  --script FILE             timed input, one step a line. With - steps are read from standard
+                            input, without times, and taken as they come
   --stats-json FILE         writes a line of JSON for each second
   --frame-log FILE          writes a line of JSON for each update of the picture, with the
                             picture's hash
@@ -77,6 +80,13 @@ struct Arguments {
     frames: Option<PathBuf>,
     enrols: bool,
     forgets: bool,
+}
+
+impl Arguments {
+    /// The script comes by standard input.
+    fn is_typed(&self) -> bool {
+        self.script.as_ref().is_some_and(|it| it.as_os_str() == "-")
+    }
 }
 
 /// Why the program ends with another code than 0.
@@ -209,6 +219,9 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
     if parsed.is_probe && !parsed.is_headless {
         return Err(Failure::usage("--probe needs --headless beside it"));
     }
+    if parsed.is_typed() && !parsed.is_headless {
+        return Err(Failure::usage("--script - needs --headless beside it"));
+    }
     Ok(parsed)
 }
 
@@ -285,6 +298,14 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         enrolled,
     };
     if arguments.is_headless {
+        if arguments.is_typed() {
+            let command = client.commander();
+            // It ends with its input or with the program.
+            thread::spawn(move || {
+                let refused = |it: &str| warn(&format!("{it:?} is no step of a script"));
+                typist::follow(io::stdin().lock(), command, refused);
+            });
+        }
         return finish(&watch(client, &keeper));
     }
     // The question is for the terminal that the program was started from.
@@ -309,11 +330,11 @@ fn task(
     credentials: Credentials,
 ) -> Result<Task, Failure> {
     let script = match &arguments.script {
-        Some(path) => std::fs::read_to_string(path)
+        Some(path) if !arguments.is_typed() => std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?
             .parse()
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
-        None => Script::default(),
+        Some(_) | None => Script::default(),
     };
     let create = |path: &Option<PathBuf>| {
         let create = |path: &PathBuf| {
@@ -455,6 +476,7 @@ mod tests {
             (&["box", "--size", "1x1"], "1x1"),
             (&["box", "--size", "big"], "big"),
             (&["box", "--probe"], "--headless"),
+            (&["box", "--script", "-"], "--headless"),
             (&["box:0"], "1 to 65535"),
         ] {
             let failure = parsed(arguments).unwrap_err();

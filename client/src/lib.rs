@@ -13,4 +13,5 @@ pub mod screen;
 pub mod script;
 mod socket;
 pub mod store;
+pub mod typist;
 pub mod window;

@@ -216,6 +216,14 @@ impl Client {
         let _ended = self.commands.send_blocking(command);
     }
 
+    /// What gives commands from another thread.
+    pub fn commander(&self) -> impl Fn(Command) + Send + 'static {
+        let commands = self.commands.clone();
+        move |command| {
+            let _ended = commands.send_blocking(command);
+        }
+    }
+
     /// Looks at the picture; what comes meanwhile waits.
     pub fn view(&self) -> MutexGuard<'_, View> {
         self.shared.view()

@@ -136,6 +136,11 @@ pub fn typed(text: &str) -> impl Iterator<Item = Event> {
     })
 }
 
+/// One step, without a time.
+pub fn step(step: &str) -> Option<Action> {
+    action(step)
+}
+
 fn action(step: &str) -> Option<Action> {
     let (name, rest) = step.split_once(' ').unwrap_or((step, ""));
     let mut words = rest.split_whitespace();

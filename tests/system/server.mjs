@@ -452,5 +452,7 @@ export class Server {
 
 /** The tests' X program, as it was built. */
 export const BARCODE = path.join(BUILT, 'sandbox-barcode');
+/** What hashes pictures as viewers do. */
+export const HASH = path.join(BUILT, 'sandbox-hash');
 /** The one that misbehaves. */
 export const BULLY = path.join(BUILT, 'sandbox-bully');
