@@ -9,12 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
+use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
+use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _, ImageFormat,
-    InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT, Window,
+    AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _,
+    CreateWindowAux, ImageFormat, InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
+    MOTION_NOTIFY_EVENT, Window, WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
@@ -143,6 +146,40 @@ impl World {
         });
     }
 
+    /// What a program of this screen pastes; nothing before it was copied.
+    fn clipboard(&self) -> Vec<u8> {
+        let atom = |name: &[u8]| {
+            self.x
+                .intern_atom(false, name)
+                .unwrap()
+                .reply()
+                .unwrap()
+                .atom
+        };
+        let (clipboard, text) = (atom(b"CLIPBOARD"), atom(b"UTF8_STRING"));
+        let asker = self.x.generate_id().unwrap();
+        let aux = CreateWindowAux::new();
+        let input_only = WindowClass::INPUT_ONLY;
+        self.x
+            .create_window(0, asker, self.root, 0, 0, 1, 1, 0, input_only, 0, &aux)
+            .unwrap();
+        self.x
+            .convert_selection(asker, clipboard, text, text, x11rb::CURRENT_TIME)
+            .unwrap();
+        self.x.flush().unwrap();
+        loop {
+            if let Event::SelectionNotify(told) = self.x.wait_for_event().unwrap() {
+                if told.property == x11rb::NONE {
+                    return Vec::new();
+                }
+                let property = self
+                    .x
+                    .get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
+                return property.unwrap().reply().unwrap().value;
+            }
+        }
+    }
+
     fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
         let now = x11rb::CURRENT_TIME;
         self.x
@@ -210,6 +247,17 @@ fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
     world
         .host
         .until("button and wheel", |it| it.input.ends_with(&wanted));
+
+    world.host.change(|it| {
+        it.say(&FromServer::Copied {
+            text: "größe".to_owned(),
+            is_first: true,
+            is_last: true,
+        });
+    });
+    world.until("the copied text", |it| {
+        (it.clipboard() == "größe".as_bytes()).then_some(())
+    });
 
     // Small changes anywhere, each shown before the next.
     for n in 0..8 {

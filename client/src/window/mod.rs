@@ -1,5 +1,6 @@
 //! The window: shows the desktop, and turns what the window system tells into input.
 
+mod clipboard;
 mod input;
 mod layout;
 mod paint;
@@ -19,6 +20,7 @@ use winit::event::{ElementState, KeyEvent, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
 use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
 
+use self::clipboard::Clipboard;
 use self::input::{Keyboard, Meaning, Pointer};
 use self::pane::Pane;
 use self::text::{Place, Words};
@@ -93,6 +95,7 @@ pub fn run(
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
+        clipboard: Clipboard::default(),
         asked: options.size,
         resize_due: None,
         notice: None,
@@ -117,6 +120,7 @@ struct App<F> {
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
+    clipboard: Clipboard,
     /// The desktop's size that was asked for.
     asked: Size,
     resize_due: Option<Instant>,
@@ -180,7 +184,11 @@ impl<F: FnMut(Fingerprint)> App<F> {
                 self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
             }
             News::Notice(words) => self.show_notice(words),
-            News::Copied(_) => (),
+            News::Copied(text) => {
+                if let Err(words) = self.clipboard.put(text) {
+                    self.show_notice(words);
+                }
+            }
             News::Control(has_control) => self.has_control = has_control,
         }
     }
