@@ -29,6 +29,11 @@ pub(crate) struct Slots {
 }
 
 impl Socket {
+    /// Whom it speaks to.
+    pub(crate) const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// One on any port, connected: so the kernel tells where nobody listens.
     pub(crate) fn new(server: SocketAddr) -> io::Result<Self> {
         let any: IpAddr = match server {

@@ -34,7 +34,7 @@ use self::conversation::{Conversation, Step};
 use self::streams::UpdateStreams;
 
 /// How a connection begins.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setup {
     /// The server's key, where it is known.
     pub known: Option<Fingerprint>,
@@ -46,8 +46,8 @@ pub struct Setup {
     pub cache_mib: u16,
     /// Random bytes: the endpoint's secret.
     pub secret: [u8; 32],
-    /// A random number: the name of the input stream.
-    pub input_stream: u64,
+    /// The user's input, which outlives a connection.
+    pub input: InputSender,
 }
 
 /// What the owner is told.
@@ -153,7 +153,7 @@ impl Connection {
             conversation: Conversation::new(setup.credentials, size, setup.cache_mib),
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
-            input: InputSender::new(setup.input_stream),
+            input: setup.input,
             told: VecDeque::new(),
             is_connected: false,
             is_over: false,
@@ -231,10 +231,18 @@ impl Connection {
         self.finish(now, CloseCode::NoError, End::Left);
     }
 
+    /// What of the input the next connection has to say.
+    pub fn into_input(mut self, now: Instant) -> InputSender {
+        if self.conversation.is_live() {
+            self.input.handle_interrupted(now);
+        }
+        self.input
+    }
+
     /// Something was pressed, released or turned. Returns its number; `None` where nobody waits
     /// for input.
     pub fn handle_input(&mut self, now: Instant, event: Input) -> Option<u32> {
-        if !self.is_live() {
+        if !self.is_live() && !self.input.is_interrupted() {
             return None;
         }
         self.input.handle_event(now, event);
@@ -420,6 +428,7 @@ impl Connection {
             Step::Nothing => (),
             Step::Tell(told) => self.told.push_back(told),
             Step::Attached(told, config) => {
+                self.input.handle_resumed(now);
                 self.told.push_back(told);
                 self.told.push_back(Told::Config(config));
             }

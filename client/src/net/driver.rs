@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
+use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     shown: Option<Fingerprint>,
     was_live: bool,
     whole_asked: Option<Instant>,
+    /// Between two connections.
+    input: Option<InputSender>,
     slots: Slots,
     /// Those that end the program: it leaves before. None where the kernel refuses.
     signals: Option<Signals>,
@@ -86,6 +89,7 @@ impl Driver {
             shown: None,
             was_live: false,
             whole_asked: None,
+            input: None,
             slots: Slots::new(),
             signals: Signals::new([Signal::Int, Signal::Term]).ok(),
         }
@@ -140,6 +144,12 @@ impl Driver {
                 Some(Command::Leave) => return false,
                 Some(Command::Size(size)) => self.task.size = size,
                 Some(Command::Figures(wants)) => self.wants_figures = wants,
+                // It waits for the next connection, as what was pressed before it was lost.
+                Some(Command::Input(event)) => {
+                    if let Some(input) = &mut self.input {
+                        input.handle_event(clock::now(), event);
+                    }
+                }
                 // There is nobody to tell.
                 Some(_) => (),
             }
@@ -171,18 +181,29 @@ impl Driver {
     }
 
     async fn session(&mut self, server: SocketAddr, has_other: bool) -> End {
-        let now = clock::now();
-        let (mut socket, mut connection) = match self.begin(now, server) {
+        let (socket, mut connection) = match self.begin(clock::now(), server) {
             Ok(both) => both,
             Err(error) => return End::Unreachable(error.to_string()),
         };
         self.figures.restart();
+        let end = self.drive(socket, &mut connection, has_other).await;
+        self.input = Some(connection.into_input(clock::now()));
+        end
+    }
+
+    async fn drive(
+        &mut self,
+        mut socket: Socket,
+        connection: &mut Connection,
+        has_other: bool,
+    ) -> End {
+        let (now, server) = (clock::now(), socket.server());
         let answer_by = has_other.then_some(now + ANSWER_MAX);
         let mut refusals = 0;
         let mut rebind_at = now + REBIND_AFTER;
         let mut buffer = Vec::new();
         loop {
-            let end = self.turn(&mut connection);
+            let end = self.turn(connection);
             let now = clock::now();
             while let Some(out) = connection.poll_transmit(now, socket.segments_max(), &mut buffer)
             {
@@ -207,22 +228,22 @@ impl Driver {
                     continue;
                 }
             }
-            let due = self.next_due(now, &mut connection);
+            let due = self.next_due(now, connection);
             let due = [due, answer_by, rebind].into_iter().flatten().min();
             match self.wait(&socket, due).await {
                 Wake::Came(Ok(count)) => {
                     refusals = 0;
                     rebind_at = clock::now() + REBIND_AFTER;
-                    self.receive(&mut connection, server, count);
+                    self.receive(connection, server, count);
                 }
                 // The kernel tells of an answer that nobody listens.
                 Wake::Came(Err(_)) if !connection.is_connected() => return End::Absent,
                 Wake::Came(Err(_)) if refusals == REFUSALS_MAX => return End::Silent,
                 Wake::Came(Err(_)) => refusals += 1,
                 Wake::Command(command) => {
-                    self.obey(&mut connection, command.unwrap_or(Command::Leave));
+                    self.obey(connection, command.unwrap_or(Command::Leave));
                     while let Ok(command) = self.commands.try_recv() {
-                        self.obey(&mut connection, command);
+                        self.obey(connection, command);
                     }
                 }
                 Wake::Time => connection.handle_timeout(clock::now()),
@@ -230,18 +251,17 @@ impl Driver {
         }
     }
 
-    fn begin(&self, now: Instant, server: SocketAddr) -> io::Result<(Socket, Connection)> {
+    fn begin(&mut self, now: Instant, server: SocketAddr) -> io::Result<(Socket, Connection)> {
+        let socket = Socket::new(server)?;
         let mut secret = [0; 32];
-        let mut input_stream = [0; 8];
         getrandom::fill(&mut secret)?;
-        getrandom::fill(&mut input_stream)?;
         let setup = Setup {
             known: self.task.known,
             credentials: self.task.credentials.clone(),
             size: self.task.size,
             cache_mib: CACHE_MIB,
             secret,
-            input_stream: u64::from_le_bytes(input_stream),
+            input: self.input.take().map_or_else(fresh_input, Ok)?,
         };
         let connection = Connection::new(now, server, setup).map_err(io::Error::other)?;
         self.shared
@@ -249,7 +269,7 @@ impl Driver {
             .screen
             .restart()
             .map_err(io::Error::other)?;
-        Ok((Socket::new(server)?, connection))
+        Ok((socket, connection))
     }
 
     async fn wait(&mut self, socket: &Socket, due: Option<Instant>) -> Wake {
@@ -474,6 +494,12 @@ impl Driver {
 }
 
 /// Waits until the program is told to end.
+fn fresh_input() -> io::Result<InputSender> {
+    let mut stream = [0; 8];
+    getrandom::fill(&mut stream)?;
+    Ok(InputSender::new(u64::from_le_bytes(stream)))
+}
+
 async fn signalled(signals: Option<&Signals>) {
     match signals {
         Some(mut signals) => drop(signals.next().await),

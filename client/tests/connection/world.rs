@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sandbox_client::connection::{Connection, Credentials, End, Proof, Setup, Told};
 use sandbox_client::screen::Screen;
 use sandbox_protocol::Size;
+use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::wire::control::Secret;
 use sandbox_quic::{Arrived, Fingerprint};
 
@@ -56,7 +57,7 @@ pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
         size: SIZE,
         cache_mib: 64,
         secret: [9; 32],
-        input_stream: 77,
+        input: InputSender::new(77),
     }
 }
 

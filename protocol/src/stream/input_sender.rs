@@ -57,6 +57,8 @@ pub struct InputSender {
     held: Vec<u16>,
     held_due: Option<Instant>,
     round_trip: Duration,
+    /// Since when there is nobody to send it to, where there was before.
+    interrupted: Option<Instant>,
 }
 
 /// The newest place of the pointer, while it is worth sending.
@@ -85,6 +87,7 @@ impl InputSender {
             held: Vec::new(),
             held_due: None,
             round_trip: ROUND_TRIP_GUESS,
+            interrupted: None,
         }
     }
 
@@ -127,6 +130,30 @@ impl InputSender {
             due,
             sent: 0,
         });
+    }
+
+    /// The connection is lost. What is pressed meanwhile waits for the next one.
+    pub fn handle_interrupted(&mut self, now: Instant) {
+        self.interrupted.get_or_insert(now);
+    }
+
+    /// Another connection goes on. After a long while nothing that waits is what the user means.
+    pub fn handle_resumed(&mut self, now: Instant) {
+        let Some(since) = self.interrupted.take() else {
+            return;
+        };
+        if now.saturating_duration_since(since) >= UNHEARD_MAX {
+            self.start_over(now);
+            return;
+        }
+        self.unheard_since = None;
+        self.repeats = 0;
+        self.events_due = (!self.waiting.is_empty()).then_some(now);
+    }
+
+    /// Whether it waits for another connection.
+    pub const fn is_interrupted(&self) -> bool {
+        self.interrupted.is_some()
     }
 
     /// The window lost the focus, or the viewer leaves: everything goes up.

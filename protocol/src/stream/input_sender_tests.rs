@@ -213,3 +213,32 @@ fn what_waits_is_bounded() {
     assert_ne!(sent.stream, STREAM);
     assert_eq!(sent.events[0], Event::ReleaseAll);
 }
+
+#[test]
+fn what_is_pressed_between_two_connections_follows_on_the_next_one() {
+    let start = Instant::now();
+    let mut sender = InputSender::new(STREAM);
+    sender.handle_event(start, key(30, true));
+    assert!(packet(&mut sender, start).is_some());
+    sender.handle_interrupted(start + ms(10));
+    sender.handle_event(start + ms(900), key(30, false));
+    let resumed = start + ms(1_000);
+    sender.handle_resumed(resumed);
+    let sent = packet(&mut sender, resumed).unwrap();
+    assert_eq!(sent.stream, STREAM);
+    assert_eq!(sent.events, [key(30, true), key(30, false)]);
+    assert!(!sender.is_interrupted());
+}
+
+#[test]
+fn what_was_pressed_long_before_the_next_connection_is_given_up() {
+    let start = Instant::now();
+    let mut sender = InputSender::new(STREAM);
+    sender.handle_event(start, key(30, true));
+    sender.handle_interrupted(start);
+    let resumed = start + ms(8_000);
+    sender.handle_resumed(resumed);
+    let sent = packet(&mut sender, resumed).unwrap();
+    assert_ne!(sent.stream, STREAM);
+    assert_eq!(sent.events, [Event::ReleaseAll]);
+}
