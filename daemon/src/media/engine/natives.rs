@@ -59,10 +59,7 @@ impl Hub {
             let act = || self.handle_event(now, handle, event);
             let acted = catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| {
                 tracing::error!("a native viewer's connection broke; it is ended");
-                Err(Refusal {
-                    code: CloseCode::Internal,
-                    words: "internal error".to_owned(),
-                })
+                Err(broken())
             });
             if let Err(refusal) = acted {
                 self.refuse(handle, refusal);
@@ -157,7 +154,7 @@ impl Hub {
         let Some(connection) = self.natives.borrow_mut().remove(handle) else {
             return;
         };
-        tracing::info!(peer = connection.id.0, ?why, "native viewer is gone");
+        tracing::debug!(peer = connection.id.0, ?why, "native viewer is gone");
         let reason = match why {
             Closed::TimedOut => LeftReason::IceTimeout,
             Closed::ByPeer { .. }
@@ -195,10 +192,10 @@ impl Hub {
         let natives = &self.natives;
         match effect {
             Effect::Say(message) => natives.borrow_mut().say(handle, message),
-            Effect::Announce { agent } => natives.borrow().announce(handle, &agent),
+            Effect::Announce { agent } => natives.borrow_mut().announce(handle, agent),
             Effect::SignIn(method) => {
                 let exporter = natives.borrow().endpoint.exporter(handle, EXPORTER);
-                let exporter = exporter.ok_or_else(|| goodbye("the handshake is not over"))?;
+                let exporter = exporter.ok_or_else(broken)?;
                 natives
                     .borrow()
                     .ask(handle, Ask::SignIn { method, exporter })
@@ -331,10 +328,11 @@ impl Hub {
         let id = self.next_viewer();
         if let Some(connection) = self.natives.borrow_mut().get(handle) {
             connection.viewer = Some(id);
+            let (peer, agent) = (connection.id.0, &connection.agent);
+            tracing::info!(session = %attach.session, viewer = id.0, peer, agent, "native viewer is attached");
         }
-        let seat = self.sit(id, place, member, Way::Native(handle), attach.events);
-        tracing::info!(parent: &seat.span, peer = attach.peer.0, "native viewer is attached");
-        Ok(seat.id)
+        self.sit(id, place, member, Way::Native(handle), attach.events);
+        Ok(id)
     }
 
     /// Hands to QUIC what a native viewer has ready, and to the network what QUIC has.
@@ -420,7 +418,7 @@ impl Hub {
         let Some(connection) = natives.remove(handle) else {
             return;
         };
-        tracing::info!(peer = connection.id.0, %code, words, "native viewer is sent away");
+        tracing::debug!(peer = connection.id.0, %code, words, "native viewer is sent away");
         natives
             .endpoint
             .close(clock::now(), handle, code.number(), words);
@@ -444,6 +442,14 @@ impl Hub {
     fn seat_of(&self, handle: Handle) -> Option<Rc<Seat>> {
         let viewer = self.natives.borrow_mut().get(handle)?.viewer?;
         self.seat(viewer)
+    }
+}
+
+/// A mistake of ours.
+fn broken() -> Refusal {
+    Refusal {
+        code: CloseCode::Internal,
+        words: "internal error".to_owned(),
     }
 }
 

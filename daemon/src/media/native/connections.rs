@@ -52,6 +52,8 @@ pub(in crate::media) struct Natives {
 /// One connection.
 pub(in crate::media) struct Connection {
     pub(in crate::media) id: PeerId,
+    /// Its name and version, as it says.
+    pub(in crate::media) agent: String,
     pub(in crate::media) conversation: Conversation,
     /// What it looks at a session as, and the last epoch of what it looked at before.
     pub(in crate::media) viewer: Option<ViewerId>,
@@ -114,6 +116,7 @@ impl Natives {
         self.handles.insert(id, handle);
         let connection = Connection {
             id,
+            agent: String::new(),
             conversation: Conversation::new(self.node, now),
             viewer: None,
             epoch: Epoch::default(),
@@ -182,12 +185,16 @@ impl Natives {
     }
 
     /// Tells the daemon of a viewer that has said hello.
-    pub(in crate::media) fn announce(&self, handle: Handle, agent: &str) -> Result<(), Refusal> {
-        let Some(connection) = self.connections.get(&handle) else {
+    pub(in crate::media) fn announce(
+        &mut self,
+        handle: Handle,
+        agent: String,
+    ) -> Result<(), Refusal> {
+        let Some(connection) = self.connections.get_mut(&handle) else {
             return Ok(());
         };
+        connection.agent = agent;
         let (id, address) = (connection.id, connection.address);
-        tracing::info!(peer = id.0, %address, agent, "native viewer says hello");
         let peer = Peer {
             id,
             address,
