@@ -126,6 +126,7 @@ pub(super) struct Conversation {
     unsent: Vec<u8>,
     /// A copied text that is not whole.
     copied: String,
+    has_control: bool,
     goodbye: Option<Goodbye>,
 }
 
@@ -148,6 +149,7 @@ impl Conversation {
             frames: Frames::default(),
             unsent: Vec::new(),
             copied: String::new(),
+            has_control: true,
             goodbye: None,
         }
     }
@@ -183,7 +185,14 @@ impl Conversation {
 
     pub(super) fn resize(&mut self, size: Size) {
         self.size = size;
-        if self.is_live() && self.asked != size {
+        if self.asked != size {
+            self.ask_size();
+        }
+    }
+
+    /// Whoever had control before may have had another size.
+    fn ask_size(&mut self) {
+        if self.is_live() {
             let displays = FromViewer::Displays(self.displays());
             self.say(&displays);
         }
@@ -306,6 +315,10 @@ impl Conversation {
             }
             (FromServer::Detached { reason }, _) => Step::Over(End::Detached { reason }),
             (FromServer::Control { has_control }, State::Attaching | State::Live) => {
+                let had_control = std::mem::replace(&mut self.has_control, has_control);
+                if has_control && !had_control {
+                    self.ask_size();
+                }
                 Step::Tell(Told::Control(has_control))
             }
             (FromServer::Notice { text, .. }, _) => Step::Tell(Told::Notice(text)),

@@ -142,8 +142,9 @@ const fn mix(a: Pixel, b: Pixel, share: u32) -> Pixel {
     const OUTER: u32 = 0x00FF_00FF;
     const INNER: u32 = 0x0000_FF00;
     let rest = 256 - share;
-    let outer = ((a & OUTER) * rest + (b & OUTER) * share) >> 8;
-    let inner = ((a & INNER) * rest + (b & INNER) * share) >> 8;
+    // Half of the lowest step, so that the mean is rounded.
+    let outer = ((a & OUTER) * rest + (b & OUTER) * share + 0x0080_0080) >> 8;
+    let inner = ((a & INNER) * rest + (b & INNER) * share + 0x0000_8000) >> 8;
     (outer & OUTER) | (inner & INNER)
 }
 

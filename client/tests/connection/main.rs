@@ -204,6 +204,26 @@ fn another_size_is_asked_for_and_shown() {
 }
 
 #[test]
+fn who_gets_control_back_gets_its_size_back() {
+    let mut world = World::live();
+    for has_control in [true, false] {
+        world.server.say(&FromServer::Control { has_control });
+    }
+    world.run_until(|it| it.told.contains(&Told::Control(false)));
+    let asks = |it: &World| {
+        let sizes = it.server.heard.iter();
+        sizes
+            .filter(|it| matches!(it, FromViewer::Displays(_)))
+            .count()
+    };
+    assert_eq!(asks(&world), 0);
+    world.client.take_control(world.now);
+    world.run_until(|it| it.server.heard.contains(&FromViewer::TakeControl));
+    world.server.say(&FromServer::Control { has_control: true });
+    world.run_until(|it| asks(it) == 1);
+}
+
+#[test]
 fn texts_go_both_ways_in_pieces() {
     let mut world = World::live();
     let text = "ä".repeat(40_000);
