@@ -42,7 +42,7 @@ function presses() {
 test('a native viewer presses keys, and a page beside it shows what they do', async () => {
   const viewer = view(session.quic_url, { env, args: ['--probe'] });
   await until('the page to be the one that watches', isWatching);
-  assert.equal(await viewer.exited, 0, viewer.said);
+  assert.equal(await viewer.exited, 0, viewer.said + viewer.printed);
   const { ok, keys } = JSON.parse(viewer.printed);
   assert.deepEqual([ok, keys, presses()], [true, 10, 10]);
   await waitForNumber(page, 10);
