@@ -331,3 +331,66 @@ pub(super) fn is_picture(cursor: &Cursor) -> bool {
     let is_whole = cursor.rgba.is_empty() || cursor.rgba.len() == pixels * 4;
     is_whole && width.max(height) <= sandbox_protocol::limits::CURSOR_SIDE_MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(shared: &mut Shared, now: Instant, rank: Rank, wishes: Wishes) -> Vec<ToWorker> {
+        shared.handle_wishes(now, rank, wishes).collect()
+    }
+
+    #[test]
+    fn wishes_of_the_viewer_in_control_pass_as_they_are() {
+        let now = crate::clock::now();
+        let mut shared = Shared::new(1);
+        let wishes = Wishes {
+            keyframe: true,
+            whole: true,
+            lost: Some(7),
+        };
+        let expected = [ToWorker::Invalidate(7), ToWorker::Keyframe, ToWorker::Whole];
+        for _ in 0..3 {
+            assert_eq!(asked(&mut shared, now, Rank::Control, wishes), expected);
+        }
+    }
+
+    #[test]
+    fn those_of_observers_wait_and_lost_video_costs_them_a_key_frame() {
+        let now = crate::clock::now();
+        let mut shared = Shared::new(1);
+        let lost = Wishes {
+            lost: Some(7),
+            ..Wishes::default()
+        };
+        let whole = Wishes {
+            whole: true,
+            ..Wishes::default()
+        };
+        let observer = Rank::Observer;
+        assert_eq!(
+            asked(&mut shared, now, observer, lost),
+            [ToWorker::Keyframe]
+        );
+        assert_eq!(asked(&mut shared, now, observer, whole), [ToWorker::Whole]);
+        assert_eq!(asked(&mut shared, now, observer, lost), []);
+        assert_eq!(asked(&mut shared, now, observer, whole), []);
+        let later = now + Duration::from_secs(2);
+        assert_eq!(shared.poll_timeout(), Some(later));
+        let due: Vec<_> = shared.handle_timeout(later).collect();
+        assert_eq!(due, [ToWorker::Keyframe, ToWorker::Whole]);
+        assert_eq!(shared.poll_timeout(), None);
+    }
+
+    #[test]
+    fn pictures_are_told_where_they_are_others() {
+        let mut shared = Shared::new(1);
+        let both = Pictures {
+            access_units: true,
+            updates: Some(64),
+        };
+        assert_eq!(shared.handle_pictures(Pictures::ACCESS_UNITS), None);
+        assert_eq!(shared.handle_pictures(both), Some(ToWorker::Pictures(both)));
+        assert_eq!(shared.handle_pictures(both), None);
+    }
+}

@@ -322,3 +322,6 @@ impl NativeViewer {
 fn malformed(error: impl std::error::Error) -> LeftReason {
     LeftReason::Malformed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! A native viewer without a network.
+
+use sandbox_protocol::Micros;
+use sandbox_protocol::local::frame::Content;
+use sandbox_protocol::wire::control::{Chroma, Codec, Profile};
+
+use super::*;
+
+const SIZE: Size = Size {
+    width: 640,
+    height: 480,
+};
+
+fn viewer(now: Instant) -> NativeViewer {
+    let begin = Begin {
+        timeline: Timeline::new(now, Micros(0)),
+        bitrate_max: Bitrate::kbps(20_000),
+        size: SIZE,
+        config: StreamConfig {
+            epoch: 1,
+            size: SIZE,
+            codec: Codec::H264,
+            profile: Profile::Baseline,
+            chroma: Chroma::Yuv420,
+            cache_mib: 16,
+        },
+        epoch: Epoch(0),
+    };
+    NativeViewer::new(begin, now)
+}
+
+fn whole() -> FrameHeader {
+    FrameHeader {
+        content: Content::Update {
+            is_whole: true,
+            is_video_only: false,
+            recovers: false,
+        },
+        is_keyframe: false,
+        is_refinement: false,
+        qp: 0,
+        frame: 0,
+        size: SIZE,
+        input_seq: 0,
+        injected: Micros(0),
+        damaged: Micros(0),
+        captured: Micros(0),
+        encoded: Micros(0),
+    }
+}
+
+#[test]
+fn nothing_is_wished_for_and_no_update_taken_before_the_start() {
+    let now = crate::clock::now();
+    let mut viewer = viewer(now);
+    assert_eq!(viewer.cache_slots(), None);
+    viewer.handle_frame(now, whole(), b"early").unwrap();
+    assert!(!viewer.outputs.wishes.whole && !viewer.has_stamps());
+    assert_eq!(viewer.poll_timeout(), None);
+    viewer.handle_request(now, Request::Start).unwrap();
+    assert!(viewer.outputs.wishes.whole);
+    assert_eq!(viewer.outputs.events, [ViewerEvent::Connected]);
+    assert_eq!(viewer.cache_slots(), Some(1_024));
+    viewer.handle_frame(now, whole(), b"first").unwrap();
+    assert!(viewer.has_stamps());
+}
+
+#[test]
+fn while_quic_has_no_room_the_pace_rings_no_alarm() {
+    let now = crate::clock::now();
+    let mut viewer = viewer(now);
+    viewer.handle_request(now, Request::Start).unwrap();
+    viewer
+        .handle_frame(now, whole(), &vec![7; 600_000])
+        .unwrap();
+    let mut out = Vec::new();
+    while viewer.poll_transmit(now, &mut out).is_some() {}
+    assert!(viewer.poll_timeout().is_some(), "the rest is paced");
+    viewer.set_held(true);
+    assert_eq!(viewer.poll_timeout(), None);
+    viewer.set_held(false);
+    assert!(viewer.poll_timeout().is_some());
+}
+
+#[test]
+fn the_worker_follows_the_link_of_who_has_control_and_of_nobody_else() {
+    let now = crate::clock::now();
+    let mut viewer = viewer(now);
+    viewer.handle_request(now, Request::Start).unwrap();
+    viewer
+        .handle_frame(now, whole(), &vec![7; 600_000])
+        .unwrap();
+    viewer.follow_link();
+    viewer.handle_request(now, Request::Resize(SIZE)).unwrap();
+    assert_eq!(viewer.outputs.to_worker, [], "an observer");
+    assert_eq!(viewer.rank(), Rank::Observer);
+}
