@@ -9,12 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
+use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
+use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _, ImageFormat,
-    InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT, Window,
+    AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _,
+    CreateWindowAux, ImageFormat, InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
+    MOTION_NOTIFY_EVENT, Window, WindowClass,
 };
 use x11rb::protocol::xtest::ConnectionExt as _;
 use x11rb::rust_connection::RustConnection;
@@ -47,7 +50,9 @@ struct World {
 
 impl World {
     /// The program shows the server's desktop.
-    fn new(name: &str, server: Server, arguments: &[&str]) -> Self {
+    fn new(name: &str, mut server: Server, arguments: &[&str]) -> Self {
+        // They lie over the desktop for some seconds.
+        server.notices.clear();
         let mut xvfb = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", "1280x1024x24"])
             .args(["-nolisten", "tcp", "-noreset"])
@@ -135,12 +140,58 @@ impl World {
         colours.collect()
     }
 
+    /// A pixel of the screen.
+    fn shown_on_root(&self, x: i16, y: i16) -> u32 {
+        let image = self
+            .x
+            .get_image(ImageFormat::Z_PIXMAP, self.root, x, y, 1, 1, u32::MAX)
+            .unwrap()
+            .reply()
+            .unwrap();
+        let (pixels, _) = image.data.as_chunks::<4>();
+        u32::from_le_bytes(*pixels.first().unwrap()) & 0x00FF_FFFF
+    }
+
     #[track_caller]
     fn until_same(&self) {
         self.until("the server's desktop in the window", |it| {
             let desktop = it.host.server().desktop.clone();
             (it.shown() == desktop).then_some(())
         });
+    }
+
+    /// What a program of this screen pastes; nothing before it was copied.
+    fn clipboard(&self) -> Vec<u8> {
+        let atom = |name: &[u8]| {
+            self.x
+                .intern_atom(false, name)
+                .unwrap()
+                .reply()
+                .unwrap()
+                .atom
+        };
+        let (clipboard, text) = (atom(b"CLIPBOARD"), atom(b"UTF8_STRING"));
+        let asker = self.x.generate_id().unwrap();
+        let aux = CreateWindowAux::new();
+        let input_only = WindowClass::INPUT_ONLY;
+        self.x
+            .create_window(0, asker, self.root, 0, 0, 1, 1, 0, input_only, 0, &aux)
+            .unwrap();
+        self.x
+            .convert_selection(asker, clipboard, text, text, x11rb::CURRENT_TIME)
+            .unwrap();
+        self.x.flush().unwrap();
+        loop {
+            if let Event::SelectionNotify(told) = self.x.wait_for_event().unwrap() {
+                if told.property == x11rb::NONE {
+                    return Vec::new();
+                }
+                let property = self
+                    .x
+                    .get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
+                return property.unwrap().reply().unwrap().value;
+            }
+        }
     }
 
     fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
@@ -166,6 +217,43 @@ impl Drop for World {
         }
         let _gone = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+#[track_caller]
+fn show_small_changes(world: &World) {
+    for n in 0..8 {
+        let rect = Rect {
+            x: n * 70,
+            y: n * 40,
+            width: 33,
+            height: 17,
+        };
+        world
+            .host
+            .change(|it| it.fill(rect, u32::from(n) * 0x0011_2233));
+        world.until_same();
+    }
+}
+
+/// Another window covers a part, and goes again.
+#[track_caller]
+fn cover_and_uncover(world: &World) {
+    let other = world.x.generate_id().unwrap();
+    let aux = CreateWindowAux::new()
+        .override_redirect(1)
+        .background_pixel(0x00FF_0000);
+    let opaque = WindowClass::INPUT_OUTPUT;
+    world
+        .x
+        .create_window(0, other, world.root, 50, 60, 200, 100, 0, opaque, 0, &aux)
+        .unwrap();
+    world.x.map_window(other).unwrap();
+    world.x.flush().unwrap();
+    world.until("the other window", |it| {
+        (it.shown_on_root(60, 70) == 0x00FF_0000).then_some(())
+    });
+    world.x.destroy_window(other).unwrap();
+    world.until_same();
 }
 
 #[test]
@@ -211,19 +299,19 @@ fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
         .host
         .until("button and wheel", |it| it.input.ends_with(&wanted));
 
-    // Small changes anywhere, each shown before the next.
-    for n in 0..8 {
-        let rect = Rect {
-            x: n * 70,
-            y: n * 40,
-            width: 33,
-            height: 17,
-        };
-        world
-            .host
-            .change(|it| it.fill(rect, u32::from(n) * 0x0011_2233));
-        world.until_same();
-    }
+    world.host.change(|it| {
+        it.say(&FromServer::Copied {
+            text: "größe".to_owned(),
+            is_first: true,
+            is_last: true,
+        });
+    });
+    world.until("the copied text", |it| {
+        (it.clipboard() == "größe".as_bytes()).then_some(())
+    });
+
+    show_small_changes(&world);
+    cover_and_uncover(&world);
 
     world.send(KEY_PRESS_EVENT, KEY_A + X_KEYCODE_MIN, (0, 0));
     world

@@ -1,5 +1,6 @@
 //! The window: shows the desktop, and turns what the window system tells into input.
 
+mod clipboard;
 mod input;
 mod layout;
 mod paint;
@@ -19,6 +20,7 @@ use winit::event::{ElementState, KeyEvent, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
 use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
 
+use self::clipboard::Clipboard;
 use self::input::{Keyboard, Meaning, Pointer};
 use self::pane::Pane;
 use self::text::{Place, Words};
@@ -93,6 +95,7 @@ pub fn run(
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
+        clipboard: Clipboard::default(),
         asked: options.size,
         resize_due: None,
         notice: None,
@@ -117,6 +120,7 @@ struct App<F> {
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
+    clipboard: Clipboard,
     /// The desktop's size that was asked for.
     asked: Size,
     resize_due: Option<Instant>,
@@ -159,9 +163,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
         if let (Some(shape), Some(pane)) = (shape, &self.pane) {
             show_pointer(event_loop, &pane.window, shape);
         }
-        if let Some(pane) = &self.pane {
-            pane.window.request_redraw();
-        }
+        self.redraw(event_loop);
     }
 
     fn handle_news(&mut self, news: News) {
@@ -180,7 +182,11 @@ impl<F: FnMut(Fingerprint)> App<F> {
                 self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
             }
             News::Notice(words) => self.show_notice(words),
-            News::Copied(_) => (),
+            News::Copied(text) => {
+                if let Err(words) = self.clipboard.put(text) {
+                    self.show_notice(words);
+                }
+            }
             News::Control(has_control) => self.has_control = has_control,
         }
     }
@@ -253,9 +259,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Some(Meaning::Leave) => event_loop.exit(),
             None => (),
         }
-        if let Some(pane) = &self.pane {
-            pane.window.request_redraw();
-        }
+        self.redraw(event_loop);
     }
 
     fn handle_pointer(&mut self, event: &WindowEvent) {
@@ -264,13 +268,6 @@ impl<F: FnMut(Fingerprint)> App<F> {
         };
         if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
             self.client.command(command);
-        }
-    }
-
-    fn handle_resized(&mut self) {
-        self.resize_due = Some(clock::now() + RESIZE_AFTER);
-        if let Some(pane) = &mut self.pane {
-            pane.want_whole();
         }
     }
 
@@ -319,8 +316,18 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         )]
         match event {
             WindowEvent::CloseRequested => event_loop.exit(),
-            WindowEvent::RedrawRequested => self.redraw(event_loop),
-            WindowEvent::Resized(_) => self.handle_resized(),
+            // What changed is presented when it is told of; this is about what the window system
+            // has lost, without saying where.
+            WindowEvent::RedrawRequested => {
+                if let Some(pane) = &mut self.pane {
+                    pane.want_whole();
+                }
+                self.redraw(event_loop);
+            }
+            WindowEvent::Resized(_) => {
+                self.resize_due = Some(clock::now() + RESIZE_AFTER);
+                self.redraw(event_loop);
+            }
             WindowEvent::KeyboardInput {
                 event,
                 is_synthetic: false,
@@ -345,10 +352,8 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
-        if self.notice.take_if(|(_, until)| *until <= now).is_some()
-            && let Some(pane) = &self.pane
-        {
-            pane.window.request_redraw();
+        if self.notice.take_if(|(_, until)| *until <= now).is_some() {
+            self.redraw(event_loop);
         }
         let notice = self.notice.as_ref().map(|(_, until)| *until);
         let due = [self.resize_due, notice].into_iter().flatten().min();

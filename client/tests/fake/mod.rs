@@ -56,6 +56,7 @@ pub struct Server {
     pub echoes: bool,
     /// The desktop follows what the viewer asks for.
     pub follows: bool,
+    pub notices: Vec<String>,
 }
 
 struct Peer {
@@ -100,6 +101,7 @@ impl Server {
             moves: Vec::new(),
             echoes: true,
             follows: true,
+            notices: vec!["a notice".to_owned()],
         };
         server.paint(1);
         server
@@ -306,11 +308,12 @@ impl Server {
                     self.resize(displays[0].size);
                 }
                 let config = self.config();
+                let notices = self.notices.clone();
                 self.say(&FromServer::Attached {
                     session: SessionId::from_bytes([2; 16]),
                     lease: 1,
                     config,
-                    notices: vec!["a notice".to_owned()],
+                    notices,
                 });
             }
             FromViewer::Start => self.peer.as_mut().unwrap().is_live = true,
