@@ -50,7 +50,9 @@ struct World {
 
 impl World {
     /// The program shows the server's desktop.
-    fn new(name: &str, server: Server, arguments: &[&str]) -> Self {
+    fn new(name: &str, mut server: Server, arguments: &[&str]) -> Self {
+        // They lie over the desktop for some seconds.
+        server.notices.clear();
         let mut xvfb = Command::new("Xvfb")
             .args(["-displayfd", "1", "-screen", "0", "1280x1024x24"])
             .args(["-nolisten", "tcp", "-noreset"])
@@ -138,6 +140,18 @@ impl World {
         colours.collect()
     }
 
+    /// A pixel of the screen.
+    fn shown_on_root(&self, x: i16, y: i16) -> u32 {
+        let image = self
+            .x
+            .get_image(ImageFormat::Z_PIXMAP, self.root, x, y, 1, 1, u32::MAX)
+            .unwrap()
+            .reply()
+            .unwrap();
+        let (pixels, _) = image.data.as_chunks::<4>();
+        u32::from_le_bytes(*pixels.first().unwrap()) & 0x00FF_FFFF
+    }
+
     #[track_caller]
     fn until_same(&self) {
         self.until("the server's desktop in the window", |it| {
@@ -205,6 +219,43 @@ impl Drop for World {
     }
 }
 
+#[track_caller]
+fn show_small_changes(world: &World) {
+    for n in 0..8 {
+        let rect = Rect {
+            x: n * 70,
+            y: n * 40,
+            width: 33,
+            height: 17,
+        };
+        world
+            .host
+            .change(|it| it.fill(rect, u32::from(n) * 0x0011_2233));
+        world.until_same();
+    }
+}
+
+/// Another window covers a part, and goes again.
+#[track_caller]
+fn cover_and_uncover(world: &World) {
+    let other = world.x.generate_id().unwrap();
+    let aux = CreateWindowAux::new()
+        .override_redirect(1)
+        .background_pixel(0x00FF_0000);
+    let opaque = WindowClass::INPUT_OUTPUT;
+    world
+        .x
+        .create_window(0, other, world.root, 50, 60, 200, 100, 0, opaque, 0, &aux)
+        .unwrap();
+    world.x.map_window(other).unwrap();
+    world.x.flush().unwrap();
+    world.until("the other window", |it| {
+        (it.shown_on_root(60, 70) == 0x00FF_0000).then_some(())
+    });
+    world.x.destroy_window(other).unwrap();
+    world.until_same();
+}
+
 #[test]
 fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
     let world = World::new("window", Server::new(SIZE), &[]);
@@ -259,19 +310,8 @@ fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
         (it.clipboard() == "größe".as_bytes()).then_some(())
     });
 
-    // Small changes anywhere, each shown before the next.
-    for n in 0..8 {
-        let rect = Rect {
-            x: n * 70,
-            y: n * 40,
-            width: 33,
-            height: 17,
-        };
-        world
-            .host
-            .change(|it| it.fill(rect, u32::from(n) * 0x0011_2233));
-        world.until_same();
-    }
+    show_small_changes(&world);
+    cover_and_uncover(&world);
 
     world.send(KEY_PRESS_EVENT, KEY_A + X_KEYCODE_MIN, (0, 0));
     world

@@ -163,9 +163,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
         if let (Some(shape), Some(pane)) = (shape, &self.pane) {
             show_pointer(event_loop, &pane.window, shape);
         }
-        if let Some(pane) = &self.pane {
-            pane.window.request_redraw();
-        }
+        self.redraw(event_loop);
     }
 
     fn handle_news(&mut self, news: News) {
@@ -261,9 +259,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Some(Meaning::Leave) => event_loop.exit(),
             None => (),
         }
-        if let Some(pane) = &self.pane {
-            pane.window.request_redraw();
-        }
+        self.redraw(event_loop);
     }
 
     fn handle_pointer(&mut self, event: &WindowEvent) {
@@ -272,13 +268,6 @@ impl<F: FnMut(Fingerprint)> App<F> {
         };
         if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
             self.client.command(command);
-        }
-    }
-
-    fn handle_resized(&mut self) {
-        self.resize_due = Some(clock::now() + RESIZE_AFTER);
-        if let Some(pane) = &mut self.pane {
-            pane.want_whole();
         }
     }
 
@@ -327,8 +316,18 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         )]
         match event {
             WindowEvent::CloseRequested => event_loop.exit(),
-            WindowEvent::RedrawRequested => self.redraw(event_loop),
-            WindowEvent::Resized(_) => self.handle_resized(),
+            // What changed is presented when it is told of; this is about what the window system
+            // has lost, without saying where.
+            WindowEvent::RedrawRequested => {
+                if let Some(pane) = &mut self.pane {
+                    pane.want_whole();
+                }
+                self.redraw(event_loop);
+            }
+            WindowEvent::Resized(_) => {
+                self.resize_due = Some(clock::now() + RESIZE_AFTER);
+                self.redraw(event_loop);
+            }
             WindowEvent::KeyboardInput {
                 event,
                 is_synthetic: false,
@@ -353,10 +352,8 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
-        if self.notice.take_if(|(_, until)| *until <= now).is_some()
-            && let Some(pane) = &self.pane
-        {
-            pane.window.request_redraw();
+        if self.notice.take_if(|(_, until)| *until <= now).is_some() {
+            self.redraw(event_loop);
         }
         let notice = self.notice.as_ref().map(|(_, until)| *until);
         let due = [self.resize_due, notice].into_iter().flatten().min();

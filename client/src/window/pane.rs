@@ -52,9 +52,8 @@ impl Pane {
     }
 
     /// Presents all of it with the next redraw.
-    pub(super) fn want_whole(&mut self) {
+    pub(super) const fn want_whole(&mut self) {
         self.is_whole_due = true;
-        self.window.request_redraw();
     }
 
     /// Presents what changed since the last time, whatever came in between.
@@ -84,7 +83,9 @@ impl Pane {
 
         let mut view = client.view();
         let layout = Layout::new(view.screen.picture().size(), window);
-        let is_whole = self.is_whole_due || layout != self.layout || age == 0;
+        // A surface has two buffers at most.
+        let is_stale = age == 0 || age > 2;
+        let is_whole = self.is_whole_due || layout != self.layout || is_stale;
         let has_other_boxes = boxes != self.boxes;
         let areas = &mut self.areas;
         areas.clear();
@@ -101,6 +102,9 @@ impl Pane {
             areas.extend(both.map(|(area, _)| *area));
         }
         let fresh = areas.len();
+        if fresh == 0 {
+            return Ok(());
+        }
         if age > 1 {
             areas.append(&mut self.before);
         }
@@ -116,12 +120,10 @@ impl Pane {
         }
         self.before.clear();
         self.before.extend(areas.iter().take(fresh));
+        // Boxes lie over whatever was painted.
+        let all = areas.iter().chain(boxes.iter().map(|(area, _)| area));
         self.damage.clear();
-        if !areas.is_empty() {
-            // Boxes lie over whatever was painted.
-            let all = areas.iter().chain(boxes.iter().map(|(area, _)| area));
-            self.damage.extend(all.filter_map(damage_of));
-        }
+        self.damage.extend(all.filter_map(damage_of));
         self.boxes = boxes;
         self.layout = layout;
         self.is_whole_due = false;

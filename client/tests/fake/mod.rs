@@ -9,11 +9,11 @@
 )]
 
 pub mod host;
+mod sign_in;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rcgen::{CertificateParams, KeyPair};
 use sandbox_protocol::screen::{Composer, Frame, Picture, SLOT_BYTES, View};
 use sandbox_protocol::stream::packetize::UpdateKind;
@@ -21,7 +21,7 @@ use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::recovery::Encoder;
 use sandbox_protocol::stream::sender::{Sender, SenderConfig, Transmit};
 use sandbox_protocol::wire::control::{
-    self, AuthFailure, AuthMethod, Chroma, Codec, Frames, FromServer, FromViewer, Profile, Secret,
+    self, AuthFailure, Chroma, Codec, Frames, FromServer, FromViewer, Profile, Secret,
     StreamConfig, Trust,
 };
 use sandbox_protocol::wire::datagram::{Epoch, FromViewer as Datagram};
@@ -56,6 +56,7 @@ pub struct Server {
     pub echoes: bool,
     /// The desktop follows what the viewer asks for.
     pub follows: bool,
+    pub notices: Vec<String>,
 }
 
 struct Peer {
@@ -100,6 +101,7 @@ impl Server {
             moves: Vec::new(),
             echoes: true,
             follows: true,
+            notices: vec!["a notice".to_owned()],
         };
         server.paint(1);
         server
@@ -276,14 +278,6 @@ impl Server {
         }
     }
 
-    fn is_signed(&self, key: &[u8; 32], signature: &Secret<[u8; 64]>) -> bool {
-        let handle = self.peer.as_ref().unwrap().handle;
-        let exporter = self.endpoint.exporter(handle, b"EXPORTER-sandbox-auth");
-        UnparsedPublicKey::new(&ED25519, key)
-            .verify(&exporter.unwrap(), &signature.0)
-            .is_ok()
-    }
-
     fn answer(&mut self, message: &FromViewer) {
         match message {
             FromViewer::Hello { .. } => self.say(&FromServer::Hello {
@@ -294,23 +288,7 @@ impl Server {
                 cache_mib: CACHE_MIB,
             }),
             FromViewer::Auth(method) => {
-                let (name, is_right) = match method {
-                    AuthMethod::Password { user, password } => (
-                        "password",
-                        user == USER && password.0 == PASSWORD && !self.refuses_password,
-                    ),
-                    AuthMethod::Ticket { id, .. } => ("ticket", *id == [4; 16]),
-                    AuthMethod::Enrol {
-                        code,
-                        key,
-                        signature,
-                        ..
-                    } => ("enrol", code.0 == CODE && self.is_signed(key, signature)),
-                    AuthMethod::DeviceKey { key, signature } => {
-                        ("device", self.is_signed(key, signature))
-                    }
-                    AuthMethod::Token { .. } => ("token", false),
-                };
+                let (name, is_right) = self.judge(method);
                 self.methods.push(name);
                 self.say(&if is_right {
                     FromServer::Welcome {
@@ -330,11 +308,12 @@ impl Server {
                     self.resize(displays[0].size);
                 }
                 let config = self.config();
+                let notices = self.notices.clone();
                 self.say(&FromServer::Attached {
                     session: SessionId::from_bytes([2; 16]),
                     lease: 1,
                     config,
-                    notices: vec!["a notice".to_owned()],
+                    notices,
                 });
             }
             FromViewer::Start => self.peer.as_mut().unwrap().is_live = true,
