@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::input::Event as Input;
@@ -21,6 +22,9 @@ const SIZE: Size = Size {
     width: 640,
     height: 400,
 };
+
+/// Longest wait for the program.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What the program remembers and writes, removed again.
 struct Folder(PathBuf);
@@ -57,8 +61,9 @@ impl Folder {
         command
     }
 
+    #[track_caller]
     fn run(&self, arguments: &[&str]) -> Output {
-        self.program(arguments).output().unwrap()
+        wait(self.program(arguments).spawn().unwrap())
     }
 
     fn lines(&self, name: &str) -> Vec<Value> {
@@ -86,8 +91,28 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Waits for the program's end, which all of these tests are about.
+#[track_caller]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the standard library has no wait with a bound"
+)]
+fn wait(mut child: Child) -> Output {
+    let began = now();
+    while child.try_wait().unwrap().is_none() {
+        if now() - began > WAIT_MAX {
+            child.kill().unwrap();
+            let output = child.wait_with_output().unwrap();
+            panic!("not over within 30 s: {}", text(&output.stderr));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
 fn finish(child: Child) -> (Option<i32>, String) {
-    let output = child.wait_with_output().unwrap();
+    let output = wait(child);
     (output.status.code(), text(&output.stderr))
 }
 
@@ -157,7 +182,7 @@ fn a_wrong_password_is_not_permitted() {
     let folder = Folder::new("password");
     let host = Host::new(Server::new(SIZE));
     let mut program = folder.program(&[&pinned(&host)]);
-    let output = program.env("SANDBOX_PASSWORD", "wrong").output().unwrap();
+    let output = wait(program.env("SANDBOX_PASSWORD", "wrong").spawn().unwrap());
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("name or password is wrong"));
 }
@@ -201,7 +226,7 @@ fn nobody_there_is_told_at_once() {
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(line["why"].as_str().unwrap().contains("nobody listens"));
     // Silence would take QUIC's twelve seconds.
-    assert!(now() - began < std::time::Duration::from_secs(10));
+    assert!(now() - began < Duration::from_secs(10));
 }
 
 #[test]

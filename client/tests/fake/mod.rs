@@ -71,6 +71,7 @@ struct Peer {
     damage: Vec<Rect>,
     applied: u32,
     input_stream: u64,
+    /// Streams of large updates that have not arrived whole.
     large: BTreeMap<(u16, u32), StreamId>,
     /// Bytes of a large update that its stream did not take.
     backlog: Vec<(StreamId, Vec<u8>, bool)>,
@@ -150,7 +151,7 @@ impl Server {
     /// The viewer has all there is.
     pub fn is_settled(&self) -> bool {
         let peer = self.peer.as_ref();
-        peer.is_some_and(|it| !it.is_first && it.sender.memory() == 0)
+        peer.is_some_and(|it| !it.is_first && it.sender.memory() == 0 && it.large.is_empty())
     }
 
     pub fn handle_datagram(&mut self, now: Instant, arrived: Arrived<'_>) {
@@ -226,6 +227,11 @@ impl Server {
                 }
                 Event::Datagram(bytes) => self.handle_media(now, &bytes),
                 Event::Read { stream, bytes, .. } => self.handle_control(stream, &bytes),
+                Event::Finished(stream) => {
+                    if let Some(peer) = &mut self.peer {
+                        peer.large.retain(|_, it| *it != stream);
+                    }
+                }
                 Event::Closed(_) => {
                     self.peer.take_if(|it| it.handle == handle);
                 }
