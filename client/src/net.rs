@@ -2,6 +2,7 @@
 //! what comes to the shared picture, and connects again where that can help.
 
 mod driver;
+mod host;
 mod records;
 
 pub use self::records::Records;

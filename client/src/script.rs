@@ -9,6 +9,7 @@ use sandbox_protocol::Size;
 use sandbox_protocol::wire::input::Event;
 
 use crate::keys::text_keysyms;
+use crate::net::Command;
 
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +134,19 @@ pub fn typed(text: &str) -> impl Iterator<Item = Event> {
             keysym,
             is_down,
         })
+    })
+}
+
+/// What the thread is told for a step; `None` for one that the script itself keeps.
+pub fn commands(action: Action) -> Option<Vec<Command>> {
+    Some(match action {
+        Action::Input(event) => vec![Command::Input(event)],
+        Action::Text(text) => typed(&text).map(Command::Input).collect(),
+        Action::Move { x, y } => vec![Command::Move { x, y }],
+        Action::Paste(text) => vec![Command::Paste(text)],
+        Action::Resize(size) => vec![Command::Size(size)],
+        Action::End => vec![Command::Leave],
+        Action::UntilHash(_) => return None,
     })
 }
 

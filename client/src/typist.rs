@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::net::Command;
-use crate::script::{self, Action};
+use crate::script;
 
 /// Gives the steps on `lines` until they end; `refused` learns of each line that is none. A step
 /// with a time, or one that waits for a picture, is none here.
@@ -13,23 +13,11 @@ pub fn follow(lines: impl BufRead, command: impl Fn(Command), refused: impl Fn(&
         if step.is_empty() || step.starts_with('#') {
             continue;
         }
-        match script::step(step).and_then(commands) {
+        match script::step(step).and_then(script::commands) {
             Some(commands) => commands.into_iter().for_each(&command),
             None => refused(step),
         }
     }
-}
-
-fn commands(action: Action) -> Option<Vec<Command>> {
-    Some(match action {
-        Action::Input(event) => vec![Command::Input(event)],
-        Action::Text(text) => script::typed(&text).map(Command::Input).collect(),
-        Action::Move { x, y } => vec![Command::Move { x, y }],
-        Action::Paste(text) => vec![Command::Paste(text)],
-        Action::Resize(size) => vec![Command::Size(size)],
-        Action::End => vec![Command::Leave],
-        Action::UntilHash(_) => return None,
-    })
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ test('keys through 5 % of loss arrive once each, and the picture is exact after 
   assert.equal(await viewer.leave(), 0, viewer.said);
 });
 
-test('the daemon is killed under its hands: keys arrive once each, on the same desktop', async () => {
+test('the daemon is killed under its hands: each key arrives once', async () => {
   const viewer = await new NativeViewer({ port: direct() }).show();
   const xvfb = xvfbOf(server, 'ada');
   await typeDuring(viewer, 'ada', () => process.kill(server.daemonPid, 'SIGKILL'));

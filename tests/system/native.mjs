@@ -36,7 +36,8 @@ export class NativeViewer {
       '--size', size, `${name}@127.0.0.1:${port}`,
     ];
     const env = { PATH: process.env.PATH, XDG_DATA_HOME: memory, SANDBOX_PASSWORD: PASSWORD };
-    this.child = spawn(installed('sandbox-client'), args, { env, stdio: ['pipe', 'ignore', 'pipe'] });
+    const stdio = ['pipe', 'ignore', 'pipe'];
+    this.child = spawn(installed('sandbox-client'), args, { env, stdio });
     this.child.stderr.on('data', (bytes) => {
       this.said += bytes;
     });
@@ -99,8 +100,9 @@ export class NativeViewer {
 
 /** The hash by which viewers compare their pictures, of the part that the desktop fills. */
 function hashOf({ stride, pixels }, width, height) {
-  const rows = [];
-  for (let y = 0; y < height; y += 1) rows.push(pixels.subarray(y * stride, y * stride + width * 4));
+  const rows = Array.from({ length: height }, (_, y) => {
+    return pixels.subarray(y * stride, y * stride + width * 4);
+  });
   const size = [width, height].map(String);
   const { stdout, stderr, status } = spawnSync(HASH, size, { input: Buffer.concat(rows) });
   if (status !== 0) throw new Error(`cannot hash: ${stderr}`);

@@ -1,25 +1,26 @@
 //! What the thread does: a connection, its socket and its clock, one attempt after the other.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
-use futures_lite::{StreamExt as _, future};
+use futures_lite::future;
 use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
 
+use super::host::{fresh_input, resolve, signalled};
 use super::{Command, Ended, News, Shared, Task};
 use crate::clock;
 use crate::connection::{Connection, End, Setup, Told};
 use crate::figures::Figures;
 use crate::probe::{Outcome, Probe};
 use crate::screen::ScreenError;
-use crate::script::{self, Action};
+use crate::script;
 use crate::socket::{Slots, Socket};
 
 /// One of several addresses gets so much time to answer.
@@ -413,19 +414,8 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let hash = || shared.view().screen.picture().hash();
         while let Some(action) = self.task.script.poll_action(now, hash) {
-            match action {
-                Action::Input(event) => self.obey(connection, Command::Input(event)),
-                Action::Text(text) => {
-                    for event in script::typed(&text) {
-                        self.obey(connection, Command::Input(event));
-                    }
-                }
-                Action::Move { x, y } => self.obey(connection, Command::Move { x, y }),
-                Action::Paste(text) => self.obey(connection, Command::Paste(text)),
-                Action::Resize(size) => self.obey(connection, Command::Size(size)),
-                // Kept by the script itself.
-                Action::UntilHash(_) => (),
-                Action::End => self.obey(connection, Command::Leave),
+            for command in script::commands(action).into_iter().flatten() {
+                self.obey(connection, command);
             }
         }
         let Some(probe) = &mut self.probe else {
@@ -491,31 +481,4 @@ impl Driver {
         let _unread = self.news.try_send(news);
         self.shared.wake();
     }
-}
-
-/// Waits until the program is told to end.
-fn fresh_input() -> io::Result<InputSender> {
-    let mut stream = [0; 8];
-    getrandom::fill(&mut stream)?;
-    Ok(InputSender::new(u64::from_le_bytes(stream)))
-}
-
-async fn signalled(signals: Option<&Signals>) {
-    match signals {
-        Some(mut signals) => drop(signals.next().await),
-        None => future::pending().await,
-    }
-}
-
-/// Looks a name up in a thread of its own: the system's resolver waits, and cannot be told not to.
-async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let (told, found) = async_channel::bounded(1);
-    std::thread::Builder::new()
-        .name("resolver".to_owned())
-        .spawn(move || {
-            let addresses = (host.as_str(), port).to_socket_addrs();
-            // Nobody waits any more where the user has left.
-            let _left = told.send_blocking(addresses.map(Iterator::collect));
-        })?;
-    found.recv().await.map_err(io::Error::other)?
 }

@@ -46,11 +46,15 @@ fn the_first_update_is_whole_and_made_of_tiles_alone_and_then_nothing_comes() {
     assert_eq!((header.frame, header.size), (0, SIZE));
     println!("first: {} bytes", native.bytes);
     assert!(native.is_exact(&desktop));
-    native.viewer.counters();
-    let before = sleeps();
-    assert!(stays_silent(native.viewer.media.as_fd()));
-    // It may have been about to fall asleep after its answer.
-    assert!(sleeps() <= before + 1, "at rest");
+    let mut stays_asleep = || {
+        native.viewer.counters();
+        let before = sleeps();
+        assert!(stays_silent(native.viewer.media.as_fd()));
+        // It may have been about to fall asleep after its answer.
+        sleeps() <= before + 1
+    };
+    // A last word of the X server's may still have been on its way.
+    assert!((0..3).any(|_| stays_asleep()), "at rest");
 }
 
 #[test]
@@ -90,6 +94,8 @@ fn a_slow_link_shows_a_whole_desktop_as_video_first() {
     page.show_noise((0, 0), (320, 200));
     page.show_noise((320, 0), (320, 200));
     let mut native = Native::new(desktop.attach_for(SIZE, UPDATES), SLOTS);
+    // The worker would take a wish that comes before it as one for the same.
+    native.step();
     native.viewer.send(&ToWorker::Target(Bitrate::kbps(2_000)));
     native.viewer.send(&ToWorker::Whole);
     while native.seen.whole < 2 {
