@@ -7,6 +7,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_signal::{Signal, Signals};
+use futures_lite::{StreamExt as _, future};
 use sandbox_core::sessions::{Limits, Reason};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::local::warden::Request;
@@ -146,7 +148,17 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     link.send(&Request::Ready).await?;
     tracing::info!(url = %app.config.public_url, "serving");
     tracing::info!("native clients: {}", app.native);
-    sessions::run(setup, tasks).await?;
+    let run = async { Ok(sessions::run(setup, tasks).await?) };
+    let ended = future::or(run, terminated()).await;
+    app.media.end().await;
+    ended
+}
+
+/// Waits for the end that the warden asks for.
+async fn terminated() -> Result<(), DaemonError> {
+    let mut signals =
+        Signals::new([Signal::Term]).map_err(io_error("listen to the warden's signal"))?;
+    signals.next().await;
     Ok(())
 }
 

@@ -130,3 +130,11 @@ test('typing, scrolling, motion and another size end bit for bit', async (t) => 
   await run('seq 1 50', 'smaller');
   assert.equal(await viewer.leave(), 0, viewer.said);
 });
+
+test('a server that is stopped says so', async () => {
+  const viewer = await new NativeViewer({ port: direct() }).show();
+  await server.stop();
+  await until(`a word of the end; the viewer says ${viewer.said}`, () => {
+    return /goes down|session has ended/.test(viewer.said);
+  });
+});

@@ -43,11 +43,13 @@ use std::time::Duration;
 pub use self::figures::{Recent, Spread};
 pub use self::native::{Ask, AttachNative, Peer, PeerId, Welcome};
 use async_channel::{Receiver, Sender};
+use futures_lite::future;
 use sandbox_core::permit::{Control, Permit};
 use sandbox_protocol::local::worker::Counters;
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
 use sandbox_quic::ServerSetup;
+use smol::Timer;
 
 use self::native::{NativeCommand, Natives};
 
@@ -56,6 +58,9 @@ const COMMANDS_MAX: usize = 1_024;
 
 /// Native viewers that have said hello and wait to be taken; more are sent away.
 const NEWCOMERS_MAX: usize = 256;
+
+/// The daemon ends all the same where the thread takes longer to say goodbye.
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// How the media thread shows itself and how far it may go.
 #[derive(Clone, Debug)]
@@ -226,6 +231,7 @@ enum Command {
     Count(SessionId, Sender<StreamCounters>),
     Tcp(TcpStream, SocketAddr),
     Native(NativeCommand),
+    End(Sender<()>),
 }
 
 impl Media {
@@ -333,6 +339,17 @@ impl Media {
     pub async fn counters(&self, session: SessionId) -> Option<StreamCounters> {
         let (reply, answer) = async_channel::bounded(1);
         self.ask(Command::Count(session, reply), answer).await
+    }
+
+    /// Says goodbye to every viewer, as far as their connections allow.
+    pub async fn end(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        let told = self.ask(Command::End(reply), answer);
+        let late = async {
+            Timer::after(END_MAX).await;
+            None
+        };
+        future::or(told, late).await;
     }
 
     /// Takes a TCP connection whose first byte looked like ICE-TCP (RFC 4571 framing of STUN).

@@ -205,6 +205,10 @@ impl Hub {
                 }
             }
             Command::Count(session, reply) => self.count(session, reply),
+            Command::End(reply) => {
+                self.end_all();
+                let _unwanted = reply.try_send(());
+            }
             Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
             Command::Native(command) => self.handle_native_command(command),
         }
