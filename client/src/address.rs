@@ -67,7 +67,7 @@ impl FromStr for Address {
             && host.len() <= HOST_LEN_MAX
             && !host
                 .chars()
-                .any(|it| it.is_whitespace() || it.is_control() || it == '/');
+                .any(|it| it.is_whitespace() || it.is_control() || matches!(it, '/' | '[' | ']'));
         if !is_name {
             return Err(BadAddress::Host(text.to_owned()));
         }
@@ -168,6 +168,8 @@ mod tests {
         check("https://box", "is no port");
         check("a/b", "names no host");
         check("[::1", "names no host");
+        check("[[1]", "names no host");
+        check("box]", "names no host");
         check("::1", "in brackets: [::1]");
         check("box:0", "1 to 65535");
         check("box:65536", "1 to 65535");

@@ -345,8 +345,10 @@ fn unapplied<'a>(progress: &Progress, input: &Input<'a>) -> &'a [Event] {
     if input.first_seq == 0 || !is_countable {
         return &[];
     }
-    (progress.applied + 1)
-        .checked_sub(input.first_seq)
+    progress
+        .applied
+        .checked_add(1)
+        .and_then(|next| next.checked_sub(input.first_seq))
         .and_then(|done| events.get(usize::try_from(done).ok()?..))
         .unwrap_or_default()
 }
