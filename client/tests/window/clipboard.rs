@@ -106,10 +106,12 @@ impl World {
 
 /// What the server was told of pasted texts and of V, in order.
 fn heard(server: &Server) -> (Vec<String>, usize) {
-    let texts = server.heard.iter().filter_map(|it| match it {
-        FromViewer::Paste { text, .. } => Some(text.clone()),
-        _ => None,
-    });
+    let mut texts = Vec::new();
+    for message in &server.heard {
+        if let FromViewer::Paste { text, .. } = message {
+            texts.push(text.clone());
+        }
+    }
     let is_v = |it: &&Input| {
         matches!(
             it,
@@ -120,7 +122,7 @@ fn heard(server: &Server) -> (Vec<String>, usize) {
             }
         )
     };
-    (texts.collect(), server.input.iter().filter(is_v).count())
+    (texts, server.input.iter().filter(is_v).count())
 }
 
 #[test]
