@@ -106,6 +106,7 @@ enum State {
 pub(super) enum Step {
     Nothing,
     Tell(Told),
+    Pasted,
     Attached(Told, StreamConfig),
     Over(End),
     Violation(String),
@@ -365,6 +366,7 @@ impl Conversation {
                     rgba,
                 }))
             }
+            FromServer::Pasted => Step::Pasted,
             // Keys change by hand here: the known one is compared.
             FromServer::NextKey(_) => Step::Nothing,
             message @ (FromServer::Hello { .. }
@@ -474,5 +476,6 @@ const fn kind(message: &FromServer) -> &'static str {
         FromServer::Detached { .. } => "Detached",
         FromServer::Goodbye { .. } => "Goodbye",
         FromServer::Control { .. } => "Control",
+        FromServer::Pasted => "Pasted",
     }
 }

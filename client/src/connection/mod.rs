@@ -6,6 +6,7 @@
 
 mod conversation;
 mod end;
+mod hold;
 mod media;
 mod streams;
 
@@ -31,7 +32,11 @@ use sandbox_quic::{
 };
 
 use self::conversation::{Conversation, Step};
+use self::hold::{Held, Hold};
 use self::streams::UpdateStreams;
+
+/// A text could not even be handed to QUIC.
+const LOST_TEXT: &str = "a text was not pasted: the one before it is still on its way";
 
 /// How a connection begins.
 #[derive(Debug)]
@@ -126,6 +131,7 @@ pub struct Connection {
     streams: UpdateStreams,
     receiver: Receiver,
     input: InputSender,
+    hold: Hold,
     told: VecDeque<Told>,
     is_connected: bool,
     is_over: bool,
@@ -154,6 +160,7 @@ impl Connection {
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
             input: setup.input,
+            hold: Hold::default(),
             told: VecDeque::new(),
             is_connected: false,
             is_over: false,
@@ -174,6 +181,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         self.receiver.handle_timeout(now);
+        self.hold.handle_timeout(now);
         self.settle(now);
     }
 
@@ -181,13 +189,17 @@ impl Connection {
     /// [`poll_transmit`](Self::poll_transmit) after it.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let quic = self.endpoint.poll_timeout();
-        // Where nothing finds room, room is told of.
-        if !self.is_live() || !self.has_room() {
+        if !self.is_live() {
             return quic;
+        }
+        let soonest = quic.into_iter().chain(self.hold.poll_timeout()).min();
+        // Where nothing finds room, room is told of.
+        if !self.has_room() {
+            return soonest;
         }
         let ours = [self.receiver.poll_timeout(), self.input.poll_timeout()];
         let ours = ours.into_iter().flatten().map(|it| it.at);
-        ours.chain(quic).min()
+        ours.chain(soonest).min()
     }
 
     /// The next thing that happened.
@@ -236,13 +248,20 @@ impl Connection {
         if self.conversation.is_live() {
             self.input.handle_interrupted(now);
         }
+        for event in self.hold.into_input() {
+            self.input.handle_event(now, event);
+        }
         self.input
     }
 
     /// Something was pressed, released or turned. Returns its number; `None` where nobody waits
-    /// for input.
+    /// for input, or where it waits behind a pasted text.
     pub fn handle_input(&mut self, now: Instant, event: Input) -> Option<u32> {
         if !self.is_live() && !self.input.is_interrupted() {
+            return None;
+        }
+        if self.hold.is_on() {
+            self.hold.push_input(event);
             return None;
         }
         self.input.handle_event(now, event);
@@ -263,11 +282,34 @@ impl Connection {
         self.settle(now);
     }
 
-    /// The user pasted. Returns whether there was room: one text at a time.
+    /// The user pasted. What is pressed after it reaches the desktop after it. Returns whether
+    /// there was room.
     pub fn handle_paste(&mut self, now: Instant, text: &str) -> bool {
-        let is_taken = self.conversation.paste(text);
+        if self.hold.is_on() {
+            return self.hold.push_paste(text);
+        }
+        let is_taken = self.paste(now, text);
         self.settle(now);
         is_taken
+    }
+
+    fn paste(&mut self, now: Instant, text: &str) -> bool {
+        let is_taken = self.conversation.paste(text);
+        if is_taken {
+            self.hold.begin(now);
+        }
+        is_taken
+    }
+
+    /// What waited behind a text goes on, up to the next text.
+    fn let_go(&mut self, now: Instant) {
+        while let Some(held) = self.hold.poll() {
+            match held {
+                Held::Input(event) => self.input.handle_event(now, event),
+                Held::Paste(text) if self.paste(now, &text) => (),
+                Held::Paste(_) => self.told.push_back(Told::Notice(LOST_TEXT.to_owned())),
+            }
+        }
     }
 
     /// The picture cannot be continued: a whole one, please.
@@ -355,6 +397,7 @@ impl Connection {
             }
         }
         self.streams.forget_skipped();
+        self.let_go(now);
         if !self.is_over {
             self.conversation.flush(&mut self.endpoint, self.handle);
         }
@@ -427,6 +470,7 @@ impl Connection {
         match self.conversation.handle_message(message, exporter) {
             Step::Nothing => (),
             Step::Tell(told) => self.told.push_back(told),
+            Step::Pasted => self.hold.handle_confirmed(),
             Step::Attached(told, config) => {
                 self.input.handle_resumed(now);
                 self.told.push_back(told);

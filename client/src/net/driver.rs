@@ -151,6 +151,11 @@ impl Driver {
                         input.handle_event(clock::now(), event);
                     }
                 }
+                Some(Command::Paste(_)) => {
+                    self.tell(News::Notice(
+                        "the text was not pasted: no connection".to_owned(),
+                    ));
+                }
                 // There is nobody to tell.
                 Some(_) => (),
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sandbox_protocol::wire::input::Event as Input;
 use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, WindowEvent};
-use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, PhysicalKey};
+use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, NamedKey, PhysicalKey};
 
 use super::layout::Layout;
 use crate::keys::{evdev_code, keysym};
@@ -24,6 +24,8 @@ const CHORD: ModifiersState = ModifiersState::CONTROL
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Input(Input),
+    /// A key that makes programs paste.
+    Paste(Input),
     Fullscreen,
     Figures,
     TakeControl,
@@ -78,11 +80,31 @@ impl Keyboard {
             }
         }
         let (code, keysym) = (evdev_code(place), keysym(key, location));
-        (code != 0 || keysym != 0).then_some(Meaning::Input(Input::Key {
+        let input = Input::Key {
             code,
             keysym,
             is_down,
-        }))
+        };
+        (code != 0 || keysym != 0).then_some(if is_down && self.pastes(place, key) {
+            Meaning::Paste(input)
+        } else {
+            Meaning::Input(input)
+        })
+    }
+
+    /// Ctrl+V, Ctrl+Shift+V and Shift+Insert. Where the layout has no Latin letters V is where
+    /// it is on others.
+    fn pastes(&self, place: PhysicalKey, key: &Key) -> bool {
+        let held = self.modifiers;
+        let is_v = match key {
+            Key::Character(text) if text.is_ascii() => text.eq_ignore_ascii_case("v"),
+            Key::Character(_) => place == PhysicalKey::Code(KeyCode::KeyV),
+            Key::Named(_) | Key::Unidentified(_) | Key::Dead(_) => false,
+        };
+        if is_v {
+            return held.difference(ModifiersState::SHIFT) == ModifiersState::CONTROL;
+        }
+        *key == Key::Named(NamedKey::Insert) && held == ModifiersState::SHIFT
     }
 
     fn wish(&self, code: KeyCode) -> Option<Meaning> {
@@ -176,8 +198,6 @@ const fn button_number(button: MouseButton) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use winit::keyboard::NamedKey;
-
     use super::*;
 
     fn press(keyboard: &mut Keyboard, code: KeyCode, key: Key, is_down: bool) -> Option<Meaning> {
@@ -215,6 +235,41 @@ mod tests {
         assert_eq!(press(&mut keyboard, KeyCode::KeyS, letter(), false), None);
         let f11 = press(&mut keyboard, KeyCode::F11, Key::Named(NamedKey::F11), true);
         assert_eq!(f11, Some(Meaning::Fullscreen));
+    }
+
+    #[test]
+    fn the_keys_that_paste_are_told_when_they_go_down() {
+        let (control, shift) = (ModifiersState::CONTROL, ModifiersState::SHIFT);
+        let letter = |text: &str| Key::Character(text.into());
+        let insert = Key::Named(NamedKey::Insert);
+        let pastes = |held, code, key: &Key, is_down| {
+            let mut keyboard = Keyboard::default();
+            keyboard.handle_modifiers(held);
+            let meaning = press(&mut keyboard, code, key.clone(), is_down);
+            matches!(meaning, Some(Meaning::Paste(_)))
+        };
+        for (held, code, key, expected) in [
+            (control, KeyCode::KeyV, letter("v"), true),
+            (control | shift, KeyCode::KeyV, letter("V"), true),
+            (shift, KeyCode::Insert, insert.clone(), true),
+            // Dvorak's V, and what it has in V's place; a layout without Latin letters.
+            (control, KeyCode::Period, letter("v"), true),
+            (control, KeyCode::KeyV, letter("k"), false),
+            (control, KeyCode::KeyV, letter("м"), true),
+            (shift, KeyCode::KeyV, letter("V"), false),
+            (
+                control | ModifiersState::ALT,
+                KeyCode::KeyV,
+                letter("v"),
+                false,
+            ),
+            (control, KeyCode::KeyC, letter("c"), false),
+            (control, KeyCode::Insert, insert, false),
+        ] {
+            let found = pastes(held, code, &key, true);
+            assert_eq!(found, expected, "{held:?} {code:?} {key:?}");
+            assert!(!pastes(held, code, &key, false), "up: {held:?} {code:?}");
+        }
     }
 
     #[test]

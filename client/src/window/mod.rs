@@ -12,6 +12,7 @@ use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::Size;
+use sandbox_protocol::limits::PASTE_BYTES_MAX;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_quic::Fingerprint;
 use winit::application::ApplicationHandler;
@@ -172,6 +173,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
             News::FirstUse(_) => self.client.command(Command::Distrust),
             News::Live(key, notices) => {
                 (self.on_live)(key);
+                self.clipboard.forget();
                 let before = std::mem::replace(&mut self.state, State::Live);
                 if let (State::Connecting, Some(words)) = (before, notices.first()) {
                     self.show_notice(words.clone());
@@ -244,6 +246,10 @@ impl<F: FnMut(Fingerprint)> App<F> {
         }
         match self.keyboard.handle_key(event) {
             Some(Meaning::Input(input)) => self.client.command(Command::Input(input)),
+            Some(Meaning::Paste(input)) => {
+                self.paste();
+                self.client.command(Command::Input(input));
+            }
             Some(Meaning::Fullscreen) => {
                 if let Some(pane) = &self.pane {
                     let is_full = pane.window.fullscreen().is_some();
@@ -260,6 +266,22 @@ impl<F: FnMut(Fingerprint)> App<F> {
             None => (),
         }
         self.redraw(event_loop);
+    }
+
+    /// The user pastes: what is in the clipboard here goes ahead of the key.
+    fn paste(&mut self) {
+        if self.state != State::Live || !self.has_control {
+            return;
+        }
+        match self.clipboard.take() {
+            Ok(Some(text)) if text.len() > PASTE_BYTES_MAX => {
+                let words = "The text is too long to paste: at most 1 MiB at a time.";
+                self.show_notice(words.to_owned());
+            }
+            Ok(Some(text)) => self.client.command(Command::Paste(text)),
+            Ok(None) => (),
+            Err(words) => self.show_notice(words),
+        }
     }
 
     fn handle_pointer(&mut self, event: &WindowEvent) {

@@ -8,6 +8,7 @@
 
 #[path = "../fake/mod.rs"]
 mod fake;
+mod pasting;
 mod violations;
 mod world;
 

@@ -38,6 +38,10 @@ pub(crate) struct World {
     pub(crate) packets: Vec<Packet>,
     /// Every so many-th packet to the viewer is lost.
     pub(crate) loses: usize,
+    /// Every so many-th packet to the server is lost.
+    pub(crate) loses_back: usize,
+    /// Every third packet takes so much longer.
+    pub(crate) delay: Duration,
     pub(crate) count: usize,
     pub(crate) is_cut: bool,
 }
@@ -79,6 +83,8 @@ impl World {
             told: Vec::new(),
             packets: Vec::new(),
             loses: usize::MAX,
+            loses_back: usize::MAX,
+            delay: Duration::ZERO,
             count: 0,
             is_cut: false,
         }
@@ -126,10 +132,16 @@ impl World {
     fn carry(&mut self, to_server: bool, bytes: &[u8], segment: usize) {
         for bytes in bytes.chunks(segment) {
             self.count += 1;
-            let is_lost = !to_server && self.count.is_multiple_of(self.loses);
+            let loses = if to_server {
+                self.loses_back
+            } else {
+                self.loses
+            };
+            let is_lost = self.count.is_multiple_of(loses);
+            let is_late = self.count.is_multiple_of(3);
             if !is_lost && !self.is_cut {
                 self.packets.push(Packet {
-                    at: self.now + ONE_WAY,
+                    at: self.now + ONE_WAY + if is_late { self.delay } else { Duration::ZERO },
                     to_server,
                     bytes: bytes.to_vec(),
                 });

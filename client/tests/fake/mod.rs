@@ -54,6 +54,8 @@ pub struct Server {
     pub moves: Vec<(u16, u16)>,
     /// The desktop changes with each key that goes down.
     pub echoes: bool,
+    /// A pasted text is said to have come.
+    pub confirms: bool,
     /// The desktop follows what the viewer asks for.
     pub follows: bool,
     pub notices: Vec<String>,
@@ -102,6 +104,7 @@ impl Server {
             moves: Vec::new(),
             echoes: true,
             follows: true,
+            confirms: true,
             notices: vec!["a notice".to_owned()],
         };
         server.paint(1);
@@ -327,6 +330,9 @@ impl Server {
                 self.resize(displays[0].size);
                 let config = self.config();
                 self.say(&FromServer::Config(config));
+            }
+            FromViewer::Paste { is_last: true, .. } if self.confirms => {
+                self.say(&FromServer::Pasted);
             }
             FromViewer::WholePicture => self.peer.as_mut().unwrap().is_first = true,
             _ => (),

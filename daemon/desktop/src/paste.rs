@@ -174,13 +174,24 @@ impl Paste {
     }
 
     /// Some program owns a selection now.
-    pub(crate) fn handle_lost(&mut self, event: &SelectionClearEvent) {
-        if let Some(offer) = &mut self.offer {
-            offer.selections.retain(|it| *it != event.selection);
-            if offer.selections.is_empty() {
-                self.offer = None;
-            }
+    pub(crate) fn handle_lost(
+        &mut self,
+        event: &SelectionClearEvent,
+        display: &Display,
+    ) -> Result<(), DisplayError> {
+        let Some(offer) = &mut self.offer else {
+            return Ok(());
+        };
+        let owner = display.x().get_selection_owner(event.selection)?;
+        // It may be about the offer before, which made room for this one.
+        if owner.reply()?.owner == self.window {
+            return Ok(());
         }
+        offer.selections.retain(|it| *it != event.selection);
+        if offer.selections.is_empty() {
+            self.offer = None;
+        }
+        Ok(())
     }
 
     fn offer(&mut self, text: String, display: &Display, now: Instant) -> Result<(), DisplayError> {

@@ -52,7 +52,7 @@ impl Worker {
             }
             Report::LockChanged { is_on } => self.injection.handle_lock_changed(is_on),
             Report::SelectionRequested(request) => self.paste.handle_request(&request, display)?,
-            Report::SelectionLost(event) => self.paste.handle_lost(&event),
+            Report::SelectionLost(event) => self.paste.handle_lost(&event, display)?,
             Report::SelectionOwned(event) => self.copy.handle_owner(&event, display, now)?,
             Report::SelectionAnswered(event) => {
                 let text = self.copy.handle_answer(&event, display)?;

@@ -228,6 +228,22 @@ fn pasted_text_goes_to_one_program_and_is_then_gone() {
 }
 
 #[test]
+fn a_text_takes_the_place_of_the_one_before_it() {
+    let desktop = Desktop::start();
+    let viewer = desktop.attach(SIZE);
+    let reader = Reader::new(&desktop);
+    for text in ["one", "two", "three"] {
+        viewer.send(&ToWorker::Paste {
+            text: text.to_owned(),
+            last: true,
+        });
+        // The word of what was taken back comes after the new offer, and is not about it.
+        while reader.read("CLIPBOARD").as_deref() != Some(text) {}
+    }
+    assert_eq!(reader.read("CLIPBOARD").as_deref(), Some("three"));
+}
+
+#[test]
 fn a_paste_leaves_the_selection_that_it_may_replace() {
     let desktop = Desktop::start();
     let viewer = desktop.attach(SIZE);

@@ -48,7 +48,8 @@ impl Outbox {
             | FromServer::NextKey(_)
             | FromServer::Detached { .. }
             | FromServer::Goodbye { .. }
-            | FromServer::Control { .. } => (),
+            | FromServer::Control { .. }
+            | FromServer::Pasted => (),
         }
         if self.waiting.len() == WAITING_MAX {
             return Err(Unread);

@@ -309,6 +309,8 @@ pub enum FromServer {
         /// Whether this viewer has it.
         has_control: bool,
     },
+    /// The last piece of a pasted text came: the next key finds it.
+    Pasted,
 }
 
 impl FromViewer {
@@ -337,5 +339,5 @@ impl Message for FromViewer {
 }
 
 impl Message for FromServer {
-    const KINDS: u32 = 12;
+    const KINDS: u32 = 13;
 }

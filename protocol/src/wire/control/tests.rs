@@ -124,6 +124,7 @@ fn from_server() -> Vec<FromServer> {
             node: String::new(),
         },
         FromServer::Control { has_control: true },
+        FromServer::Pasted,
     ]
 }
 
@@ -175,6 +176,9 @@ fn the_bytes_of_a_message_never_change() {
     encode_into(&from_viewer()[12], &mut bytes).unwrap();
     encode_into(&from_server()[11], &mut bytes).unwrap();
     assert_eq!(bytes, [4, 0, 0, 0, 12, 0, 0, 0, 5, 0, 0, 0, 11, 0, 0, 0, 1]);
+    bytes.clear();
+    encode_into(&from_server()[12], &mut bytes).unwrap();
+    assert_eq!(bytes, [4, 0, 0, 0, 12, 0, 0, 0]);
 }
 
 #[test]

@@ -163,7 +163,10 @@ fn pointer_and_copied_text_come_on_the_control_stream() {
     });
     let worker = attached.worker.clone();
     let pasted = ToWorker::Paste { text, last: true };
-    attached.client.run_until(|_| worker.has(&pasted));
+    attached
+        .client
+        .run_until(|it| it.told.contains(&FromServer::Pasted));
+    assert!(worker.has(&pasted), "it was there before it was said");
 }
 
 #[test]

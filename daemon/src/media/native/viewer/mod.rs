@@ -195,6 +195,10 @@ impl NativeViewer {
                 if let (Some(permit), true) = (&self.control, passes) {
                     self.outputs.to_worker.push(paste(permit, text, is_last));
                 }
+                // An observer's text goes nowhere, and its keys need not wait for that.
+                if is_last {
+                    self.said.push(FromServer::Pasted);
+                }
             }
             Request::Suspend if self.phase == Phase::Started => self.phase = Phase::Suspended,
             Request::Resume if self.phase == Phase::Suspended => {

@@ -1,6 +1,8 @@
 //! The program's window under Xvfb: what it shows, what it hears, how it ends.
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+mod clipboard;
+#[path = "../fake/mod.rs"]
 mod fake;
 
 use std::io::{BufRead as _, BufReader};
@@ -13,9 +15,8 @@ use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
-use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
-    AtomEnum, BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _,
+    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConfigureWindowAux, ConnectionExt as _,
     CreateWindowAux, ImageFormat, InputFocus, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
     MOTION_NOTIFY_EVENT, Window, WindowClass,
 };
@@ -158,40 +159,6 @@ impl World {
             let desktop = it.host.server().desktop.clone();
             (it.shown() == desktop).then_some(())
         });
-    }
-
-    /// What a program of this screen pastes; nothing before it was copied.
-    fn clipboard(&self) -> Vec<u8> {
-        let atom = |name: &[u8]| {
-            self.x
-                .intern_atom(false, name)
-                .unwrap()
-                .reply()
-                .unwrap()
-                .atom
-        };
-        let (clipboard, text) = (atom(b"CLIPBOARD"), atom(b"UTF8_STRING"));
-        let asker = self.x.generate_id().unwrap();
-        let aux = CreateWindowAux::new();
-        let input_only = WindowClass::INPUT_ONLY;
-        self.x
-            .create_window(0, asker, self.root, 0, 0, 1, 1, 0, input_only, 0, &aux)
-            .unwrap();
-        self.x
-            .convert_selection(asker, clipboard, text, text, x11rb::CURRENT_TIME)
-            .unwrap();
-        self.x.flush().unwrap();
-        loop {
-            if let Event::SelectionNotify(told) = self.x.wait_for_event().unwrap() {
-                if told.property == x11rb::NONE {
-                    return Vec::new();
-                }
-                let property = self
-                    .x
-                    .get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
-                return property.unwrap().reply().unwrap().value;
-            }
-        }
     }
 
     fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
