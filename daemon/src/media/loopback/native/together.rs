@@ -145,11 +145,13 @@ fn a_native_observer_that_cannot_keep_up_loses_updates_alone() {
     let worker = first.worker.clone();
     let is_asked = Cell::new(false);
     let mut count = 14;
+    let mut last = String::new();
     while !is_asked.get() {
         for _ in 0..count {
             first.show(&[7; 60_000], false);
         }
-        first.show(b"the last before", false);
+        last = format!("the last of {count}");
+        first.show(last.as_bytes(), false);
         let all = first.client.shown.len() - 1;
         second.client.run_until(|it| {
             is_asked.set(worker.has(&ToWorker::Whole));
@@ -164,6 +166,6 @@ fn a_native_observer_that_cannot_keep_up_loses_updates_alone() {
     let [.., before, _] = &second.client.shown[..] else {
         panic!("only one update came");
     };
-    assert!(before.bytes != b"the last before", "it was left out");
+    assert!(before.bytes != last.as_bytes(), "it was left out");
     assert!(second.client.shown.len() + 1 < first.client.shown.len());
 }
