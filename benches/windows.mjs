@@ -2,7 +2,6 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 
 import { PASSWORD } from '../tests/system/desktop.mjs';
@@ -70,8 +69,11 @@ export class TigerVnc {
 /** A display with a window manager, which a window needs to fill it, and a home for programs. */
 async function emptyDisplay() {
   const display = await Display.start();
-  display.run('openbox');
-  const memory = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-bench-'));
-  display.onStop = () => fs.rmSync(memory, { recursive: true, force: true });
+  const memory = path.join(display.fbdir, 'home');
+  fs.mkdirSync(memory);
+  // A window that comes before the window manager does may never get the keyboard.
+  const mark = path.join(memory, 'managed');
+  display.run('openbox', ['--startup', `touch ${mark}`]);
+  await until('the window manager to start', () => fs.existsSync(mark));
   return { display, memory };
 }
