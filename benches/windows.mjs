@@ -45,7 +45,7 @@ export class TigerVnc {
     });
     await until('Xvnc to start', () => number.endsWith('\n'));
     const env = { ...process.env, DISPLAY: `:${number.trim()}` };
-    peer.barcode = spawn(BARCODE, [], { env, stdio: 'ignore' });
+    spawn(BARCODE, [], { env, stdio: 'ignore' });
     const { display, memory } = await emptyDisplay();
     peer.display = display;
     const viewer = ['-FullScreen', '-SecurityTypes', 'None', `127.0.0.1::${port}`];
@@ -62,13 +62,17 @@ export class TigerVnc {
 
   async stop() {
     await this.display.stop();
-    for (const it of [this.barcode, this.server]) it.kill('SIGTERM');
+    const ended = new Promise((resolve) => this.server.once('exit', resolve));
+    // The barcode program ends with its X server.
+    this.server.kill('SIGTERM');
+    await ended;
   }
 }
 
 /** A display with a window manager, which a window needs to fill it, and a home for programs. */
 async function emptyDisplay() {
   const display = await Display.start();
+  // What the display's programs remember goes with it.
   const memory = path.join(display.fbdir, 'home');
   fs.mkdirSync(memory);
   // A window that comes before the window manager does may never get the keyboard.
