@@ -1,4 +1,4 @@
-// The native viewer: key pressed to pixel changed in its window, connecting, bytes, exactness, rest.
+// The native viewer: key to pixel in its window, connecting, bytes, exactness, rest.
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';

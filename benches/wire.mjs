@@ -136,7 +136,8 @@ class Wire {
   /** A terminal full of what changes with each frame, for a second. */
   async move() {
     const { home } = this.server.homeOf(NAME);
-    const noise = 'for i in $(seq 40); do head -c 3000 /dev/urandom | base64 -w 78; sleep 0.02; done';
+    const frame = 'head -c 3000 /dev/urandom | base64 -w 78; sleep 0.02';
+    const noise = `for i in $(seq 40); do ${frame}; done`;
     const samples = [];
     for (let burst = 0; burst < BURSTS; burst += 1) {
       const mark = path.join(home, `moved-${burst}`);
