@@ -16,10 +16,13 @@ lint: ## formatting, clippy, shell scripts, licences
 	@scripts/lint
 
 bench: ## run every bench; results in target/bench
-	@scripts/bench latency start idle recovery sandbox api
+	@scripts/bench latency native start idle recovery sandbox api
 
 bench-latency: ## key pressed to pixel changed, black box
 	@scripts/bench latency
+
+bench-native: ## the native viewer beside TigerVNC's: key to pixel, bytes, exactness, rest
+	@scripts/bench native
 
 bench-start: ## sign-in to first picture, step by step
 	@scripts/bench start

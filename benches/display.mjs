@@ -24,9 +24,9 @@ export class Display {
     return display;
   }
 
-  /** Starts a program in the display; it ends with it. */
-  run(command, args = []) {
-    const env = { ...process.env, DISPLAY: this.name };
+  /** Starts a program in the display, with variables beside those of the bench; it ends with it. */
+  run(command, args = [], variables = {}) {
+    const env = { ...process.env, ...variables, DISPLAY: this.name };
     this.programs.push(spawn(command, args, { env, stdio: 'ignore' }));
   }
 

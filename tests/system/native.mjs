@@ -26,14 +26,15 @@ export class NativeViewer {
    * Connects as a user of these tests.
    *
    * @param {{port: string | number, name?: string, size?: string}} where
+   * @param {string[]} [flags] more of them
    */
-  constructor({ port, name = 'ada', size = '1024x768' }) {
+  constructor({ port, name = 'ada', size = '1024x768' }, flags = []) {
     const memory = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-native-'));
     this.memory = memory;
     this.#log = path.join(memory, 'frames');
     const args = [
       '--headless', '--trust-on-first-use', '--script', '-', '--frame-log', this.#log,
-      '--size', size, `${name}@127.0.0.1:${port}`,
+      '--size', size, ...flags, `${name}@127.0.0.1:${port}`,
     ];
     const env = { PATH: process.env.PATH, XDG_DATA_HOME: memory, SANDBOX_PASSWORD: PASSWORD };
     const stdio = ['pipe', 'ignore', 'pipe'];

@@ -38,9 +38,10 @@ export class Relay {
   #backs = new Map();
   #serverPort = 0;
   #isLost = { toViewer: LOSSES.none(0), toServer: LOSSES.none(0) };
-  /** Datagrams in both directions. */
+  /** Datagrams in both directions, and the bytes in those that passed. */
   passed = 0;
   lost = 0;
+  bytes = 0;
 
   /** Takes a free port. @returns {Promise<Relay>} */
   static async open() {
@@ -48,7 +49,7 @@ export class Relay {
     const bound = new Promise((resolve) => relay.#front.bind(0, '127.0.0.1', () => resolve()));
     await bound;
     relay.#front.on('message', (bytes, viewer) => {
-      relay.#pass('toServer', () => relay.#backOf(viewer).send(bytes, relay.#serverPort));
+      relay.#pass('toServer', bytes, () => relay.#backOf(viewer).send(bytes, relay.#serverPort));
     });
     return relay;
   }
@@ -72,7 +73,7 @@ export class Relay {
   lose(name, seed) {
     const plan = LOSSES[name];
     this.#isLost = { toViewer: plan(seed), toServer: plan(seed + 1) };
-    this.passed = this.lost = 0;
+    this.passed = this.lost = this.bytes = 0;
   }
 
   close() {
@@ -86,17 +87,18 @@ export class Relay {
     if (known) return known;
     const back = dgram.createSocket('udp4');
     back.on('message', (bytes) => {
-      this.#pass('toViewer', () => this.#front.send(bytes, viewer.port, viewer.address));
+      this.#pass('toViewer', bytes, () => this.#front.send(bytes, viewer.port, viewer.address));
     });
     this.#backs.set(name, back);
     return back;
   }
 
-  #pass(direction, send) {
+  #pass(direction, bytes, send) {
     if (this.#isLost[direction]()) {
       this.lost += 1;
     } else {
       this.passed += 1;
+      this.bytes += bytes.length;
       send();
     }
   }

@@ -49,6 +49,10 @@ impl Budget {
     }
 }
 
+/// Tiles of fewer bytes are no motion, however often they change: video would hardly be shorter,
+/// and each change would wait milliseconds for an encoder and a decoder.
+const CHEAP_BYTES_MAX: usize = 2 << 10;
+
 /// Shown of an access unit that has nothing to show, but that the decoders must have.
 const CORNER: Rect = Rect::between(0, 0, 2, 2);
 
@@ -157,6 +161,8 @@ impl Updates {
         let mut changed = screen.changed().iter();
         if changed.any(|it| self.moving.iter().any(|video| video.touches(*it))) {
             self.shown.extend_from_slice(&self.moving);
+        } else if self.draft.len() <= CHEAP_BYTES_MAX {
+            return;
         }
         self.owner
             .handle_change(screen.changed(), composed.moved, now);
