@@ -168,5 +168,6 @@ pub(crate) fn control_from_server() -> Vec<Vec<u8>> {
             node: text("n"),
         },
         FromServer::Control { has_control: true },
+        FromServer::Pasted,
     ])
 }
