@@ -1,4 +1,9 @@
 //! Reads pixels (BGRX, row by row) and prints the hash by which viewer and server compare pictures.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of the command line"
+)]
 
 use std::io::Read as _;
 use std::process::ExitCode;
