@@ -30,7 +30,12 @@ try {
   lines.push(...(await connect(server)));
   lines.push(...(await keyToPixel(server)));
   await discardAll();
-  lines.push(...(await measureWire(SEED)));
+  try {
+    lines.push(...(await measureWire(SEED)));
+  } catch (error) {
+    // What was measured before it counts all the same.
+    notes.wire = `not measured: ${error.message}`;
+  }
   report('native', lines, notes);
 } finally {
   closeViewers();
