@@ -75,7 +75,7 @@ impl FromStr for Script {
                 }
                 None => text,
             };
-            steps.push((due, action(step).ok_or_else(bad)?));
+            steps.push((due, self::step(step).ok_or_else(bad)?));
         }
         steps.reverse();
         Ok(Self { steps, began: None })
@@ -152,10 +152,6 @@ pub fn commands(action: Action) -> Option<Vec<Command>> {
 
 /// One step, without a time.
 pub fn step(step: &str) -> Option<Action> {
-    action(step)
-}
-
-fn action(step: &str) -> Option<Action> {
     let (name, rest) = step.split_once(' ').unwrap_or((step, ""));
     let mut words = rest.split_whitespace();
     let action = match name {

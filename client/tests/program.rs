@@ -229,19 +229,25 @@ fn nobody_there_is_told_at_once() {
     assert!(now() - began < Duration::from_secs(10));
 }
 
-#[test]
-fn after_a_restart_it_connects_again_with_its_ticket() {
-    let folder = Folder::new("again");
-    let host = Host::new(Server::new(SIZE));
+/// A viewer that leaves once it shows what a server painted with 9 does.
+fn waiting_for_nine(folder: &Folder, host: &Host) -> Child {
     let mut other = Server::new(SIZE);
     other.paint(9);
     let wanted = other.hash();
     let script = folder.script(&format!("until-hash {wanted:032x}\nend"));
     let child = folder
-        .program(&["--script", script.to_str().unwrap(), &pinned(&host)])
+        .program(&["--script", script.to_str().unwrap(), &pinned(host)])
         .spawn()
         .unwrap();
     host.until("a viewer", Server::is_settled);
+    child
+}
+
+#[test]
+fn after_a_restart_it_connects_again_with_its_ticket() {
+    let folder = Folder::new("again");
+    let host = Host::new(Server::new(SIZE));
+    let child = waiting_for_nine(&folder, &host);
     host.change(|it| it.close(now(), CloseCode::Shutdown.number(), "back soon"));
     host.change(|it| it.paint(9));
     let (code, words) = finish(child);
@@ -254,15 +260,7 @@ fn after_a_restart_it_connects_again_with_its_ticket() {
 fn where_its_address_leads_nowhere_any_more_it_goes_on_with_another() {
     let folder = Folder::new("moved");
     let host = Host::new(Server::new(SIZE));
-    let mut other = Server::new(SIZE);
-    other.paint(9);
-    let wanted = other.hash();
-    let script = folder.script(&format!("until-hash {wanted:032x}\nend"));
-    let child = folder
-        .program(&["--script", script.to_str().unwrap(), &pinned(&host)])
-        .spawn()
-        .unwrap();
-    host.until("a viewer", Server::is_settled);
+    let child = waiting_for_nine(&folder, &host);
     host.cut();
     host.change(|it| it.paint(9));
     let (code, words) = finish(child);
