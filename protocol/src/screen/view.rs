@@ -58,7 +58,7 @@ impl<'a> View<'a> {
     }
 
     /// Copies the pixels of a rectangle into a picture of the same size.
-    pub(super) fn write(&self, rect: Rect, picture: &mut Picture) {
+    pub fn write(&self, rect: Rect, picture: &mut Picture) {
         for (to, from) in picture.rows_mut(rect).zip(self.rows(rect)) {
             from.write(to);
         }

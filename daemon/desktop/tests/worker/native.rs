@@ -2,7 +2,7 @@
 
 use sandbox_hw::{H264Decoder, Target};
 use sandbox_protocol::local::frame::{Content, FrameHeader, HEADER_LEN, PREFIX_LEN};
-use sandbox_protocol::screen::{Picture, Shadow, VideoSource};
+use sandbox_protocol::screen::{Picture, Shadow, VideoSource, View};
 use sandbox_protocol::wire::update::{Op, Update};
 use sandbox_protocol::{Rect, Size};
 
@@ -73,16 +73,9 @@ impl Film {
     }
 
     fn paint(&self, rects: &[Rect], picture: &mut Picture) {
-        let width = usize::from(self.size.width);
-        for rect in rects {
-            let rows = self.pixels.chunks(width * 4).skip(usize::from(rect.y));
-            for (to, from) in picture.rows_mut(*rect).zip(rows) {
-                let from = from.chunks(4).skip(usize::from(rect.x));
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = u32::from_le_bytes(from.try_into().unwrap()) & 0x00ff_ffff;
-                }
-            }
-        }
+        let stride = usize::from(self.size.width) * 4;
+        let decoded = View::new(&self.pixels, stride, self.size);
+        rects.iter().for_each(|it| decoded.write(*it, picture));
     }
 }
 

@@ -8,8 +8,8 @@
 use std::io::Read as _;
 use std::process::ExitCode;
 
-use sandbox_protocol::screen::Picture;
-use sandbox_protocol::{Pixel, Rect, Size};
+use sandbox_protocol::screen::{Picture, View};
+use sandbox_protocol::{Rect, Size};
 
 fn main() -> ExitCode {
     match hash() {
@@ -37,15 +37,11 @@ fn hash() -> Result<u128, String> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().read_to_end(&mut bytes);
     read.map_err(|error| format!("cannot read the pixels: {error}"))?;
-    let (pixels, rest) = bytes.as_chunks::<4>();
-    if pixels.len() != Rect::whole(size).area() || !rest.is_empty() {
+    let whole = Rect::whole(size);
+    if bytes.len() != whole.area() * 4 || bytes.is_empty() {
         return Err(format!("{} bytes are no picture of {size}", bytes.len()));
     }
-    let pixels: Vec<Pixel> = pixels
-        .iter()
-        .map(|it| u32::from_le_bytes(*it) & 0x00ff_ffff)
-        .collect();
     let mut picture = Picture::new(size);
-    picture.write(Rect::whole(size), &pixels);
+    View::new(&bytes, usize::from(size.width) * 4, size).write(whole, &mut picture);
     Ok(picture.hash())
 }
