@@ -17,7 +17,8 @@ const KEY_CONTROL: u8 = 29;
 const KEY_V: u8 = 47;
 
 impl World {
-    /// What a program of this screen pastes; nothing before it was copied.
+    /// What a program of this screen pastes; nothing before it was copied, and nothing while the
+    /// clipboard is still what the test itself has copied.
     pub(crate) fn clipboard(&self) -> Vec<u8> {
         let (clipboard, text) = (self.atom(b"CLIPBOARD"), self.atom(b"UTF8_STRING"));
         let asker = self.x.generate_id().unwrap();
@@ -30,17 +31,20 @@ impl World {
             .convert_selection(asker, clipboard, text, text, x11rb::CURRENT_TIME)
             .unwrap();
         self.x.flush().unwrap();
-        loop {
-            if let Event::SelectionNotify(told) = self.x.wait_for_event().unwrap() {
-                if told.property == x11rb::NONE {
-                    return Vec::new();
+        self.until("an answer to who pastes", |it| {
+            match it.x.poll_for_event().unwrap()? {
+                Event::SelectionRequest(_) => Some(Vec::new()),
+                Event::SelectionNotify(told) if told.requestor == asker => {
+                    if told.property == x11rb::NONE {
+                        return Some(Vec::new());
+                    }
+                    let property =
+                        it.x.get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
+                    Some(property.unwrap().reply().unwrap().value)
                 }
-                let property = self
-                    .x
-                    .get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
-                return property.unwrap().reply().unwrap().value;
+                _ => None,
             }
-        }
+        })
     }
 
     fn atom(&self, name: &[u8]) -> Atom {
