@@ -10,8 +10,8 @@ import {
 import { until } from './wait.mjs';
 
 const LIMIT_MB = 128;
-/** `tail` keeps a line that does not end. */
-const HOG = 'touch hungry; head -c 1G /dev/zero | tail';
+/** `dd` keeps a whole block. */
+const HOG = 'touch hungry; dd if=/dev/zero of=/dev/null bs=1G count=1';
 
 let server;
 let browser;
@@ -39,11 +39,11 @@ test('a memory hog is ended by its name, the desktop and its neighbour live', as
   ).catch((error) => {
     throw new Error(`${error.message}\n${server.log.slice(-4_000)}`);
   });
-  const expected = `The desktop ran out of memory (${LIMIT_MB} MB): tail was ended.`;
+  const expected = `The desktop ran out of memory (${LIMIT_MB} MB): dd was ended.`;
   assert.equal(words, expected);
   const token = await server.login('ada', PASSWORD);
   const { out_of_memory: told } = await onlySession(server, token);
-  assert.deepEqual(told, { limit_mb: LIMIT_MB, killed: 1, programs: ['tail'] });
+  assert.deepEqual(told, { limit_mb: LIMIT_MB, killed: 1, programs: ['dd'] });
   assert.ok(await ada.locator('#notices').isVisible());
   await ada.click('#notices-close');
   assert.ok(!(await ada.locator('#notices').isVisible()));
