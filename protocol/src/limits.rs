@@ -32,6 +32,15 @@ pub const TILE_SIDE: u16 = 64;
 /// Pixels of one coded rectangle: four tiles of the grid, so that a line of text needs few.
 pub const TILE_PIXELS_MAX: usize = 4 * TILE_SIDE as usize * TILE_SIDE as usize;
 
+/// Pixels of text that are coded as one: a desktop of 1920×1080, and a cache of the processor.
+pub const TEXT_PIXELS_MAX: usize = 2 << 20;
+
+/// Bytes of text before they are deflated: no line needs as many as it has pixels.
+pub const TEXT_BODY_BYTES_MAX: usize = TEXT_PIXELS_MAX;
+
+/// Rows of one line of text.
+pub const TEXT_LINE_ROWS_MAX: u8 = 64;
+
 /// Tiles that a viewer's cache may hold: 256 MiB of pixels.
 pub const CACHE_SLOTS_MAX: u16 = 16_384;
 

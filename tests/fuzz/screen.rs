@@ -76,6 +76,11 @@ fn written(update: &Update<'_>) -> Vec<u8> {
             Op::Video { rects, access_unit } => {
                 draft.video(&rects.iter().collect::<Vec<_>>(), access_unit);
             }
+            Op::Text {
+                rect,
+                body_len,
+                bytes,
+            } => draft.text(rect, body_len, bytes),
         }
     }
     draft.finish(&update.header).to_vec()
@@ -104,6 +109,7 @@ const fn kind(op: &Op<'_>) -> &'static [char] {
         Op::Keep(_) => &['k'],
         Op::Cached(_) => &['h'],
         Op::Video { .. } => &['v'],
+        Op::Text { .. } => &['l'],
     }
 }
 

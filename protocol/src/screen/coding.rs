@@ -1,6 +1,6 @@
 //! Codes a rectangle's pixels without loss, in the form that suits how many colours it has.
 
-mod palette;
+pub(super) mod palette;
 mod predicted;
 mod runs;
 

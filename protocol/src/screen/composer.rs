@@ -1,16 +1,21 @@
 //! Makes updates of changed pixels: the server's half of the screen layer.
 
 mod changes;
+mod regions;
 
 use super::cache::{Index, Namer};
 use super::coding::{Coded, Coder};
 use super::shift::Finder;
 use super::stale::Stale;
+use super::text::TextCoder;
 use super::{Grid, Picture, View};
-use crate::limits::{ACCESS_UNIT_BYTES_MAX, TILE_PIXELS_MAX, TILE_SIDE, UPDATE_BYTES_MAX};
+use crate::limits::{
+    ACCESS_UNIT_BYTES_MAX, TEXT_PIXELS_MAX, TILE_PIXELS_MAX, TILE_SIDE, UPDATE_BYTES_MAX,
+};
 use crate::wire::update::Draft;
 use crate::{Pixel, Point, Rect, Size};
 use changes::Changes;
+use regions::{REGION_PIXELS_MIN, Regions};
 
 /// Bytes of tiles that an update may have at most: an access unit finds room beside them, and so
 /// do copies and references, of which each tile has a handful of bytes.
@@ -21,6 +26,12 @@ const SMALL_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize / 2;
 
 /// Changes of fewer pixels are not searched for what has moved: tiles are cheap enough.
 const SHIFT_PIXELS_MIN: usize = 128 * 128;
+
+/// Tiles that are coded in order to know how long others would be.
+const SAMPLES: u16 = 4;
+
+/// Bytes of a tile beside its pixels.
+const TILE_BYTES: usize = 12;
 
 /// Knows what one viewer shows, and what its cache holds.
 ///
@@ -34,7 +45,9 @@ pub struct Composer {
     changes: Changes,
     index: Index,
     namer: Namer,
+    regions: Regions,
     coder: Coder,
+    text: TextCoder,
     finder: Finder,
     /// Of the rectangle that is being worked on.
     pixels: Vec<Pixel>,
@@ -84,7 +97,9 @@ impl Composer {
             changes: Changes::new(size),
             index: Index::new(slots),
             namer: Namer::new(seed),
+            regions: Regions::default(),
             coder: Coder::default(),
+            text: TextCoder::default(),
             finder: Finder::default(),
             pixels: Vec::with_capacity(TILE_PIXELS_MAX),
             nearest: Vec::new(),
@@ -137,16 +152,17 @@ impl Composer {
             frame.picture.size(),
             self.shadow.size()
         );
+        self.index.begin();
         self.compare(frame);
         let moved = self.shift(frame, draft);
         let changed = self.changes.bounds();
-        self.index.begin();
         self.find_cached(frame);
         if moved.is_none() {
             self.keep_vanishing(draft);
         }
         self.paint_cached(frame, draft);
         let mut room = Room::new(draft, budget);
+        self.paint_text(frame, &mut room);
         self.paint_small(frame, &mut room);
         self.paint_large(frame, &mut room);
         let left = room.left;
@@ -184,6 +200,7 @@ impl Composer {
         self.find_nearest(video);
         self.index.begin();
         let mut room = Room::new(draft, budget);
+        self.repaint_text(video, &mut room);
         let nearest = std::mem::take(&mut self.nearest);
         for (_, tile) in &nearest {
             if room.is_full {
@@ -215,6 +232,10 @@ impl Composer {
         if frame.is_video(shift.target()) {
             return None;
         }
+        // What is scrolled away comes back at another place of the grid, if at all.
+        if !shift.is_clear {
+            self.keep_vanishing(draft);
+        }
         draft.copy(shift.from, shift.to);
         self.shadow.copy(shift.from, shift.to);
         self.stale.copy(shift.from, shift.to);
@@ -237,8 +258,7 @@ impl Composer {
         }
     }
 
-    /// Keeps the tiles that are about to change. What is scrolled away is not kept: it comes back
-    /// at another place of the grid, if at all.
+    /// Keeps the tiles that are about to change.
     fn keep_vanishing(&mut self, draft: &mut Draft) {
         for (tile, rect) in self.changes.large().filter(|it| !self.stale.touches(it.1)) {
             self.pixels.clear();
@@ -265,6 +285,36 @@ impl Composer {
                 self.changes.remove(tile);
             }
         }
+    }
+
+    /// Paints what is other text now, where that is shorter than its tiles.
+    fn paint_text(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
+        let mut regions = std::mem::take(&mut self.regions);
+        for rect in regions.find(&self.changes) {
+            if frame.is_video(*rect) {
+                continue;
+            }
+            frame.picture.write(*rect, &mut self.shadow);
+            if self.write_text(*rect, room) {
+                self.stale.clear(*rect);
+                self.changes.remove_within(*rect);
+            }
+        }
+        self.regions = regions;
+    }
+
+    /// Writes a rectangle of the shadow as text; `false` where it is none, or where there is no
+    /// room for it.
+    fn write_text(&mut self, rect: Rect, room: &mut Room<'_>) -> bool {
+        let Some(text) = self.text.encode(&self.shadow, rect) else {
+            return false;
+        };
+        let as_tiles = estimate(&mut self.coder, &mut self.pixels, &self.shadow, rect);
+        let is_written = text.bytes.len() < as_tiles && room.fits(text.bytes);
+        if is_written {
+            room.draft.text(rect, text.body_len, text.bytes);
+        }
+        is_written
     }
 
     /// Paints the small changes, neighbours as one: a line of text, a letter across two tiles.
@@ -385,6 +435,20 @@ impl Composer {
         self.nearest.sort_unstable();
     }
 
+    /// Writes all that is not exact as one text, where it is one.
+    fn repaint_text(&mut self, video: &[Rect], room: &mut Room<'_>) {
+        let parts = self.nearest.iter().filter_map(|it| self.grid.rect(it.1));
+        let parts = parts.map(|it| self.repaintable(it, video));
+        let (rect, area) = parts.fold((Rect::default(), 0), |(around, area), it| {
+            (around.union(it), area + it.area())
+        });
+        let is_region = rect.area() >= REGION_PIXELS_MIN && area * 4 >= rect.area();
+        let is_free = rect.area() <= TEXT_PIXELS_MAX && !video.iter().any(|it| it.touches(rect));
+        if is_region && is_free && self.write_text(rect, room) {
+            self.stale.clear(rect);
+        }
+    }
+
     /// The rectangle around the stale blocks of a tile that video leaves alone.
     fn repaintable(&self, tile: Rect, video: &[Rect]) -> Rect {
         let blocks = self.stale.marked(tile);
@@ -397,6 +461,9 @@ impl Composer {
     fn repaint_tile(&mut self, tile: u16, video: &[Rect], room: &mut Room<'_>) -> bool {
         let whole = self.grid.rect(tile).unwrap_or_default();
         let rect = self.repaintable(whole, video);
+        if rect.is_empty() {
+            return true;
+        }
         let slot = if rect == whole {
             self.pixels.clear();
             self.shadow.read(rect, &mut self.pixels);
@@ -437,6 +504,29 @@ impl<'a> Room<'a> {
     fn fits(&self, bytes: &[u8]) -> bool {
         self.draft.is_empty() || self.draft.len() + bytes.len() <= self.budget
     }
+}
+
+/// About how many bytes the tiles of a rectangle would be: some of them are coded.
+fn estimate(coder: &mut Coder, pixels: &mut Vec<Pixel>, picture: &Picture, rect: Rect) -> usize {
+    let (mut bytes, mut area) = (0, 0);
+    for n in 0..SAMPLES {
+        let at = |start: u16, side: u16| start + (side / SAMPLES) * n;
+        let corner = Rect {
+            x: at(rect.x, rect.width),
+            y: at(rect.y, rect.height),
+            width: TILE_SIDE,
+            height: TILE_SIDE,
+        };
+        let sample = corner.intersection(rect).unwrap_or(rect);
+        pixels.clear();
+        picture.read(sample, pixels);
+        bytes += TILE_BYTES;
+        if let Coded::Tile(_, coded) = coder.encode(pixels, sample.width) {
+            bytes += coded.len();
+        }
+        area += sample.area();
+    }
+    bytes * rect.area() / area
 }
 
 /// The colours of both, where they are no more than two.

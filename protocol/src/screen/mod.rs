@@ -15,6 +15,7 @@ mod sample;
 mod shadow;
 mod shift;
 mod stale;
+mod text;
 mod view;
 
 pub use cache::SLOT_BYTES;
@@ -22,4 +23,5 @@ pub use composer::{Composed, Composer, Frame};
 pub use grid::Grid;
 pub use picture::Picture;
 pub use shadow::{ApplyError, Shadow, VideoSource};
+pub use text::BadText;
 pub use view::View;

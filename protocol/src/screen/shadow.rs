@@ -2,6 +2,7 @@
 
 use super::cache::Store;
 use super::coding::{BadTile, Decoder};
+use super::text::{BadText, Text, TextDecoder};
 use super::{Grid, Picture};
 use crate::limits::{TILE_PIXELS_MAX, TILE_SIDE, VIDEO_RECTS_MAX};
 use crate::wire::update::{Op, Rects, Run, Update};
@@ -30,6 +31,7 @@ pub struct Shadow {
     grid: Grid,
     store: Store,
     decoder: Decoder,
+    text: TextDecoder,
     pixels: Vec<Pixel>,
     /// Of the newest video.
     rects: Vec<Rect>,
@@ -65,6 +67,9 @@ pub enum ApplyError {
     /// Pixels that are none.
     #[error(transparent)]
     Tile(#[from] BadTile),
+    /// Text that is none.
+    #[error(transparent)]
+    Text(#[from] BadText),
     /// The decoder refuses an access unit.
     #[error("an access unit of {0} bytes cannot be decoded")]
     Video(usize),
@@ -82,6 +87,7 @@ impl Shadow {
             grid: Grid::new(nothing),
             store: Store::new(slots),
             decoder: Decoder::default(),
+            text: TextDecoder::default(),
             pixels: Vec::with_capacity(TILE_PIXELS_MAX),
             rects: Vec::with_capacity(VIDEO_RECTS_MAX),
             damage: Vec::with_capacity(DAMAGE_MAX),
@@ -148,6 +154,16 @@ impl Shadow {
                 Op::Keep(run) => self.keep(run)?,
                 Op::Cached(run) => self.paint_cached(run)?,
                 Op::Video { rects, access_unit } => self.show(rects, access_unit, video)?,
+                Op::Text {
+                    rect,
+                    body_len,
+                    bytes,
+                } => {
+                    self.check(rect)?;
+                    let text = Text { body_len, bytes };
+                    self.text.decode(text, rect, &mut self.picture)?;
+                    self.add_damage(rect);
+                }
             }
         }
         Ok(())
@@ -238,7 +254,10 @@ impl Shadow {
 /// Pixels that an op touches.
 fn work(op: &Op<'_>) -> usize {
     match op {
-        Op::Copy { from: rect, .. } | Op::Fill { rect, .. } | Op::Tile { rect, .. } => rect.area(),
+        Op::Copy { from: rect, .. }
+        | Op::Fill { rect, .. }
+        | Op::Tile { rect, .. }
+        | Op::Text { rect, .. } => rect.area(),
         Op::Keep(run) | Op::Cached(run) => usize::from(run.count) * TILE_PIXELS,
         Op::Video { rects, .. } => rects.iter().map(Rect::area).sum(),
     }

@@ -23,6 +23,8 @@ pub(super) struct Shift {
     pub from: Rect,
     /// Where the upper left one is.
     pub to: Point,
+    /// That explains nearly all that has changed.
+    pub(super) is_clear: bool,
 }
 
 impl Shift {
@@ -87,7 +89,7 @@ impl Finder {
             if best.is_none_or(|it| it.gain < measured.gain) {
                 best = Some(measured);
             }
-            if measured.is_clear {
+            if measured.shift.is_clear {
                 break;
             }
         }

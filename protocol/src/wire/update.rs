@@ -7,8 +7,8 @@ mod draft;
 mod reader;
 
 use crate::limits::{
-    ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, TILE_PIXELS_MAX, UPDATE_BYTES_MAX,
-    VIDEO_RECTS_MAX,
+    ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, TEXT_BODY_BYTES_MAX,
+    TEXT_PIXELS_MAX, TILE_PIXELS_MAX, UPDATE_BYTES_MAX, VIDEO_RECTS_MAX,
 };
 use crate::{Pixel, Point, Rect, Size};
 pub use draft::Draft;
@@ -28,6 +28,7 @@ const OP_TILE: u8 = 3;
 const OP_KEEP: u8 = 4;
 const OP_CACHED: u8 = 5;
 const OP_VIDEO: u8 = 6;
+const OP_TEXT: u8 = 7;
 
 const RECT_LEN: usize = 8;
 
@@ -151,6 +152,15 @@ pub enum Op<'a> {
         rects: Rects<'a>,
         /// What the decoder gets.
         access_unit: &'a [u8],
+    },
+    /// Lines of text.
+    Text {
+        /// Where; at most [`TEXT_PIXELS_MAX`] pixels.
+        rect: Rect,
+        /// How long the bytes become.
+        body_len: usize,
+        /// The coded pixels, deflated (RFC 1951).
+        bytes: &'a [u8],
     },
 }
 
@@ -408,6 +418,25 @@ fn op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
             Op::Video {
                 rects: Rects(rects),
                 access_unit: reader.slice(len)?,
+            }
+        }
+        OP_TEXT => {
+            let rect = reader.rect()?;
+            if rect.area() > TEXT_PIXELS_MAX {
+                return Err(UpdateError::Rect(rect));
+            }
+            let body_len = reader.word()? as usize;
+            if body_len > TEXT_BODY_BYTES_MAX {
+                return Err(UpdateError::Count {
+                    what: "bytes of text",
+                    count: body_len,
+                });
+            }
+            let len = reader.word()? as usize;
+            Op::Text {
+                rect,
+                body_len,
+                bytes: reader.slice(len)?,
             }
         }
         value => return Err(UpdateError::Unknown { what: "op", value }),

@@ -201,7 +201,7 @@ impl Native {
                 Op::Video { .. } => seen.videos += 1,
                 Op::Copy { .. } => seen.copies += 1,
                 Op::Cached(run) => seen.cached += u32::from(run.count),
-                Op::Fill { .. } | Op::Tile { .. } | Op::Keep(_) => (),
+                Op::Fill { .. } | Op::Tile { .. } | Op::Text { .. } | Op::Keep(_) => (),
             }
         }
     }

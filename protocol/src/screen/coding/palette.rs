@@ -11,7 +11,7 @@ const PLACES: usize = 2 * INDICES_COLOURS;
 
 /// Finds the index of a colour.
 #[derive(Debug)]
-pub(super) struct Palette {
+pub(in crate::screen) struct Palette {
     colours: Vec<Pixel>,
     /// Index into `colours` plus one, at a place that the colour says; 0 where there is none.
     places: [u16; PLACES],
@@ -30,9 +30,25 @@ impl Palette {
     /// The colours of `pixels`, and for each pixel the index of its colour; `None` for more
     /// colours than an index can name.
     pub(super) fn index(&mut self, pixels: &[Pixel], indices: &mut Vec<u8>) -> Option<&[Pixel]> {
+        self.clear();
+        indices.clear();
+        self.append(pixels, indices)?;
+        Some(&self.colours)
+    }
+
+    /// Forgets all colours.
+    pub(in crate::screen) fn clear(&mut self) {
         self.colours.clear();
         self.places.fill(0);
-        indices.clear();
+    }
+
+    /// Appends for each pixel the index of its colour; `None` once there are more colours than an
+    /// index can name.
+    pub(in crate::screen) fn append(
+        &mut self,
+        pixels: &[Pixel],
+        indices: &mut Vec<u8>,
+    ) -> Option<()> {
         let mut rest = pixels;
         while let Some(colour) = rest.first() {
             let index = self.index_of(*colour)?;
@@ -40,7 +56,7 @@ impl Palette {
             indices.resize(indices.len() + run, index);
             rest = rest.get(run..)?;
         }
-        Some(&self.colours)
+        Some(())
     }
 
     fn index_of(&mut self, colour: Pixel) -> Option<u8> {
@@ -64,7 +80,7 @@ impl Palette {
     }
 
     /// Appends how many colours there are, less one, and the colours.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(in crate::screen) fn write(&self, out: &mut Vec<u8>) {
         out.extend(u8::try_from(self.colours.len().saturating_sub(1)));
         self.write_colours(out);
     }
@@ -84,13 +100,13 @@ pub(super) fn write(colours: &[Pixel], out: &mut Vec<u8>) {
 }
 
 /// The bytes of a palette's colours, and what follows them.
-pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::screen) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (count, rest) = body.split_first()?;
     rest.split_at_checked((usize::from(*count) + 1) * COLOUR_BYTES)
 }
 
 /// Each colour of some bytes.
-pub(super) fn colours(bytes: &[u8]) -> impl Iterator<Item = Pixel> {
+pub(in crate::screen) fn colours(bytes: &[u8]) -> impl Iterator<Item = Pixel> {
     let (colours, _) = bytes.as_chunks::<COLOUR_BYTES>();
     colours
         .iter()

@@ -102,6 +102,17 @@ impl Changes {
         row + usize::from(x / TILE_SIDE)
     }
 
+    pub(super) const fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Everything is sent for this rectangle.
+    pub(super) fn remove_within(&mut self, rect: Rect) {
+        for changed in self.tiles.iter_mut().filter(|it| rect.contains(**it)) {
+            *changed = Rect::default();
+        }
+    }
+
     /// Something has changed of one tile.
     pub(super) fn has(&self, tile: u16) -> bool {
         !self.of(tile).is_empty()
@@ -125,7 +136,7 @@ impl Changes {
     pub(super) fn large(&self) -> impl Iterator<Item = (u16, Rect)> {
         self.iter().filter_map(|(tile, changed)| {
             let rect = self.grid.rect(tile)?;
-            (changed.area() * 4 >= rect.area()).then_some((tile, rect))
+            (changed.area() * 8 >= rect.area()).then_some((tile, rect))
         })
     }
 

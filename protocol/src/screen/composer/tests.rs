@@ -211,6 +211,28 @@ fn a_terminal_scrolled_by_a_line_is_a_copy_and_a_strip() {
 }
 
 #[test]
+fn another_page_of_text_is_a_few_bytes_for_each_letter() {
+    for is_soft in [false, true] {
+        let (mut page, mut pair) = terminal(is_soft);
+        let window = Rect::between(80, 40, 720, 560);
+        for seed in 1..5 {
+            for (n, line) in (0..).zip(lines(seed, 76, 28).lines()) {
+                page.picture
+                    .fill(Rect::between(80, 40 + n * 18, 720, 58 + n * 18), page.paper);
+                page.text(84, 41 + n * 18, line);
+            }
+            pair.show(&page, &[window], &[]);
+            assert!(pair.bytes < 7_000, "{} bytes", pair.bytes);
+            assert!(pair.composer.is_exact());
+        }
+        // Video showed it: it is there at once when it rests.
+        pair.show(&page, &[window], &[window]);
+        pair.repaint(&[], 10_000);
+        assert!(pair.bytes < 7_000 && pair.composer.is_exact());
+    }
+}
+
+#[test]
 fn a_window_that_comes_back_is_sent_as_references() {
     let (page, mut pair) = terminal(true);
     let window = Rect::between(100, 80, 740, 560);
@@ -233,8 +255,12 @@ fn a_window_that_comes_back_is_sent_as_references() {
 fn what_video_showed_is_repainted_in_portions_the_nearest_first() {
     let (mut page, mut pair) = terminal(false);
     let video = Rect::between(100, 100, 500, 500);
-    for seed in 0..3 {
-        page.text(100, 100, &lines(seed, 49, 24));
+    let mut random = Random::new(9);
+    for _ in 0..3 {
+        // Letters in no lines: they are sent as tiles.
+        for letter in ('a'..='z').cycle().take(1_000) {
+            page.letter(100 + random.short(392), 100 + random.short(384), letter);
+        }
         pair.show(&page, &[video], &[video]);
     }
     assert!(!pair.composer.is_exact());

@@ -30,8 +30,6 @@ pub(super) struct Measured {
     pub(super) shift: Shift,
     /// How many changed pixels.
     pub(super) gain: usize,
-    /// That is nearly all of them.
-    pub(super) is_clear: bool,
 }
 
 /// The blocks of an area.
@@ -82,9 +80,12 @@ impl Blocks {
         let from = offset.source(target, Rect::whole(old.size()))?;
         let to = target.origin();
         Some(Measured {
-            shift: Shift { from, to },
+            shift: Shift {
+                from,
+                to,
+                is_clear: gain * 4 >= changed * 3,
+            },
             gain,
-            is_clear: gain * 4 >= changed * 3,
         })
     }
 }

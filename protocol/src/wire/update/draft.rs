@@ -2,9 +2,11 @@
 
 use super::{
     Coding, FLAG_REFINEMENT, FLAG_WHOLE, HEADER_LEN_MAX, Header, OP_CACHED, OP_COPY, OP_FILL,
-    OP_KEEP, OP_TILE, OP_VIDEO, Run,
+    OP_KEEP, OP_TEXT, OP_TILE, OP_VIDEO, Run,
 };
-use crate::limits::{ACCESS_UNIT_BYTES_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX};
+use crate::limits::{
+    ACCESS_UNIT_BYTES_MAX, TEXT_BODY_BYTES_MAX, TEXT_PIXELS_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX,
+};
 use crate::{Pixel, Point, Rect};
 
 /// An update in the making. Runs of tiles and neighbouring fills become one op.
@@ -98,6 +100,25 @@ impl Draft {
         self.rect(rect);
         self.bytes.push(coding.encode());
         self.short(len);
+        self.bytes.extend_from_slice(coded);
+    }
+
+    /// Paints lines of text, whose `coded` bytes become `body_len` ones.
+    ///
+    /// # Panics
+    ///
+    /// When that is more than an update may hold.
+    pub fn text(&mut self, rect: Rect, body_len: usize, coded: &[u8]) {
+        assert!(
+            rect.area() <= TEXT_PIXELS_MAX && body_len <= TEXT_BODY_BYTES_MAX,
+            "{body_len} bytes of text in {rect:?}"
+        );
+        self.begin(OP_TEXT);
+        self.rect(rect);
+        for len in [body_len, coded.len()] {
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            self.bytes.extend(len.to_le_bytes());
+        }
         self.bytes.extend_from_slice(coded);
     }
 
