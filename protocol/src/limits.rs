@@ -35,8 +35,14 @@ pub const TILE_PIXELS_MAX: usize = 4 * TILE_SIDE as usize * TILE_SIDE as usize;
 /// Pixels of text that are coded as one: a desktop of 1920×1080, and a cache of the processor.
 pub const TEXT_PIXELS_MAX: usize = 2 << 20;
 
-/// Bytes of text before they are deflated: no line needs as many as it has pixels.
-pub const TEXT_BODY_BYTES_MAX: usize = TEXT_PIXELS_MAX;
+/// Bytes of so many pixels of text before they are deflated: colours, and fewer than a byte for
+/// each pixel, else tiles are shorter. So small text takes little time, however it was deflated.
+pub const fn text_body_bytes_max(pixels: usize) -> usize {
+    pixels + 8_192
+}
+
+/// Colours of one text: many times those of an antialiased font.
+pub const TEXT_COLOURS_MAX: usize = 2_048;
 
 /// Rows of one line of text.
 pub const TEXT_LINE_ROWS_MAX: u8 = 64;

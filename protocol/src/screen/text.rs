@@ -1,6 +1,7 @@
 //! Codes lines of text without loss: a line is cut into columns one pixel wide, and a column that
 //! was there before is told by its number. The letters of a screen repeat to the pixel.
 
+mod colours;
 mod columns;
 mod lines;
 
@@ -9,24 +10,25 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-use super::coding::palette::{self, Palette};
+use super::coding::palette::{self, COLOUR_BYTES};
 use super::picture::Picture;
-use crate::Rect;
-use crate::limits::{TEXT_BODY_BYTES_MAX, TEXT_LINE_ROWS_MAX, TEXT_PIXELS_MAX};
+use crate::limits::{TEXT_COLOURS_MAX, TEXT_LINE_ROWS_MAX, TEXT_PIXELS_MAX, text_body_bytes_max};
+use crate::{Pixel, Rect};
+use colours::Colours;
 use columns::Columns;
 use lines::Lines;
 
 /// Deflates lazily, with as many looks back as take no longer than finding the columns does.
 const DEFLATE_FLAGS: u32 = 16;
 
-/// Columns that a byte can number.
-const BYTE_COLUMNS: usize = 256;
+/// What a byte can number.
+const BYTE_COUNT: usize = 256;
 
 /// Codes text; its buffers serve one call after the other, and grow with the largest.
 pub(super) struct TextCoder {
-    palette: Palette,
-    /// Of all pixels, row by row.
-    indices: Vec<u8>,
+    colours: Colours,
+    /// Of all pixels' colours, row by row.
+    indices: Vec<u16>,
     lines: Lines,
     columns: Columns,
     body: Vec<u8>,
@@ -62,7 +64,7 @@ impl std::fmt::Debug for TextCoder {
 impl Default for TextCoder {
     fn default() -> Self {
         Self {
-            palette: Palette::default(),
+            colours: Colours::default(),
             indices: Vec::new(),
             lines: Lines::default(),
             columns: Columns::default(),
@@ -84,10 +86,10 @@ impl TextCoder {
             (1..=TEXT_PIXELS_MAX).contains(&rect.area()),
             "text in {rect:?}"
         );
-        self.palette.clear();
+        self.colours.clear();
         self.indices.clear();
         for row in picture.rows(rect) {
-            self.palette.append(row, &mut self.indices)?;
+            self.colours.index(row, &mut self.indices)?;
         }
         let width = usize::from(rect.width);
         let lines = self.lines.find(&self.indices, width);
@@ -103,32 +105,29 @@ impl TextCoder {
             rest = below;
         }
         self.write_body();
+        if self.body.len() > text_body_bytes_max(rect.area()) {
+            return None;
+        }
         self.deflate()
     }
 
     fn write_body(&mut self) {
+        let colours = self.colours.all();
         let lines = self.lines.found();
         let columns = self.columns.len();
         self.body.clear();
-        self.palette.write(&mut self.body);
-        for count in [lines.len(), columns] {
-            let count = u16::try_from(count).expect("both are bounded far below");
+        for count in [colours.len(), lines.len(), columns] {
+            let count = u16::try_from(count).expect("all are bounded far below");
             self.body.extend(count.to_le_bytes());
         }
+        palette::write(colours, &mut self.body);
         self.body.extend_from_slice(lines);
-        let numbers = self.columns.numbers().iter().map(|it| it.to_le_bytes());
-        self.body.extend(numbers.clone().map(|[low, _]| low));
-        if columns > BYTE_COLUMNS {
-            self.body.extend(numbers.map(|[_, high]| high));
-        }
-        self.body.extend_from_slice(self.columns.pixels());
+        write_numbers(self.columns.numbers(), columns, &mut self.body);
+        write_numbers(self.columns.pixels(), colours.len(), &mut self.body);
     }
 
     fn deflate(&mut self) -> Option<Text<'_>> {
         let body_len = self.body.len();
-        if body_len > TEXT_BODY_BYTES_MAX {
-            return None;
-        }
         self.packed.resize(body_len, 0);
         self.compressor.reset();
         let (status, _, len) = compress(
@@ -143,9 +142,11 @@ impl TextCoder {
 }
 
 /// Reads what a [`TextCoder`] wrote, or somebody who claims to be one.
+#[derive(Default)]
 pub(super) struct TextDecoder {
     inflater: Box<DecompressorOxide>,
     body: Vec<u8>,
+    colours: Vec<Pixel>,
     columns: Vec<Column>,
     /// Where the pixels of each of a line's columns begin.
     line: Vec<usize>,
@@ -161,17 +162,6 @@ struct Column {
 impl std::fmt::Debug for TextDecoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TextDecoder").finish_non_exhaustive()
-    }
-}
-
-impl Default for TextDecoder {
-    fn default() -> Self {
-        Self {
-            inflater: Box::default(),
-            body: Vec::new(),
-            columns: Vec::new(),
-            line: Vec::new(),
-        }
     }
 }
 
@@ -209,41 +199,38 @@ impl TextDecoder {
     fn paint(&mut self, rect: Rect, picture: &mut Picture) -> Option<()> {
         let Self {
             body,
+            colours,
             columns,
             line,
             ..
         } = self;
-        let (colours, rest) = palette::split(body)?;
-        let mut palette = [0; 1 << u8::BITS];
-        let mut count = 0;
-        for (slot, colour) in palette.iter_mut().zip(palette::colours(colours)) {
-            *slot = colour;
-            count += 1;
+        let (colours_len, rest) = short(body)?;
+        let (lines_len, rest) = short(rest)?;
+        let (columns_len, rest) = short(rest)?;
+        if !(1..=TEXT_COLOURS_MAX).contains(&colours_len) {
+            return None;
         }
-        let palette = palette.get(..count)?;
-        let (lines, rest) = short(rest)?;
-        let (columns_max, rest) = short(rest)?;
-        let (heights, rest) = rest.split_at_checked(lines.into())?;
-        let all: usize = heights.iter().map(|it| usize::from(*it)).sum();
+        let (palette, rest) = rest.split_at_checked(colours_len * COLOUR_BYTES)?;
+        colours.clear();
+        colours.extend(palette::colours(palette));
+        let (lines, rest) = rest.split_at_checked(lines_len)?;
+        let all: usize = lines.iter().map(|it| usize::from(*it)).sum();
         let is_line = |it: &u8| (1..=TEXT_LINE_ROWS_MAX).contains(it);
-        if all != usize::from(rect.height) || !heights.iter().all(is_line) {
+        if all != usize::from(rect.height) || !lines.iter().all(is_line) {
             return None;
         }
         let width = usize::from(rect.width);
-        let (low, rest) = rest.split_at_checked(heights.len() * width)?;
-        let is_byte = usize::from(columns_max) <= BYTE_COLUMNS;
-        let high_len = if is_byte { 0 } else { low.len() };
-        let (high, pixels) = rest.split_at_checked(high_len)?;
-        let mut high = high.chunks_exact(width);
+        let numbers_len = lines_len * width * bytes_of(columns_len);
+        let (numbers, pixels) = rest.split_at_checked(numbers_len)?;
+        let numbers = Numbers::new(numbers, columns_len)?;
+        let pixels = Numbers::new(pixels, colours_len)?;
         columns.clear();
         let mut used = 0;
         let mut painted = picture.rows_mut(rect);
-        for (rows, low) in heights.iter().zip(low.chunks_exact(width)) {
-            let high = high.next().unwrap_or_default();
+        for (n, rows) in lines.iter().enumerate() {
             line.clear();
-            for (x, low) in low.iter().enumerate() {
-                let high = high.get(x).copied().unwrap_or_default();
-                let number = usize::from(u16::from_le_bytes([*low, high]));
+            for x in 0..width {
+                let number = numbers.get(n * width + x)?;
                 if number == columns.len() {
                     let rows = *rows;
                     columns.push(Column { at: used, rows });
@@ -252,20 +239,54 @@ impl TextDecoder {
                 let column = columns.get(number).filter(|it| it.rows == *rows)?;
                 line.push(column.at);
             }
-            for (n, row) in painted.by_ref().take((*rows).into()).enumerate() {
+            for (y, row) in painted.by_ref().take((*rows).into()).enumerate() {
                 for (pixel, at) in row.iter_mut().zip(&*line) {
-                    *pixel = *palette.get(usize::from(*pixels.get(at + n)?))?;
+                    *pixel = *colours.get(pixels.get(at + y)?)?;
                 }
             }
         }
-        let is_all = columns.len() == columns_max.into() && used == pixels.len();
+        let is_all = columns.len() == columns_len && used == pixels.low.len();
         is_all.then_some(())
     }
 }
 
-fn short(bytes: &[u8]) -> Option<(u16, &[u8])> {
+/// Numbers below a count: their low bytes, then, where a byte cannot name all, their high ones.
+#[derive(Clone, Copy, Debug)]
+struct Numbers<'a> {
+    low: &'a [u8],
+    high: &'a [u8],
+}
+
+impl<'a> Numbers<'a> {
+    fn new(bytes: &'a [u8], count: usize) -> Option<Self> {
+        let (low, high) = bytes.split_at_checked(bytes.len() / bytes_of(count))?;
+        let is_even = high.is_empty() || high.len() == low.len();
+        is_even.then_some(Self { low, high })
+    }
+
+    fn get(&self, at: usize) -> Option<usize> {
+        let low = *self.low.get(at)?;
+        let high = self.high.get(at).copied().unwrap_or_default();
+        Some(u16::from_le_bytes([low, high]).into())
+    }
+}
+
+/// Bytes of a number below a count.
+const fn bytes_of(count: usize) -> usize {
+    if count > BYTE_COUNT { 2 } else { 1 }
+}
+
+fn write_numbers(numbers: &[u16], count: usize, body: &mut Vec<u8>) {
+    let bytes = numbers.iter().map(|it| it.to_le_bytes());
+    body.extend(bytes.clone().map(|[low, _]| low));
+    if bytes_of(count) > 1 {
+        body.extend(bytes.map(|[_, high]| high));
+    }
+}
+
+fn short(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (field, rest) = bytes.split_first_chunk()?;
-    Some((u16::from_le_bytes(*field), rest))
+    Some((u16::from_le_bytes(*field).into(), rest))
 }
 
 #[cfg(test)]

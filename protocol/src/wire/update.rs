@@ -7,8 +7,8 @@ mod draft;
 mod reader;
 
 use crate::limits::{
-    ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, TEXT_BODY_BYTES_MAX,
-    TEXT_PIXELS_MAX, TILE_PIXELS_MAX, UPDATE_BYTES_MAX, VIDEO_RECTS_MAX,
+    ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN, TEXT_PIXELS_MAX, TILE_PIXELS_MAX,
+    UPDATE_BYTES_MAX, VIDEO_RECTS_MAX, text_body_bytes_max,
 };
 use crate::{Pixel, Point, Rect, Size};
 pub use draft::Draft;
@@ -157,7 +157,7 @@ pub enum Op<'a> {
     Text {
         /// Where; at most [`TEXT_PIXELS_MAX`] pixels.
         rect: Rect,
-        /// How long the bytes become.
+        /// How long the bytes become; little more than pixels at most.
         body_len: usize,
         /// The coded pixels, deflated (RFC 1951).
         bytes: &'a [u8],
@@ -420,26 +420,28 @@ fn op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
                 access_unit: reader.slice(len)?,
             }
         }
-        OP_TEXT => {
-            let rect = reader.rect()?;
-            if rect.area() > TEXT_PIXELS_MAX {
-                return Err(UpdateError::Rect(rect));
-            }
-            let body_len = reader.word()? as usize;
-            if body_len > TEXT_BODY_BYTES_MAX {
-                return Err(UpdateError::Count {
-                    what: "bytes of text",
-                    count: body_len,
-                });
-            }
-            let len = reader.word()? as usize;
-            Op::Text {
-                rect,
-                body_len,
-                bytes: reader.slice(len)?,
-            }
-        }
+        OP_TEXT => text(reader)?,
         value => return Err(UpdateError::Unknown { what: "op", value }),
+    })
+}
+
+fn text<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
+    let rect = reader.rect()?;
+    if rect.area() > TEXT_PIXELS_MAX {
+        return Err(UpdateError::Rect(rect));
+    }
+    let body_len = reader.word()? as usize;
+    if body_len > text_body_bytes_max(rect.area()) {
+        return Err(UpdateError::Count {
+            what: "bytes of text",
+            count: body_len,
+        });
+    }
+    let len = reader.word()? as usize;
+    Ok(Op::Text {
+        rect,
+        body_len,
+        bytes: reader.slice(len)?,
     })
 }
 

@@ -70,6 +70,23 @@ fn one(header: &Header, write: impl FnOnce(&mut Draft)) -> Vec<u8> {
     draft.finish(header).to_vec()
 }
 
+/// Two lines, of two rows and of one, in two colours: before it is deflated, and its place.
+fn text() -> (Vec<u8>, Rect) {
+    let counts = [2, 0, 2, 0, 3, 0];
+    let colours_and_lines = [0x33, 0x22, 0x11, 0x66, 0x55, 0x44, 2, 1];
+    let numbers = [0, 1, 0, 2, 2, 2];
+    let columns = [0, 1, 1, 0, 1];
+    let body = [&counts[..], &colours_and_lines, &numbers, &columns].concat();
+    (body, Rect::between(10, 20, 13, 23))
+}
+
+/// As deflate stores what it cannot shorten (RFC 1951 §3.2.4).
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let len = (bytes.len() as u16).to_le_bytes();
+    let complement = len.map(|it| !it);
+    [&[1][..], &len, &complement, bytes].concat()
+}
+
 pub(crate) fn update() -> Vec<Vec<u8>> {
     let refinement = Header {
         is_refinement: true,
@@ -98,6 +115,9 @@ pub(crate) fn update() -> Vec<Vec<u8>> {
             it.copy(beside, Point { x: 0, y: 0 });
         }),
     ];
+    let (body, rect) = text();
+    let stored = stored(&body);
+    all.push(one(&HEADER, |it| it.text(rect, body.len(), &stored)));
     let tiles = coded().into_iter();
     all.extend(tiles.map(|(coding, bytes)| one(&HEADER, |it| it.tile(BOX, coding, &bytes))));
     all

@@ -49,9 +49,13 @@ impl Budget {
     }
 }
 
-/// Tiles of fewer bytes are no motion, however often they change: video would hardly be shorter,
-/// and each change would wait milliseconds for an encoder and a decoder.
-const CHEAP_BYTES_MAX: usize = 2 << 10;
+/// Changes of fewer bytes are no motion, however often they come: sixty in a second take a quarter
+/// of the link, and video would wait milliseconds for an encoder and a decoder each time, and be
+/// sharp only at rest.
+const CHEAP: Budget = Budget {
+    time: Duration::from_millis(4),
+    bytes_min: 2 << 10,
+};
 
 /// Shown of an access unit that has nothing to show, but that the decoders must have.
 const CORNER: Rect = Rect::between(0, 0, 2, 2);
@@ -161,7 +165,7 @@ impl Updates {
         let mut changed = screen.changed().iter();
         if changed.any(|it| self.moving.iter().any(|video| video.touches(*it))) {
             self.shown.extend_from_slice(&self.moving);
-        } else if self.draft.len() <= CHEAP_BYTES_MAX {
+        } else if self.draft.len() <= CHEAP.bytes(bitrate) {
             return;
         }
         self.owner
@@ -326,5 +330,7 @@ mod tests {
         assert_eq!(budget(CHANGE, 300), 16 << 10);
         assert_eq!(budget(PORTION, 300), 4 << 10);
         assert_eq!(budget(WHOLE, 20_000), 500_000);
+        assert_eq!(budget(CHEAP, 20_000), 10_000);
+        assert_eq!(budget(CHEAP, 300), 2 << 10);
     }
 }

@@ -4,14 +4,14 @@ use super::INDICES_COLOURS;
 use crate::Pixel;
 
 /// Bytes of a colour: blue, green, red.
-pub(super) const COLOUR_BYTES: usize = 3;
+pub(in crate::screen) const COLOUR_BYTES: usize = 3;
 
 /// Places of the table, a power of two; at most half of them are taken.
 const PLACES: usize = 2 * INDICES_COLOURS;
 
 /// Finds the index of a colour.
 #[derive(Debug)]
-pub(in crate::screen) struct Palette {
+pub(super) struct Palette {
     colours: Vec<Pixel>,
     /// Index into `colours` plus one, at a place that the colour says; 0 where there is none.
     places: [u16; PLACES],
@@ -30,25 +30,9 @@ impl Palette {
     /// The colours of `pixels`, and for each pixel the index of its colour; `None` for more
     /// colours than an index can name.
     pub(super) fn index(&mut self, pixels: &[Pixel], indices: &mut Vec<u8>) -> Option<&[Pixel]> {
-        self.clear();
-        indices.clear();
-        self.append(pixels, indices)?;
-        Some(&self.colours)
-    }
-
-    /// Forgets all colours.
-    pub(in crate::screen) fn clear(&mut self) {
         self.colours.clear();
         self.places.fill(0);
-    }
-
-    /// Appends for each pixel the index of its colour; `None` once there are more colours than an
-    /// index can name.
-    pub(in crate::screen) fn append(
-        &mut self,
-        pixels: &[Pixel],
-        indices: &mut Vec<u8>,
-    ) -> Option<()> {
+        indices.clear();
         let mut rest = pixels;
         while let Some(colour) = rest.first() {
             let index = self.index_of(*colour)?;
@@ -56,7 +40,7 @@ impl Palette {
             indices.resize(indices.len() + run, index);
             rest = rest.get(run..)?;
         }
-        Some(())
+        Some(&self.colours)
     }
 
     fn index_of(&mut self, colour: Pixel) -> Option<u8> {
@@ -80,7 +64,7 @@ impl Palette {
     }
 
     /// Appends how many colours there are, less one, and the colours.
-    pub(in crate::screen) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend(u8::try_from(self.colours.len().saturating_sub(1)));
         self.write_colours(out);
     }
@@ -92,7 +76,7 @@ impl Palette {
 }
 
 /// Appends colours.
-pub(super) fn write(colours: &[Pixel], out: &mut Vec<u8>) {
+pub(in crate::screen) fn write(colours: &[Pixel], out: &mut Vec<u8>) {
     for colour in colours {
         let [blue, green, red, _] = colour.to_le_bytes();
         out.extend_from_slice(&[blue, green, red]);
@@ -100,7 +84,7 @@ pub(super) fn write(colours: &[Pixel], out: &mut Vec<u8>) {
 }
 
 /// The bytes of a palette's colours, and what follows them.
-pub(in crate::screen) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (count, rest) = body.split_first()?;
     rest.split_at_checked((usize::from(*count) + 1) * COLOUR_BYTES)
 }

@@ -4,8 +4,8 @@ use super::changes::Changes;
 use crate::Rect;
 use crate::limits::{TEXT_PIXELS_MAX, TILE_SIDE};
 
-/// Smaller ones are not worth a look: a few tiles say them as well.
-pub(super) const REGION_PIXELS_MIN: usize = 4 * TILE_SIDE as usize * TILE_SIDE as usize;
+/// Smaller ones are not worth a look: a few tiles say them as well. A line of text is larger.
+pub(super) const REGION_PIXELS_MIN: usize = 2 * TILE_SIDE as usize * TILE_SIDE as usize;
 
 /// Finds them; its buffers serve one picture after the other.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ const PLACES: usize = 2 * COLUMNS_MAX;
 #[derive(Debug)]
 pub(super) struct Columns {
     /// All columns' pixels, one column after the other.
-    pixels: Vec<u8>,
+    pixels: Vec<u16>,
     columns: Vec<Column>,
     /// A column's number plus one, at a place that its hash says.
     places: Box<[Option<NonZeroU16>]>,
@@ -54,7 +54,7 @@ impl Columns {
     }
 
     /// All columns' pixels, one column after the other.
-    pub(super) fn pixels(&self) -> &[u8] {
+    pub(super) fn pixels(&self) -> &[u16] {
         &self.pixels
     }
 
@@ -65,7 +65,7 @@ impl Columns {
 
     /// Numbers the columns of a line, which is whole rows of `width`; `None` once there are too
     /// many.
-    pub(super) fn add_line(&mut self, line: &[u8], width: usize) -> Option<()> {
+    pub(super) fn add_line(&mut self, line: &[u16], width: usize) -> Option<()> {
         self.hash(line, width);
         for x in 0..width {
             let number = self.number(line, x, width)?;
@@ -75,7 +75,7 @@ impl Columns {
     }
 
     /// FNV-1a, all columns at once: so it goes through memory in order.
-    fn hash(&mut self, line: &[u8], width: usize) {
+    fn hash(&mut self, line: &[u16], width: usize) {
         self.hashes.clear();
         self.hashes.resize(width, 0x811C_9DC5);
         for row in line.chunks_exact(width) {
@@ -85,11 +85,11 @@ impl Columns {
         }
     }
 
-    fn number(&mut self, line: &[u8], x: usize, width: usize) -> Option<u16> {
+    fn number(&mut self, line: &[u16], x: usize, width: usize) -> Option<u16> {
         let rows = line.len() / width;
         let hash = *self.hashes.get(x)?;
         let column = || line.iter().skip(x).step_by(width);
-        // The lowest bits of small pixels are the worst mixed ones.
+        // The lowest bits of small numbers are the worst mixed ones.
         let mut place = (hash ^ hash >> 15) as usize;
         loop {
             let slot = self.places.get_mut(place % PLACES)?;

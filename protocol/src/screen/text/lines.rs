@@ -31,7 +31,7 @@ struct Pitch {
 impl Lines {
     /// The heights of the lines of a rectangle of colours in rows of `width`, from the top. They
     /// cover it; what parts lines belongs to one or is one.
-    pub(super) fn find(&mut self, indices: &[u8], width: usize) -> &[u8] {
+    pub(super) fn find(&mut self, indices: &[u16], width: usize) -> &[u8] {
         self.busy.clear();
         let rows = indices.chunks_exact(width);
         self.busy.extend(rows.map(busy));
@@ -84,7 +84,7 @@ const fn is_quiet(busy: u8, busiest: u8) -> bool {
 }
 
 /// How often the colour changes, in steps of a quarter: short lines count as long ones.
-fn busy(row: &[u8]) -> u8 {
+fn busy(row: &[u16]) -> u8 {
     let next = row.get(1..).unwrap_or_default();
     let changes = row.iter().zip(next).filter(|(a, b)| a != b).count();
     let bits = usize::BITS - changes.leading_zeros();

@@ -81,6 +81,27 @@ fn more_columns_than_a_byte_can_number_come_back() {
 }
 
 #[test]
+fn more_colours_than_a_byte_can_number_come_back_and_too_many_are_no_text() {
+    let mut page = page(true);
+    let mut coder = TextCoder::default();
+    let whole = Rect::whole(SIZE);
+    for (colours, is_text) in [(300, true), (1_900, true), (2_100, false)] {
+        // Above the text.
+        let mut slope: Vec<u32> = (0..colours).map(|it| it * 7_777 & 0x00FF_FFFF).collect();
+        slope.resize(slope.len().next_multiple_of(640), 0);
+        for (row, colours) in page.picture.rows_mut(whole).zip(slope.chunks(640)) {
+            row.copy_from_slice(colours);
+        }
+        match coder.encode(&page.picture, whole) {
+            Some(text) if is_text => {
+                assert!(decoded(text, whole).unwrap() == page.picture, "{colours}");
+            }
+            Some(_) | None => assert!(!is_text, "{colours} colours"),
+        }
+    }
+}
+
+#[test]
 fn what_does_not_repeat_is_no_text() {
     let mut coder = TextCoder::default();
     let whole = Rect::whole(SIZE);
@@ -97,9 +118,10 @@ fn what_does_not_repeat_is_no_text() {
 }
 
 /// Two lines, of 2 and 1 rows of 3 pixels, in two colours.
-const GOLDEN: [u8; 24] = [
-    1, 0x33, 0x22, 0x11, 0x66, 0x55, 0x44, // colours
-    2, 0, 3, 0, 2, 1, // lines and columns
+const GOLDEN: [u8; 25] = [
+    2, 0, 2, 0, 3, 0, // how many colours, lines and columns
+    0x33, 0x22, 0x11, 0x66, 0x55, 0x44, // colours
+    2, 1, // lines
     0, 1, 0, 2, 2, 2, // numbers
     0, 1, 1, 0, 1, // columns
 ];
@@ -136,18 +158,20 @@ fn every_body_but_the_right_one_is_refused() {
     // Each byte that must be as it is: counts, heights, numbers, indices.
     for (at, value) in [
         (0, 0),
-        (7, 1),
-        (9, 2),
-        (9, 4),
-        (11, 1),
-        (11, 0),
-        (12, 65),
-        (13, 1),
-        (14, 3),
-        (16, 0),
-        (16, 3),
-        (19, 2),
-        (23, 2),
+        (0, 1),
+        (1, 9),
+        (2, 1),
+        (4, 2),
+        (4, 4),
+        (12, 1),
+        (12, 0),
+        (13, 65),
+        (14, 1),
+        (15, 3),
+        (17, 0),
+        (17, 3),
+        (20, 2),
+        (24, 2),
     ] {
         let mut body = whole.to_vec();
         body[at] = value;

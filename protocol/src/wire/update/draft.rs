@@ -5,7 +5,7 @@ use super::{
     OP_KEEP, OP_TEXT, OP_TILE, OP_VIDEO, Run,
 };
 use crate::limits::{
-    ACCESS_UNIT_BYTES_MAX, TEXT_BODY_BYTES_MAX, TEXT_PIXELS_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX,
+    ACCESS_UNIT_BYTES_MAX, TEXT_PIXELS_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX, text_body_bytes_max,
 };
 use crate::{Pixel, Point, Rect};
 
@@ -110,7 +110,7 @@ impl Draft {
     /// When that is more than an update may hold.
     pub fn text(&mut self, rect: Rect, body_len: usize, coded: &[u8]) {
         assert!(
-            rect.area() <= TEXT_PIXELS_MAX && body_len <= TEXT_BODY_BYTES_MAX,
+            rect.area() <= TEXT_PIXELS_MAX && body_len <= text_body_bytes_max(rect.area()),
             "{body_len} bytes of text in {rect:?}"
         );
         self.begin(OP_TEXT);

@@ -109,6 +109,49 @@ fn the_bytes_of_an_update_never_change() {
     assert_eq!(ops.next(), None);
 }
 
+/// The same for text.
+const GOLDEN_TEXT: &[u8] = &[
+    0, 0, 1, 0, 42, 0, 0, 0, 4, 3, 2, 1, 3, 0, 5, 4, // header
+    7, 1, 0, 2, 0, 3, 0, 4, 0, 24, 0, 0, 0, 2, 0, 0, 0, 97, 98, // text
+];
+
+#[test]
+fn the_bytes_of_text_never_change_and_every_cut_is_refused() {
+    let mut draft = Draft::default();
+    draft.text(rect(1, 2, 3, 4), 24, b"ab");
+    assert_eq!(draft.finish(&HEADER), GOLDEN_TEXT);
+    let text = Op::Text {
+        rect: rect(1, 2, 3, 4),
+        body_len: 24,
+        bytes: b"ab",
+    };
+    let ops = Update::decode(GOLDEN_TEXT).unwrap().ops();
+    assert_eq!(ops.collect::<Vec<_>>(), [text]);
+    for end in 0..GOLDEN_TEXT.len() {
+        let cut = Update::decode(&GOLDEN_TEXT[..end]);
+        assert_eq!(cut, Err(UpdateError::Short), "{end}");
+    }
+}
+
+#[test]
+fn more_text_than_fits_is_refused() {
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut update = GOLDEN_TEXT.to_vec();
+        update[at..at + bytes.len()].copy_from_slice(bytes);
+        Update::decode(&update).map(|_| ())
+    };
+    let large = rect(1, 2, 2_048, 1_025);
+    let sides = [0, 8, 1, 4];
+    assert_eq!(changed(21, &sides), Err(UpdateError::Rect(large)));
+    assert_eq!(changed(21, &[0, 8, 0, 4]), Ok(()));
+    // Twelve pixels, and colours.
+    let what = "bytes of text";
+    let count = 12 + 8_193;
+    let refused = Err(UpdateError::Count { what, count });
+    assert_eq!(changed(25, &[13, 32]), refused);
+    assert_eq!(changed(25, &[12, 32]), Ok(()));
+}
+
 #[test]
 fn a_draft_is_used_again_with_nothing_left_of_the_one_before() {
     let mut draft = Draft::default();
