@@ -17,6 +17,7 @@ const COLUMNS_MAX: usize = 100;
 const PURE_DEPENDENCIES: &[&str] = &[
     "bincode",
     "lz4_flex",
+    "miniz_oxide",
     "sandbox-protocol",
     "serde",
     "serde_json",

@@ -18,8 +18,11 @@ use colours::Colours;
 use columns::Columns;
 use lines::Lines;
 
-/// Deflates lazily, with as many looks back as take no longer than finding the columns does.
-const DEFLATE_FLAGS: u32 = 16;
+/// Deflates lazily, with so many looks back: with more it takes longer than finding the columns.
+const DEFLATE_FLAGS: u32 = 48;
+
+/// Pixels of an alphabet's columns, which one line needs as well as a page.
+const ALPHABET_PIXELS: usize = 4_096;
 
 /// What a byte can number.
 const BYTE_COUNT: usize = 256;
@@ -99,7 +102,7 @@ impl TextCoder {
             let (line, below) = rest.split_at_checked(usize::from(*rows) * width)?;
             self.columns.add_line(line, width)?;
             // Text that repeats needs few columns: this is something else.
-            if self.columns.pixels().len() > rect.area() / 8 {
+            if self.columns.pixels().len() > rect.area() / 8 + ALPHABET_PIXELS {
                 return None;
             }
             rest = below;

@@ -87,7 +87,7 @@ fn more_colours_than_a_byte_can_number_come_back_and_too_many_are_no_text() {
     let whole = Rect::whole(SIZE);
     for (colours, is_text) in [(300, true), (1_900, true), (2_100, false)] {
         // Above the text.
-        let mut slope: Vec<u32> = (0..colours).map(|it| it * 7_777 & 0x00FF_FFFF).collect();
+        let mut slope: Vec<u32> = (0..colours).map(|it| (it * 7_777) & 0x00FF_FFFF).collect();
         slope.resize(slope.len().next_multiple_of(640), 0);
         for (row, colours) in page.picture.rows_mut(whole).zip(slope.chunks(640)) {
             row.copy_from_slice(colours);
