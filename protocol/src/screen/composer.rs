@@ -54,6 +54,8 @@ pub struct Composer {
     nearest: Vec<(u32, u16)>,
     hits: Vec<(u16, u16)>,
     focus: Point,
+    /// What was to be repainted and is no text.
+    no_text: Rect,
 }
 
 /// What a composer is given.
@@ -104,6 +106,7 @@ impl Composer {
             nearest: Vec::new(),
             hits: Vec::new(),
             focus: Point::default(),
+            no_text: Rect::default(),
         }
     }
 
@@ -168,6 +171,7 @@ impl Composer {
         self.take_video(frame);
         if !changed.is_empty() {
             self.focus = changed.centre();
+            self.no_text = Rect::default();
         }
         Composed {
             moved,

@@ -54,8 +54,14 @@ impl Composer {
         });
         let is_region = rect.area() >= REGION_PIXELS_MIN && area * 4 >= rect.area();
         let is_free = rect.area() <= TEXT_PIXELS_MAX && !video.iter().any(|it| it.touches(rect));
-        if is_region && is_free && self.write_text(rect, room) {
+        if !is_region || !is_free || self.no_text.contains(rect) {
+            return;
+        }
+        if self.write_text(rect, room) {
             self.stale.clear(rect);
+        } else {
+            // The next portions are of the same pixels.
+            self.no_text = rect;
         }
     }
 
