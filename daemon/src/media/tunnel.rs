@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
+use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::error::{CapacityError, Error};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use async_tungstenite::tungstenite::Message;
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use futures_lite::{AsyncRead, AsyncWrite, StreamExt as _, future};
 use futures_util::Sink as _;
-use sandbox_protocol::limits::{TUNNEL_MESSAGES_PER_SECOND_MAX, TUNNEL_MESSAGE_BYTES_MAX};
+use sandbox_protocol::limits::{TUNNEL_MESSAGE_BYTES_MAX, TUNNEL_MESSAGES_PER_SECOND_MAX};
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_quic::{Bytes, BytesMut};
 use smol::Timer;
@@ -175,7 +175,8 @@ impl Tunnel {
 
     fn pop(&self) -> Option<Bytes> {
         let packet = self.waiting.borrow_mut().pop_front()?;
-        self.waiting_bytes.set(self.waiting_bytes.get() - packet.len());
+        self.waiting_bytes
+            .set(self.waiting_bytes.get() - packet.len());
         Some(packet)
     }
 

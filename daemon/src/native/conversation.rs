@@ -230,6 +230,8 @@ impl Conversation {
         self.ticket = Some(ticket);
         self.caller = Some(caller);
         self.app.media.welcome(self.peer.id, welcome).await;
+        let url = self.app.config.public_url.to_string();
+        self.tell(FromServer::PublicUrl(url)).await;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Dir, Incoming, StreamId, VarI
 use crate::events::Event;
 use crate::identity::{IdentityError, Trust};
 use crate::link::{Handle, Link, NoRoom};
+use crate::provider;
 use crate::transport::{self, ServerSetup, Side};
 
 /// Connections at once whose peer has not been admitted by the owner.
@@ -451,8 +452,4 @@ fn outgoing(transmit: &quinn_proto::Transmit) -> Outgoing {
         from: transmit.src_ip,
         segment: transmit.segment_size.unwrap_or(transmit.size),
     }
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -429,12 +429,7 @@ impl Hub {
     }
 
     /// Ends a connection; with a reason its viewer is told.
-    pub(super) fn dismiss(
-        &self,
-        handle: Handle,
-        refusal: &Refusal,
-        reason: Option<LeftReason>,
-    ) {
+    pub(super) fn dismiss(&self, handle: Handle, refusal: &Refusal, reason: Option<LeftReason>) {
         let Refusal { code, words } = refusal;
         self.end_tunnel(handle, *code);
         let mut natives = self.natives.borrow_mut();

@@ -71,7 +71,11 @@ impl Hub {
 }
 
 async fn serve(hub: Rc<Hub>, opened: Opened, address: SocketAddr) {
-    let Opened { io, client, ended: _open } = opened;
+    let Opened {
+        io,
+        client,
+        ended: _open,
+    } = opened;
     let (mut writer, mut reader) = tunnel::halves(io).await;
     let tunnel = Rc::new(Tunnel::new(client));
     hub.tunnels.borrow_mut().insert(address, tunnel.clone());

@@ -1,0 +1,67 @@
+// A native viewer where UDP is blocked: by a WebSocket, through a proxy that ends TLS.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { serverWith } from './desktop.mjs';
+import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
+import { Proxy } from './proxy.mjs';
+import { Relay } from './relay.mjs';
+import { discardAll } from './server.mjs';
+import { until } from './wait.mjs';
+
+let server;
+let relay;
+let proxy;
+let memory;
+let viewer;
+
+before(async () => {
+  memory = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-tunnel-'));
+  [relay, proxy] = [await Relay.open(), await Proxy.open(memory)];
+  server = await serverWith(['ada'], '', {}, {
+    PUBLIC_URL: proxy.url,
+    TRUSTED_PROXIES: '127.0.0.1',
+  });
+  relay.connect(Number(server.variables.MEDIA_PORT));
+  proxy.connect(Number(server.variables.PORT));
+});
+after(async () => {
+  closeViewers();
+  await discardAll();
+  relay?.close();
+  proxy?.close();
+  fs.rmSync(memory, { recursive: true, force: true });
+});
+
+const start = () => new NativeViewer({ port: relay.address.split(':')[1], memory }).show();
+const xvfb = () => xvfbOf(server, 'ada');
+
+test('by UDP a viewer learns where the server is without it', async () => {
+  const first = await start();
+  assert.equal(await first.transport(), 'udp');
+  assert.equal(await first.leave(), 0, first.said);
+  assert.equal(proxy.opened, 0);
+});
+
+test('where UDP is blocked it types and sees by a WebSocket', async () => {
+  relay.lose('all', 1);
+  viewer = await start();
+  assert.equal(await viewer.transport(), 'websocket');
+  await runInTerminal(viewer, server, 'ada', 'touch ready', 'ready');
+  await viewer.untilExact(xvfb());
+});
+
+test('the daemon is killed: it is back by the same way, without a password', async () => {
+  const signIns = () => server.log.split('signed in').length;
+  const before = signIns();
+  process.kill(server.daemonPid, 'SIGKILL');
+  await until('the viewer to notice', () => /WebSocket to the server broke/.test(viewer.said));
+  await runInTerminal(viewer, server, 'ada', 'touch again', 'again');
+  assert.equal(await viewer.transport(), 'websocket');
+  assert.equal(signIns(), before);
+  await viewer.untilExact(xvfb());
+});
