@@ -70,7 +70,7 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     /// One to the first of these that answers; else the words of all.
-    pub(crate) async fn open(origins: Vec<Origin>) -> Result<Self, String> {
+    pub(crate) async fn open(origins: Vec<Origin>) -> Result<Box<Self>, String> {
         let mut words = Vec::new();
         for origin in origins {
             let opened = async { Self::open_one(&origin).await.map_err(|it| it.to_string()) };
@@ -79,7 +79,7 @@ impl Tunnel {
                 Err("no answer".to_owned())
             };
             match future::or(opened, late).await {
-                Ok(tunnel) => return Ok(tunnel),
+                Ok(tunnel) => return Ok(Box::new(tunnel)),
                 Err(error) => words.push(format!("{origin}: {error}")),
             }
         }

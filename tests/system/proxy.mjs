@@ -6,13 +6,20 @@ import net from 'node:net';
 import path from 'node:path';
 import tls from 'node:tls';
 
+/** Between two portions of what is slowed down. */
+const TICK_MS = 10;
+
 export class Proxy {
   #server;
   #serverPort = 0;
   #pairs = new Set();
-  #isStalled = false;
+  /** Bytes towards viewers in one tick; all that there are where it is infinite. */
+  #portion = Infinity;
+  #ticks;
   /** Connections that were opened. */
   opened = 0;
+  /** Bytes that have passed towards viewers. */
+  bytes = 0;
 
   /** Takes a free port; its certificate is written to a folder. @returns {Promise<Proxy>} */
   static async open(folder) {
@@ -40,24 +47,21 @@ export class Proxy {
     this.#serverPort = port;
   }
 
-  /** What the server sends is no longer read. */
-  stall() {
-    this.#isStalled = true;
-    for (const { back } of this.#pairs) back.pause();
-  }
-
-  /** It is read again. */
-  resume() {
-    this.#isStalled = false;
-    for (const { back } of this.#pairs) back.resume();
-  }
-
-  /** The ports of the proxy's connections to the server. */
-  get ports() {
-    return [...this.#pairs].map((it) => it.back.localPort);
+  /**
+   * What the server sends passes no faster from here on.
+   *
+   * @param {number} bytesPerSecond infinite: as it comes
+   */
+  limit(bytesPerSecond) {
+    clearInterval(this.#ticks);
+    this.#portion = (bytesPerSecond * TICK_MS) / 1_000;
+    const pass = () => this.#pairs.forEach((it) => this.#pass(it));
+    if (Number.isFinite(this.#portion)) this.#ticks = setInterval(pass, TICK_MS);
+    else pass();
   }
 
   close() {
+    clearInterval(this.#ticks);
     for (const { front, back } of this.#pairs) {
       front.destroy();
       back.destroy();
@@ -71,8 +75,9 @@ export class Proxy {
     const pair = { front, back };
     this.#pairs.add(pair);
     front.on('data', (bytes) => back.write(bytes));
-    back.on('data', (bytes) => front.write(bytes));
-    if (this.#isStalled) back.pause();
+    back.on('readable', () => {
+      if (!Number.isFinite(this.#portion)) this.#pass(pair);
+    });
     for (const [one, other] of [[front, back], [back, front]]) {
       one.setNoDelay(true);
       one.on('error', () => other.destroy());
@@ -81,5 +86,13 @@ export class Proxy {
         other.destroy();
       });
     }
+  }
+
+  #pass({ front, back }) {
+    const length = Math.min(this.#portion, back.readableLength);
+    const bytes = length > 0 ? back.read(length) : null;
+    if (bytes === null) return;
+    this.bytes += bytes.length;
+    front.write(bytes);
   }
 }

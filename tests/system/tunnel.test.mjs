@@ -13,6 +13,11 @@ import { Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
 import { until } from './wait.mjs';
 
+/** Bytes in a second of a slow network: 1.6 Mbit/s. */
+const RATE = 200_000;
+/** What may come after the last change: a picture, and as much on its way before it. */
+const QUEUE_BYTES_MAX = 400_000;
+
 let server;
 let relay;
 let proxy;
@@ -64,4 +69,26 @@ test('the daemon is killed: it is back by the same way, without a password', asy
   assert.equal(await viewer.transport(), 'websocket');
   assert.equal(signIns(), before);
   await viewer.untilExact(xvfb());
+});
+
+test('over a slow network nothing is queued: the picture is the newest one', async (t) => {
+  proxy.limit(RATE);
+  const { home } = server.homeOf('ada');
+  viewer.type('rm -f over; seq 1 100000; touch over');
+  await until('much to be printed', () => fs.existsSync(path.join(home, 'over')));
+  const before = proxy.bytes;
+  await viewer.untilExact(xvfb());
+  const bytes = proxy.bytes - before;
+  t.diagnostic(`${bytes} bytes came after the last change`);
+  assert.ok(bytes < QUEUE_BYTES_MAX, `${bytes} bytes came after the last change`);
+  proxy.limit(Infinity);
+});
+
+test('where UDP works again the next connection goes by it', async () => {
+  assert.equal(await viewer.leave(), 0, viewer.said);
+  relay.lose('none', 1);
+  viewer = await start();
+  assert.equal(await viewer.transport(), 'udp');
+  await viewer.untilExact(xvfb());
+  assert.equal(await viewer.leave(), 0, viewer.said);
 });

@@ -324,10 +324,7 @@ impl Conversation {
                 Step::Tell(Told::Control(has_control))
             }
             (FromServer::Notice { text, .. }, _) => Step::Tell(Told::Notice(text)),
-            (FromServer::PublicUrl(url), State::Attaching | State::Live) => match url.parse() {
-                Ok(origin) => Step::Tell(Told::PublicUrl(origin)),
-                Err(error) => Step::Violation(BadOrigin::to_string(&error)),
-            },
+            (FromServer::PublicUrl(url), State::Attaching | State::Live) => public_url(&url),
             (message, State::Live) => self.handle_live(message),
             (message, _) => Step::Violation(format!("out of order: {}", kind(&message))),
         }
@@ -455,6 +452,13 @@ impl Conversation {
     /// Returns whether the message is short enough to be said.
     fn say(&mut self, message: &FromViewer) -> bool {
         control::encode_into(message, &mut self.unsent).is_ok()
+    }
+}
+
+fn public_url(url: &str) -> Step {
+    match url.parse() {
+        Ok(origin) => Step::Tell(Told::PublicUrl(origin)),
+        Err(bad) => Step::Violation(BadOrigin::to_string(&bad)),
     }
 }
 

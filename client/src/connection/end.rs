@@ -57,7 +57,7 @@ pub enum End {
     /// Neither way leads there.
     Nowhere {
         /// What became of UDP.
-        udp: Box<End>,
+        udp: Box<Self>,
         /// What became of the WebSocket.
         websocket: String,
     },

@@ -294,7 +294,18 @@ impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
-            other => Self::Failed(other.into()),
+            other @ (Error::ConnectionClosed
+            | Error::AlreadyClosed
+            | Error::Io(_)
+            | Error::Tls(_)
+            | Error::Capacity(_)
+            | Error::Protocol(_)
+            | Error::WriteBufferFull(_)
+            | Error::Utf8(_)
+            | Error::AttackAttempt
+            | Error::Url(_)
+            | Error::Http(_)
+            | Error::HttpFormat(_)) => Self::Failed(other.into()),
         }
     }
 }

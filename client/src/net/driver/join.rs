@@ -32,7 +32,7 @@ pub(super) struct Joined {
     pub(super) network: Option<Network>,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Tunnel, String>>>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Tunnel>, String>>>>;
 
 struct Join {
     race: Race,
@@ -53,7 +53,7 @@ struct Join {
 enum Woken {
     Udp(io::Result<()>),
     WebSocket(io::Result<()>),
-    Opened(Result<Tunnel, String>),
+    Opened(Result<Box<Tunnel>, String>),
     Command(Command),
     Time,
 }
@@ -299,12 +299,12 @@ impl Join {
         }
     }
 
-    fn handle_opened(&mut self, driver: &Driver, opened: Result<Tunnel, String>) {
+    fn handle_opened(&mut self, driver: &Driver, opened: Result<Box<Tunnel>, String>) {
         self.opening = None;
         let now = clock::now();
         let begin = |tunnel| {
             let connection = driver.begin(now, tunnel::SERVER);
-            Ok((Box::new(tunnel), connection.map_err(|it| it.to_string())?))
+            Ok((tunnel, connection.map_err(|it| it.to_string())?))
         };
         match opened.and_then(begin) {
             Ok(websocket) => self.websocket = Some(websocket),
@@ -329,11 +329,11 @@ fn take(connection: &mut Connection, from: SocketAddr, bytes: &[u8]) {
 
 /// Why a connection that was not answered is over.
 fn over(connection: &mut Connection) -> Option<End> {
-    match connection.poll_told()? {
-        Told::Over(end) => Some(end),
-        // Nothing else comes before an answer.
-        _ => None,
-    }
+    // Nothing else comes before an answer.
+    let Told::Over(end) = connection.poll_told()? else {
+        return None;
+    };
+    Some(end)
 }
 
 /// Which network leads to an address: the kernel chooses the way, nothing is sent.
