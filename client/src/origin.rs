@@ -38,13 +38,14 @@ impl Origin {
         };
         // What a server calls the machine itself is another one from here.
         let told = told.filter(|it| !is_loopback(&it.host) || is_loopback(&address.host));
-        let guesses = [
-            at(true, 443),
-            at(false, PORT_OF_ITS_OWN),
-            at(true, PORT_OF_ITS_OWN),
-        ];
-        let rest = guesses.into_iter().filter(|it| told != Some(it));
-        told.cloned().into_iter().chain(rest).collect()
+        match told {
+            Some(told) => vec![told.clone()],
+            None => vec![
+                at(true, 443),
+                at(false, PORT_OF_ITS_OWN),
+                at(true, PORT_OF_ITS_OWN),
+            ],
+        }
     }
 }
 
@@ -111,20 +112,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_said_comes_before_what_is_guessed() {
+    fn what_a_server_said_makes_guesses_needless() {
         let guesses = ["https://box", "http://box:8080", "https://box:8080"];
         assert_eq!(origins("ada@box:3478", None), guesses);
-        assert_eq!(origins("box", Some("https://box/")), guesses);
-        let told = origins("box", Some("https://desk.example:8443"));
-        assert_eq!(told[0], "https://desk.example:8443");
-        assert_eq!(told[1..], guesses);
+        let told = "https://desk.example:8443";
+        assert_eq!(origins("box", Some(told)), [told]);
         assert_eq!(origins("[::1]", None)[1], "http://[::1]:8080");
     }
 
     #[test]
     fn the_servers_localhost_is_another_one_from_elsewhere() {
         let told = Some("http://localhost:9000");
-        assert_eq!(origins("127.0.0.1", told)[0], "http://localhost:9000");
+        assert_eq!(origins("127.0.0.1", told), ["http://localhost:9000"]);
         assert_eq!(origins("192.0.2.1", told)[0], "https://192.0.2.1");
     }
 

@@ -78,11 +78,11 @@ export class NativeViewer {
     return linesOf(this.#log);
   }
 
-  /** How its packets travel, once it has told of a second. */
-  async transport() {
-    const last = () => linesOf(this.#seconds).at(-1);
-    await until('a second to be over', last);
-    return last().transport;
+  /** Waits until its packets travel so: `udp` or `websocket`. */
+  async untilBy(transport) {
+    await until(`its packets to travel by ${transport}`, () => {
+      return linesOf(this.#seconds).at(-1)?.transport === transport;
+    });
   }
 
   /** Waits for the first picture. */

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -47,7 +48,7 @@ const xvfb = () => xvfbOf(server, 'ada');
 
 test('by UDP a viewer learns where the server is without it', async () => {
   const first = await start();
-  assert.equal(await first.transport(), 'udp');
+  await first.untilBy('udp');
   assert.equal(await first.leave(), 0, first.said);
   assert.equal(proxy.opened, 0);
 });
@@ -55,7 +56,7 @@ test('by UDP a viewer learns where the server is without it', async () => {
 test('where UDP is blocked it types and sees by a WebSocket', async () => {
   relay.lose('all', 1);
   viewer = await start();
-  assert.equal(await viewer.transport(), 'websocket');
+  await viewer.untilBy('websocket');
   await runInTerminal(viewer, server, 'ada', 'touch ready', 'ready');
   await viewer.untilExact(xvfb());
 });
@@ -66,7 +67,7 @@ test('the daemon is killed: it is back by the same way, without a password', asy
   process.kill(server.daemonPid, 'SIGKILL');
   await until('the viewer to notice', () => /WebSocket to the server broke/.test(viewer.said));
   await runInTerminal(viewer, server, 'ada', 'touch again', 'again');
-  assert.equal(await viewer.transport(), 'websocket');
+  await viewer.untilBy('websocket');
   assert.equal(signIns(), before);
   await viewer.untilExact(xvfb());
 });
@@ -84,11 +85,68 @@ test('over a slow network nothing is queued: the picture is the newest one', asy
   proxy.limit(Infinity);
 });
 
+/** Silence is waited out for twelve seconds. */
+const skip = process.env.LONG === '1' ? false : 'LONG=1 runs it';
+test('UDP that falls silent under its hands is followed by a WebSocket', { skip }, async () => {
+  relay.lose('none', 1);
+  assert.equal(await viewer.leave(), 0, viewer.said);
+  viewer = await start();
+  await viewer.untilBy('udp');
+  relay.lose('all', 1);
+  await until('the viewer to notice', () => /the server is silent/.test(viewer.said));
+  await runInTerminal(viewer, server, 'ada', 'touch third', 'third');
+  await viewer.untilBy('websocket');
+  await viewer.untilExact(xvfb());
+});
+
 test('where UDP works again the next connection goes by it', async () => {
   assert.equal(await viewer.leave(), 0, viewer.said);
   relay.lose('none', 1);
   viewer = await start();
-  assert.equal(await viewer.transport(), 'udp');
+  await viewer.untilBy('udp');
   await viewer.untilExact(xvfb());
   assert.equal(await viewer.leave(), 0, viewer.said);
+});
+
+/** The status of the answer to a request for a WebSocket. */
+function upgrade(query, headers = {}) {
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      host: '127.0.0.1',
+      port: server.variables.PORT,
+      path: `/ws${query}`,
+      headers: {
+        Connection: 'Upgrade',
+        Upgrade: 'websocket',
+        'Sec-WebSocket-Version': '13',
+        'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+        ...headers,
+      },
+    });
+    request.on('upgrade', ({ statusCode }, socket) => {
+      socket.destroy();
+      resolve(statusCode);
+    });
+    request.on('response', (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    request.on('error', reject);
+    request.end();
+  });
+}
+
+test('no page of somebody else gets a way in, and no other mode exists', async () => {
+  const elsewhere = { Origin: 'https://evil.example' };
+  assert.equal(await upgrade('?mode=media'), 101);
+  assert.equal(await upgrade('?mode=media', { Host: 'any.name' }), 101, 'the key is its name');
+  assert.equal(await upgrade('?mode=media', elsewhere), 403);
+  const rebound = { Host: 'evil.example', ...elsewhere };
+  assert.equal(await upgrade('?mode=media', rebound), 421);
+  assert.equal(await upgrade('?session=1'), 403, 'signalling is for pages');
+  const own = { Origin: proxy.url };
+  for (const query of ['', '?mode=video', '?mode=media&session=1', '?mode=media&mode=media']) {
+    assert.equal(await upgrade(query, own), 400, query);
+  }
+  assert.equal(await upgrade('?mode=media', { Upgrade: 'h2c' }), 400);
 });

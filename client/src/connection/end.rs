@@ -59,7 +59,7 @@ pub enum End {
         /// What became of UDP.
         udp: Box<Self>,
         /// What became of the WebSocket.
-        websocket: String,
+        websocket: Box<Self>,
     },
     /// The WebSocket broke.
     Cut(String),
@@ -189,12 +189,12 @@ impl End {
             | Self::Absent
             | Self::NoAnswer
             | Self::NoWebSocket(_)
-            | Self::Nowhere { .. }
             | Self::Silent
             | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
             | Self::Violation(_) => 1,
+            Self::Nowhere { udp, websocket } => udp.exit_code().max(websocket.exit_code()),
         }
     }
 }
@@ -228,7 +228,7 @@ impl fmt::Display for End {
             ),
             Self::NoWebSocket(words) => write!(f, "no WebSocket leads to the server: {words}"),
             Self::Nowhere { udp, websocket } => {
-                write!(f, "{udp} Nor does a WebSocket lead there: {websocket}")
+                write!(f, "by UDP: {udp} By WebSocket: {websocket}")
             }
             Self::Cut(words) => write!(
                 f,
@@ -287,6 +287,13 @@ mod tests {
         }
     }
 
+    fn nowhere(websocket: End) -> End {
+        End::Nowhere {
+            udp: Box::new(End::NoAnswer),
+            websocket: Box::new(websocket),
+        }
+    }
+
     #[test]
     fn only_what_can_be_better_next_time_is_tried_again() {
         for (end, may) in [
@@ -315,6 +322,9 @@ mod tests {
             assert!(words.contains(part), "{words}");
         }
         assert_eq!(end.exit_code(), 3);
+        let end = nowhere(end);
+        assert_eq!(end.exit_code(), 3);
+        assert!(end.is_absence(), "UDP may lead to the right one later");
     }
 
     #[test]
@@ -322,6 +332,8 @@ mod tests {
         for (end, expected) in [
             (closed(CloseCode::SessionTaken), "another viewer"),
             (End::NoAnswer, "UDP"),
+            (nowhere(End::NoWebSocket("refused".to_owned())), "refused"),
+            (nowhere(End::NoWebSocket("refused".to_owned())), "UDP"),
             (
                 End::SignIn {
                     why: AuthFailure::TooMany,

@@ -349,6 +349,11 @@ impl Connection {
         self.is_connected
     }
 
+    /// Whether it has told its end.
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Whether updates and input flow.
     pub const fn is_live(&self) -> bool {
         self.conversation.is_live() && !self.is_over

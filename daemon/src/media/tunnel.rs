@@ -45,6 +45,9 @@ const BATCH_MESSAGES: usize = 32;
 /// Packets on their way to TCP share buffers of so many bytes.
 const ARENA_BYTES: usize = 64 << 10;
 
+/// How long TCP may take nothing while something waits.
+const UNREAD_MAX: Duration = Duration::from_secs(10);
+
 /// How long the other side may take for the end in good order.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -73,6 +76,9 @@ pub(super) enum Ended {
     /// Nobody speaks QUIC there.
     #[error("no connection was made in time")]
     Silent,
+    /// Its reader takes nothing.
+    #[error("it is not read")]
+    Unread,
     #[error("a text message came")]
     Text,
     #[error("a message is longer than a packet")]
@@ -183,17 +189,24 @@ impl Tunnel {
     /// Sends what is queued and tells `drained` whenever nothing waits, until the tunnel ends.
     pub(super) async fn keep_sending(&self, writer: &mut Writer, drained: impl Fn()) -> Ended {
         loop {
-            if let Err(error) = self.send_waiting(writer).await {
-                return error.into();
+            let sent = async { self.send_waiting(writer).await.map_err(Ended::from) };
+            let unread = async {
+                Timer::after(UNREAD_MAX).await;
+                Err(Ended::Unread)
+            };
+            if let Err(ended) = future::or(sent, unread).await {
+                return ended;
+            }
+            // The last words of a connection may be among what is held back.
+            drained();
+            if self.waiting_bytes.get() > 0 {
+                continue;
             }
             if let Some(code) = self.over.get() {
                 return Ended::Over(code);
             }
-            drained();
-            if self.waiting_bytes.get() == 0 {
-                // The sender lives in the same place as the receiver.
-                let _woken = self.has_work.1.recv().await;
-            }
+            // The sender lives in the same place as the receiver.
+            let _woken = self.has_work.1.recv().await;
         }
     }
 
@@ -285,7 +298,7 @@ impl Ended {
             Self::Over(code) => Some(*code),
             Self::Silent => Some(CloseCode::AuthRequired),
             Self::Text | Self::TooLarge => Some(CloseCode::ProtocolViolation),
-            Self::Flooded => Some(CloseCode::Limit),
+            Self::Unread | Self::Flooded => Some(CloseCode::Limit),
         }
     }
 }
@@ -307,5 +320,27 @@ impl From<Error> for Ended {
             | Error::Http(_)
             | Error::HttpFormat(_)) => Self::Failed(other.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tcp_does_not_take_is_bounded_and_told_of() {
+        let tunnel = Tunnel::new(Ipv6Addr::LOCALHOST.into());
+        let packet = [7; 1_000];
+        let until_full = std::iter::repeat_with(|| tunnel.push(&packet));
+        let pushed = until_full.take_while(|()| !tunnel.is_full()).count() + 1;
+        assert_eq!(pushed, FULL_BYTES.div_ceil(packet.len()));
+        for _ in 0..1_000 {
+            tunnel.push(&packet);
+        }
+        assert!(tunnel.waiting_bytes.get() <= WAITING_BYTES_MAX);
+        let waiting = std::iter::from_fn(|| tunnel.pop());
+        assert_eq!(waiting.count(), WAITING_BYTES_MAX / packet.len());
+        assert!(!tunnel.is_full());
+        assert_eq!(tunnel.waiting_bytes.get(), 0);
     }
 }

@@ -230,11 +230,13 @@ impl Endpoint {
         self.held.entry(to).or_default();
     }
 
-    /// The way to an address is free again, or gone.
-    pub fn release(&mut self, to: SocketAddr) {
-        if let Some(waiting) = self.held.remove(&to) {
-            self.unsent.extend(waiting);
-        }
+    /// The way to an address is free again, or gone. Returns whether anything was held.
+    pub fn release(&mut self, to: SocketAddr) -> bool {
+        let Some(waiting) = self.held.remove(&to) else {
+            return false;
+        };
+        self.unsent.extend(waiting);
+        true
     }
 
     /// Connections whose peer is at this address.

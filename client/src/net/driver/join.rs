@@ -46,7 +46,7 @@ struct Join {
     opening: Option<Opening>,
     websocket: Option<(Box<Tunnel>, Connection)>,
     udp_end: Option<End>,
-    websocket_end: Option<String>,
+    websocket_end: Option<End>,
 }
 
 /// What ends a wait.
@@ -153,9 +153,9 @@ impl Join {
         self.udp_end = Some(end);
     }
 
-    fn fail_websocket(&mut self, now: Instant, words: String) {
+    fn fail_websocket(&mut self, now: Instant, end: End) {
         self.websocket = None;
-        self.websocket_end = Some(words);
+        self.websocket_end = Some(end);
         self.race.handle_failed(now, Way::WebSocket);
     }
 
@@ -180,7 +180,9 @@ impl Join {
     /// The connection that was answered; the other one is given up.
     async fn take_answered(&mut self, now: Instant) -> Option<Joined> {
         let udp = self.udp.take_if(|(_, it)| it.is_connected());
-        let websocket = self.websocket.take_if(|(_, it)| it.is_connected());
+        // Another key may be that of another server: what is guessed or told need not be right.
+        let is_right = |it: &Connection| it.is_connected() && !it.is_over();
+        let websocket = self.websocket.take_if(|(_, it)| is_right(it));
         let udp = udp.map(|(socket, connection)| (Carrier::Udp(socket), connection));
         let websocket = websocket.map(|(it, connection)| (Carrier::WebSocket(it), connection));
         let (carrier, connection) = udp.or(websocket)?;
@@ -214,7 +216,7 @@ impl Join {
         if let Some((_, connection)) = &mut self.websocket
             && let Some(end) = over(connection)
         {
-            self.fail_websocket(now, end.to_string());
+            self.fail_websocket(now, end);
         }
     }
 
@@ -226,10 +228,9 @@ impl Join {
         Some(match (self.udp_end.take(), self.websocket_end.take()) {
             (Some(udp), Some(websocket)) => End::Nowhere {
                 udp: Box::new(udp),
-                websocket,
+                websocket: Box::new(websocket),
             },
-            (Some(udp), None) => udp,
-            (None, Some(words)) => End::NoWebSocket(words),
+            (Some(end), None) | (None, Some(end)) => end,
             (None, None) => End::NoAnswer,
         })
     }
@@ -294,7 +295,10 @@ impl Join {
                     take(connection, tunnel::SERVER, bytes);
                 }
             }
-            (Err(error), _) => self.fail_websocket(clock::now(), error.to_string()),
+            (Err(error), _) => {
+                let end = End::NoWebSocket(error.to_string());
+                self.fail_websocket(clock::now(), end);
+            }
             (Ok(()), None) => (),
         }
     }
@@ -308,7 +312,7 @@ impl Join {
         };
         match opened.and_then(begin) {
             Ok(websocket) => self.websocket = Some(websocket),
-            Err(words) => self.fail_websocket(now, words),
+            Err(words) => self.fail_websocket(now, End::NoWebSocket(words)),
         }
     }
 

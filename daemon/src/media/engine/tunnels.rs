@@ -47,7 +47,7 @@ impl Hub {
     fn close_tunnel(&self, address: SocketAddr, ended: &Ended) {
         self.tunnels.borrow_mut().remove(&address);
         let mut natives = self.natives.borrow_mut();
-        natives.endpoint.release(address);
+        let _was_held = natives.endpoint.release(address);
         let inside = natives.endpoint.at(address);
         for handle in &inside {
             let (now, code) = (clock::now(), CloseCode::NoError);
@@ -87,8 +87,10 @@ async fn serve(hub: Rc<Hub>, opened: Opened, address: SocketAddr) {
         endpoint.handle_datagram(clock::now(), arrived);
     };
     let drained = || {
-        hub.natives.borrow_mut().endpoint.release(address);
-        hub.settle_natives();
+        let was_held = hub.natives.borrow_mut().endpoint.release(address);
+        if was_held {
+            hub.settle_natives();
+        }
     };
     let reading = tunnel::keep_reading(&mut reader, each, || hub.settle_natives());
     let writing = tunnel.keep_sending(&mut writer, drained);
