@@ -101,10 +101,6 @@ async fn handle(
     place: Place,
 ) -> io::Result<()> {
     stream.get_ref().set_nodelay(true)?;
-    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
-        // A slow connection then shows what is older.
-        tracing::debug!(%error, "the kernel keeps as much unsent as it likes");
-    }
     let Some(first) = first_byte(&stream).await? else {
         return stream.close().await;
     };
@@ -113,6 +109,10 @@ async fn handle(
     if first <= 1 {
         app.media.accept_tcp(stream.into_inner()?, peer);
         return Ok(());
+    }
+    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        // A slow connection then shows what is older.
+        tracing::debug!(%error, "the kernel keeps as much unsent as it likes");
     }
     let peer = Peer {
         address: peer.ip().to_canonical(),
