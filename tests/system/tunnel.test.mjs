@@ -150,3 +150,13 @@ test('no page of somebody else gets a way in, and no other mode exists', async (
   }
   assert.equal(await upgrade('?mode=media', { Upgrade: 'h2c' }), 400);
 });
+
+test('a server that is stopped says so by a WebSocket too', async () => {
+  relay.lose('all', 1);
+  viewer = await start();
+  await viewer.untilBy('websocket');
+  await server.stop();
+  await until(`a word of the end; the viewer says ${viewer.said}`, () => {
+    return /goes down|session has ended/.test(viewer.said);
+  });
+});

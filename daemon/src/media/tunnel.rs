@@ -99,6 +99,8 @@ pub(super) struct Tunnel {
     /// Nothing follows what waits.
     over: Cell<Option<CloseCode>>,
     has_work: (Sender<()>, Receiver<()>),
+    /// Closes with the tunnel.
+    open: (Sender<()>, Receiver<()>),
 }
 
 pub(super) type Writer = WebSocketSender<Box<dyn Duplex>>;
@@ -139,6 +141,7 @@ impl Tunnel {
             arena: RefCell::default(),
             over: Cell::new(None),
             has_work: async_channel::bounded(1),
+            open: async_channel::bounded(1),
         }
     }
 
@@ -172,6 +175,16 @@ impl Tunnel {
     pub(super) fn end(&self, code: CloseCode) {
         self.over.set(self.over.get().or(Some(code)));
         self.wake();
+    }
+
+    /// Nothing leaves any more.
+    pub(super) fn handle_closed(&self) {
+        self.open.0.close();
+    }
+
+    /// Waits for [`handle_closed`](Self::handle_closed).
+    pub(super) async fn closed(&self) {
+        let _closed = self.open.1.recv().await;
     }
 
     fn wake(&self) {

@@ -214,7 +214,12 @@ impl Hub {
             Command::Count(session, reply) => self.count(session, reply),
             Command::End(reply) => {
                 self.end_all();
-                let _unwanted = reply.try_send(());
+                let hub = self.clone();
+                let told = async move {
+                    hub.flush_tunnels().await;
+                    let _unwanted = reply.try_send(());
+                };
+                self.executor.spawn(told).detach();
             }
             Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
             Command::Tunnel(opened) => self.open_tunnel(opened),

@@ -45,7 +45,9 @@ impl Hub {
 
     /// A tunnel is closed, and all that is inside with it.
     fn close_tunnel(&self, address: SocketAddr, ended: &Ended) {
-        self.tunnels.borrow_mut().remove(&address);
+        if let Some(tunnel) = self.tunnels.borrow_mut().remove(&address) {
+            tunnel.handle_closed();
+        }
         let mut natives = self.natives.borrow_mut();
         let _was_held = natives.endpoint.release(address);
         let inside = natives.endpoint.at(address);
@@ -63,6 +65,14 @@ impl Hub {
             self.dismiss(handle, &refusal, Some(LeftReason::Closed));
         }
         self.settle_natives();
+    }
+
+    /// Waits until the last words of everybody inside have left.
+    pub(super) async fn flush_tunnels(&self) {
+        let open: Vec<_> = self.tunnels.borrow().values().cloned().collect();
+        for tunnel in open {
+            tunnel.closed().await;
+        }
     }
 
     fn has_connection(&self, address: SocketAddr) -> bool {
