@@ -87,6 +87,8 @@ pub(crate) struct World {
     /// Bytes of a whole picture.
     pub(crate) whole_bytes: usize,
     pub(crate) interval: Duration,
+    /// The server holds back what would wait longer.
+    pub(crate) wait_max: Option<Duration>,
     /// Where the viewer is: what was sent to another place is lost.
     place: u32,
     server_knows: u32,
@@ -138,6 +140,7 @@ impl World {
             loses_repairs: false,
             whole_bytes: 20_000,
             interval: Duration::from_micros(16_667),
+            wait_max: None,
             place: 0,
             server_knows: 0,
             recovers: false,
@@ -155,6 +158,12 @@ impl World {
         }
     }
 
+    /// The server knows that it speaks inside TCP.
+    pub(crate) fn in_order(mut self) -> Self {
+        self.sender = self.sender.in_order();
+        self
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration, content: Content) -> &mut Self {
         let end = self.now + time;
@@ -164,8 +173,11 @@ impl World {
                 Content::Still => None,
                 Content::Fixed(_) | Content::Filling => Some(self.next_frame),
             };
-            let deadlines = [self.sender.poll_timeout(), self.receiver.poll_timeout()];
-            let deadlines = deadlines.into_iter().flatten().map(|it| it.at);
+            let room = self.room_at();
+            let sender = self.sender.poll_timeout().map(|it| it.at);
+            let sender = sender.map(|it| room.map_or(it, |room| it.max(room)));
+            let receiver = self.receiver.poll_timeout().map(|it| it.at);
+            let deadlines = [sender, receiver, room].into_iter().flatten();
             let arrival = self.carried.keys().next().map(|(at, _)| *at);
             let next = deadlines.chain(frame).chain(arrival).min();
             let Some(next) = next.filter(|it| *it <= end) else {
@@ -257,7 +269,9 @@ impl World {
     pub(crate) fn drain(&mut self) {
         let mut out = std::mem::take(&mut self.out);
         let mut sent = 0;
-        while let Some(transmit) = self.sender.poll_transmit(self.now, &mut out) {
+        while self.room_at().is_none()
+            && let Some(transmit) = self.sender.poll_transmit(self.now, &mut out)
+        {
             sent += 1;
             assert!(sent < AT_ONCE_MAX, "seed {}: the server spins", self.seed);
             match transmit {
@@ -291,6 +305,12 @@ impl World {
         }
         self.out = out;
         self.take_updates();
+    }
+
+    /// When what is held back may leave; `None`: now.
+    fn room_at(&self) -> Option<Instant> {
+        let room_at = self.down.room_at(self.wait_max?)?;
+        Some(room_at).filter(|it| *it > self.now)
     }
 
     fn take_updates(&mut self) {

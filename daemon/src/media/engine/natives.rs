@@ -323,12 +323,15 @@ impl Hub {
             chroma: agreed.video.chroma,
             cache_mib: agreed.cache_mib,
         };
+        let remote = self.natives.borrow().endpoint.remote(handle);
+        let is_in_order = remote.is_some_and(|it| tunnel::is_tunnel(it.ip()));
         let begin = Begin {
             timeline: self.timeline,
             bitrate_max: self.config.bitrate_max,
             size: attach.size,
             config: config.clone(),
             epoch,
+            is_in_order,
         };
         let attached = FromServer::Attached {
             session: attach.session,
