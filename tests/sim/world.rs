@@ -112,14 +112,15 @@ pub(crate) const RATE: RateConfig = RateConfig {
     max: Bitrate::kbps(50_000),
 };
 
+const CONFIG: SenderConfig = SenderConfig {
+    rate: RATE,
+    encoder: Encoder::Invalidates,
+    clock: Micros(1_000_000),
+};
+
 impl World {
     pub(crate) fn new(seed: u64, one_way: Duration) -> Self {
         let start = epoch();
-        let config = SenderConfig {
-            rate: RATE,
-            encoder: Encoder::Invalidates,
-            clock: Micros(1_000_000),
-        };
         let mut receiver = Receiver::new(start);
         // The handshake has measured it.
         receiver.handle_round_trip(2 * one_way);
@@ -128,7 +129,7 @@ impl World {
             now: start,
             down: Link::new(seed ^ 0xd0, one_way),
             up: Link::new(seed ^ 0x0b, one_way),
-            sender: Sender::new(config, start),
+            sender: Sender::new(CONFIG, start),
             receiver,
             delivered: Vec::new(),
             skipped: Vec::new(),
@@ -158,9 +159,13 @@ impl World {
         }
     }
 
-    /// The server knows that it speaks inside TCP.
+    /// The server knows that it speaks inside TCP, and sends no more than real ones do.
     pub(crate) fn in_order(mut self) -> Self {
-        self.sender = self.sender.in_order();
+        let rate = RateConfig {
+            max: Bitrate::kbps(20_000),
+            ..RATE
+        };
+        self.sender = Sender::new(SenderConfig { rate, ..CONFIG }, self.start).in_order();
         self
     }
 

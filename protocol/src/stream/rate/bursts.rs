@@ -10,7 +10,7 @@ const TRAIN_PACKETS_MIN: u32 = 3;
 /// The reports' clock: no spread is known better.
 const ARRIVAL_CLOCK: Micro = 250;
 
-/// Bursts that come so soon after one another were held up by something together.
+/// On a path that delivers in order: what comes within this time was held up together.
 const AT_ONCE: Micro = 1_000;
 
 /// Bursts whose rates are kept; their median by bytes rules.
@@ -161,10 +161,11 @@ impl Bursts {
         }
         self.queue.push_back(queue);
         let before = self.arrived.replace(burst.last_arrival);
-        let is_at_once = before.is_some_and(|it| burst.first_arrival - it < AT_ONCE);
-        let is_held_up = self.is_in_order && is_at_once;
+        let spread = burst.last_arrival - burst.first_arrival;
+        let pause = before.map_or(AT_ONCE, |it| burst.first_arrival - it);
+        let is_held_up = self.is_in_order && spread.min(pause) < AT_ONCE;
         if burst.packets >= TRAIN_PACKETS_MIN && !is_held_up {
-            let spread = (burst.last_arrival - burst.first_arrival).max(ARRIVAL_CLOCK);
+            let spread = spread.max(ARRIVAL_CLOCK);
             if self.trains.len() == TRAINS_MAX {
                 self.trains.pop_front();
             }
