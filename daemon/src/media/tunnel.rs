@@ -213,6 +213,7 @@ impl Tunnel {
             // The last words of a connection may be among what is held back.
             drained();
             if self.waiting_bytes.get() > 0 {
+                future::yield_now().await;
                 continue;
             }
             if let Some(code) = self.over.get() {

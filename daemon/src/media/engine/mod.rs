@@ -106,7 +106,7 @@ struct Hub {
     audiences: RefCell<BTreeMap<SessionId, Rc<Audience>>>,
     connections: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
     /// By the address that QUIC knows each by.
-    tunnels: RefCell<HashMap<SocketAddr, Rc<Tunnel>>>,
+    tunnels: RefCell<BTreeMap<SocketAddr, Rc<Tunnel>>>,
     last_viewer: Cell<u64>,
     last_tunnel: Cell<u64>,
     alarm: Alarm,
