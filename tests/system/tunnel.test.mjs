@@ -7,11 +7,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { serverWith } from './desktop.mjs';
+import { PASSWORD, serverWith } from './desktop.mjs';
 import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
 import { Proxy } from './proxy.mjs';
 import { Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
+import { endViewers, view } from './viewer.mjs';
 import { until } from './wait.mjs';
 
 /** Bytes in a second of a slow network: 1.6 Mbit/s. */
@@ -37,6 +38,7 @@ before(async () => {
 });
 after(async () => {
   closeViewers();
+  endViewers();
   await discardAll();
   relay?.close();
   proxy?.close();
@@ -106,6 +108,14 @@ test('where UDP works again the next connection goes by it', async () => {
   await viewer.untilBy('udp');
   await viewer.untilExact(xvfb());
   assert.equal(await viewer.leave(), 0, viewer.said);
+});
+
+test('a key that is not the pinned one is refused inside a WebSocket too', async () => {
+  const pin = `#pin=sha256:${'0'.repeat(64)}`;
+  const env = { SANDBOX_PASSWORD: PASSWORD, XDG_DATA_HOME: memory };
+  const stranger = view(`ada@${relay.address}${pin}`, { env, args: ['--transport', 'websocket'] });
+  assert.equal(await stranger.exited, 3, stranger.said);
+  assert.match(stranger.said, /another key/);
 });
 
 /** The status of the answer to a request for a WebSocket. */

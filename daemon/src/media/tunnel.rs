@@ -85,6 +85,8 @@ pub(super) enum Ended {
     TooLarge,
     #[error("more than {TUNNEL_MESSAGES_PER_SECOND_MAX} messages in a second")]
     Flooded,
+    #[error("no WebSocket is spoken: {0}")]
+    Malformed(Box<Error>),
     #[error("it failed: {0}")]
     Failed(Box<Error>),
 }
@@ -311,7 +313,7 @@ impl Ended {
             Self::ByPeer | Self::Failed(_) => None,
             Self::Over(code) => Some(*code),
             Self::Silent => Some(CloseCode::AuthRequired),
-            Self::Text | Self::TooLarge => Some(CloseCode::ProtocolViolation),
+            Self::Text | Self::TooLarge | Self::Malformed(_) => Some(CloseCode::ProtocolViolation),
             Self::Unread | Self::Flooded => Some(CloseCode::Limit),
         }
     }
@@ -321,15 +323,15 @@ impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
+            other @ (Error::Protocol(_) | Error::Utf8(_) | Error::AttackAttempt) => {
+                Self::Malformed(other.into())
+            }
             other @ (Error::ConnectionClosed
             | Error::AlreadyClosed
             | Error::Io(_)
             | Error::Tls(_)
             | Error::Capacity(_)
-            | Error::Protocol(_)
             | Error::WriteBufferFull(_)
-            | Error::Utf8(_)
-            | Error::AttackAttempt
             | Error::Url(_)
             | Error::Http(_)
             | Error::HttpFormat(_)) => Self::Failed(other.into()),

@@ -1,6 +1,7 @@
 //! Native viewers inside a WebSocket, and whoever plays with one.
 
 use std::cell::Cell;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 
@@ -174,6 +175,11 @@ fn two_at_once(socket: &mut WebSocket<TcpStream>) {
     }
 }
 
+/// Bytes that are no frame.
+fn garbage(socket: &mut WebSocket<TcpStream>) {
+    socket.get_mut().write_all(&[0xff; 64]).unwrap();
+}
+
 fn silence(_: &mut WebSocket<TcpStream>) {}
 
 /// Packets of no connection: nobody answers, as by UDP.
@@ -195,9 +201,10 @@ fn code_of(socket: &mut WebSocket<TcpStream>) -> u16 {
 #[test]
 fn whoever_plays_with_a_websocket_is_closed_with_a_code() {
     let media = start();
-    let deeds: [Deed; 6] = [
+    let deeds: [Deed; 7] = [
         (text, CloseCode::ProtocolViolation),
         (too_long, CloseCode::ProtocolViolation),
+        (garbage, CloseCode::ProtocolViolation),
         (flood, CloseCode::Limit),
         (two_at_once, CloseCode::ProtocolViolation),
         (silence, CloseCode::AuthRequired),
