@@ -63,18 +63,13 @@ impl FromStr for Address {
             None => (None, rest),
         };
         let (host, port) = place_of(place)?;
-        let is_name = !host.is_empty()
-            && host.len() <= HOST_LEN_MAX
-            && !host
-                .chars()
-                .any(|it| it.is_whitespace() || it.is_control() || matches!(it, '/' | '[' | ']'));
-        if !is_name {
+        if !is_name(host) {
             return Err(BadAddress::Host(text.to_owned()));
         }
         Ok(Self {
             user,
             host: host.to_owned(),
-            port,
+            port: port.unwrap_or(PORT_DEFAULT),
             pin,
         })
     }
@@ -87,21 +82,29 @@ fn pin_of(fragment: &str) -> Result<Fingerprint, BadAddress> {
     Ok(fingerprint.parse()?)
 }
 
-fn place_of(place: &str) -> Result<(&str, u16), BadAddress> {
+/// Whether a host can have this name.
+pub(crate) fn is_name(host: &str) -> bool {
+    let is_foreign =
+        |it: char| it.is_whitespace() || it.is_control() || matches!(it, '/' | '[' | ']');
+    !host.is_empty() && host.len() <= HOST_LEN_MAX && !host.chars().any(is_foreign)
+}
+
+/// `HOST[:PORT]`, brackets around IPv6.
+pub(crate) fn place_of(place: &str) -> Result<(&str, Option<u16>), BadAddress> {
     if let Some(inner) = place.strip_prefix('[') {
         let (host, after) = inner
             .split_once(']')
             .ok_or_else(|| BadAddress::Host(place.to_owned()))?;
         return match after.strip_prefix(':') {
-            Some(port) => Ok((host, port_of(port)?)),
-            None if after.is_empty() => Ok((host, PORT_DEFAULT)),
+            Some(port) => Ok((host, Some(port_of(port)?))),
+            None if after.is_empty() => Ok((host, None)),
             None => Err(BadAddress::Port(after.to_owned())),
         };
     }
     match place.split_once(':') {
         Some((_, rest)) if rest.contains(':') => Err(BadAddress::Brackets(place.to_owned())),
-        Some((host, port)) => Ok((host, port_of(port)?)),
-        None => Ok((place, PORT_DEFAULT)),
+        Some((host, port)) => Ok((host, Some(port_of(port)?))),
+        None => Ok((place, None)),
     }
 }
 

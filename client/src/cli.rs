@@ -2,6 +2,7 @@
 
 mod ask;
 mod proof;
+mod values;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -15,7 +16,9 @@ use sandbox_client::address::Address;
 use sandbox_client::clock;
 use sandbox_client::connection::{Credentials, End, Proof};
 use sandbox_client::device::DeviceKey;
-use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
+use sandbox_client::net::{
+    Arrival, Client, Command, Ended, Memory, News, Records, Task, Transport,
+};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
@@ -43,6 +46,8 @@ a device that was enrolled signs in by a key of its own.
                             or asked for
   --forget                  forgets the server's key, after it was changed on purpose, and this
                             device's key for it
+  --transport WAY           udp, websocket, or auto: UDP, and a WebSocket to the server's HTTP
+                            port where UDP does not get there. auto without it
   --headless                no window: for tests and scripts
   --probe                   with --headless: presses keys, prints one line of JSON with the
                             times to connect, to the first picture and from key to pixel, and
@@ -73,6 +78,7 @@ struct Arguments {
     size: Size,
     is_fullscreen: bool,
     trusts: bool,
+    transport: Transport,
     is_headless: bool,
     is_probe: bool,
     script: Option<PathBuf>,
@@ -173,6 +179,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         size: SIZE_DEFAULT,
         is_fullscreen: false,
         trusts: false,
+        transport: Transport::Auto,
         is_headless: false,
         is_probe: false,
         script: None,
@@ -190,9 +197,10 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
             value.ok_or_else(|| Failure::usage(format!("{name} needs a value after it")))
         };
         match &*name {
-            "--size" => parsed.size = size(&value()?.to_string_lossy())?,
+            "--size" => parsed.size = values::size(&value()?.to_string_lossy())?,
             "--fullscreen" => parsed.is_fullscreen = true,
             "--trust-on-first-use" => parsed.trusts = true,
+            "--transport" => parsed.transport = values::transport(&value()?.to_string_lossy())?,
             "--headless" => parsed.is_headless = true,
             "--probe" => parsed.is_probe = true,
             "--enrol" => parsed.enrols = true,
@@ -223,26 +231,6 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         return Err(Failure::usage("--script - needs --headless beside it"));
     }
     Ok(parsed)
-}
-
-fn size(text: &str) -> Result<Size, Failure> {
-    let bad = || {
-        Failure::usage(format!(
-            "--size {text}: a size is WIDTHxHEIGHT in pixels, 320x200 to 3840x2160"
-        ))
-    };
-    let (width, height) = text.split_once('x').ok_or_else(bad)?;
-    let size = Size {
-        width: width.parse().map_err(|_| bad())?,
-        height: height.parse().map_err(|_| bad())?,
-    };
-    let (min, max) = (
-        sandbox_protocol::limits::DESKTOP_SIZE_MIN,
-        sandbox_protocol::limits::DESKTOP_SIZE_MAX,
-    );
-    let is_within = (min.width..=max.width).contains(&size.width)
-        && (min.height..=max.height).contains(&size.height);
-    if is_within { Ok(size) } else { Err(bad()) }
 }
 
 fn open_store() -> Result<Store, Failure> {
@@ -288,7 +276,9 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Proof::Enrol { key, .. } => Some((credentials.user.clone(), key.clone())),
         Proof::Password(_) | Proof::Device(_) => None,
     };
-    let task = task(&arguments, known, credentials)?;
+    let memory = store.memory(&name);
+    let memory = memory.map_err(|error| Failure::failed(&error))?;
+    let task = task(&arguments, known, memory, credentials)?;
     let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
     let keeper = Keeper {
         store,
@@ -317,7 +307,7 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         size: arguments.size,
         is_fullscreen: arguments.is_fullscreen,
     };
-    let ended = window::run(client, options, |shown| keeper.remember(shown));
+    let ended = window::run(client, options, |it| keeper.remember(it));
     finish(&ended.map_err(|error| Failure {
         words: error.to_string(),
         code: 4,
@@ -327,6 +317,7 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
 fn task(
     arguments: &Arguments,
     known: Option<Fingerprint>,
+    memory: Memory,
     credentials: Credentials,
 ) -> Result<Task, Failure> {
     let script = match &arguments.script {
@@ -352,6 +343,8 @@ fn task(
     Ok(Task {
         address: arguments.address.clone(),
         known,
+        memory,
+        transport: arguments.transport,
         credentials,
         size: arguments.size,
         script,
@@ -393,7 +386,7 @@ impl Keeper<'_> {
     }
 
     /// The server has taken the proof: it is the one that was meant.
-    fn remember(&self, shown: Fingerprint) {
+    fn remember(&self, arrival: &Arrival) {
         if let Some((user, key)) = &self.enrolled
             && let Err(error) = self
                 .store
@@ -401,11 +394,14 @@ impl Keeper<'_> {
         {
             warn(&chain(&error));
         }
+        let now = clock::unix_seconds();
+        if let Err(error) = self.store.remember_way(&self.name, arrival, now) {
+            warn(&chain(&error));
+        }
         if self.is_pinned {
             return;
         }
-        let now = clock::unix_seconds();
-        if let Err(error) = self.store.remember(&self.name, shown, now) {
+        if let Err(error) = self.store.remember(&self.name, arrival.key, now) {
             warn(&chain(&error));
         }
     }
@@ -416,8 +412,8 @@ fn watch(client: Client, keeper: &Keeper<'_>) -> Ended {
     while let Ok(news) = client.news.recv() {
         match news {
             News::FirstUse(shown) => client.command(keeper.answer(shown)),
-            News::Live(shown, notices) => {
-                keeper.remember(shown);
+            News::Live(arrival, notices) => {
+                keeper.remember(&arrival);
                 notices.iter().for_each(|it| warn(it));
             }
             News::Lost { words, wait } => warn(&format!(
@@ -473,6 +469,7 @@ mod tests {
             (&[], "which server"),
             (&["box", "other"], "other"),
             (&["box", "--size"], "--size"),
+            (&["box", "--transport", "tcp"], "tcp"),
             (&["box", "--size", "1x1"], "1x1"),
             (&["box", "--size", "big"], "big"),
             (&["box", "--probe"], "--headless"),

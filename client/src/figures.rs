@@ -6,6 +6,7 @@ use sandbox_protocol::wire::update::Header;
 use serde_json::{Value, json};
 
 use crate::connection::Counters;
+use crate::net::Way;
 
 /// Presses that wait for their picture; what comes beyond is not measured.
 const PRESSES_MAX: usize = 64;
@@ -13,11 +14,13 @@ const PRESSES_MAX: usize = 64;
 /// Figures of the second that is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Second {
+    /// How the packets travel.
+    pub way: Option<Way>,
     /// Updates that were applied.
     pub updates: u64,
-    /// Bytes of UDP that came.
+    /// Bytes of packets that came.
     pub bytes_in: u64,
-    /// Bytes of UDP that left.
+    /// Bytes of packets that left.
     pub bytes_out: u64,
     /// Packets of media that were sent, and those of them that did not come.
     pub packets: u64,
@@ -53,6 +56,7 @@ pub struct Figures {
     stages: Stages,
     press: Option<Duration>,
     presses: Vec<(u32, Instant)>,
+    way: Option<Way>,
     last: Second,
 }
 
@@ -77,7 +81,9 @@ impl Figures {
             },
             press: None,
             presses: Vec::new(),
+            way: None,
             last: Second {
+                way: None,
                 updates: 0,
                 bytes_in: 0,
                 bytes_out: 0,
@@ -96,7 +102,8 @@ impl Figures {
     }
 
     /// Another connection begins to count from nothing.
-    pub fn restart(&mut self) {
+    pub fn restart(&mut self, way: Way) {
+        self.way = Some(way);
         self.before = Counters::default();
         self.presses.clear();
     }
@@ -147,6 +154,7 @@ impl Figures {
         let came = counters.packets_came - before.packets_came;
         self.since = now;
         self.last = Second {
+            way: self.way,
             updates: counters.updates - before.updates,
             bytes_in: counters.bytes_in - before.bytes_in,
             bytes_out: counters.bytes_out - before.bytes_out,
@@ -170,6 +178,7 @@ impl Figures {
         let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
         json!({
             "t_ms": ms(self.since - self.began),
+            "transport": it.way.map(Way::name),
             "updates": it.updates,
             "bytes_in": it.bytes_in,
             "bytes_out": it.bytes_out,

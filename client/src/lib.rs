@@ -2,16 +2,19 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod carrier;
 pub mod clock;
 pub mod connection;
 pub mod device;
 pub mod figures;
 pub mod keys;
 pub mod net;
+pub mod origin;
 pub mod probe;
 pub mod screen;
 pub mod script;
 mod socket;
 pub mod store;
+mod tunnel;
 pub mod typist;
 pub mod window;

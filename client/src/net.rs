@@ -3,8 +3,13 @@
 
 mod driver;
 mod host;
+mod memory;
+mod race;
 mod records;
 
+pub(crate) use self::host::resolve;
+pub use self::memory::{Arrival, Memory, Network};
+pub use self::race::{BadTransport, Transport, Way};
 pub use self::records::Records;
 
 use std::io;
@@ -40,6 +45,10 @@ pub struct Task {
     pub address: Address,
     /// Its key, where it is known.
     pub known: Option<Fingerprint>,
+    /// What else is remembered of it.
+    pub memory: Memory,
+    /// Which ways to it are tried.
+    pub transport: Transport,
     /// Who signs in.
     pub credentials: Credentials,
     /// Size of the desktop.
@@ -85,8 +94,8 @@ pub enum Command {
 pub enum News {
     /// The server's key is not known: answer by [`Command::Trust`] or [`Command::Distrust`].
     FirstUse(Fingerprint),
-    /// Attached; with the server's key, and what is weaker there than designed.
-    Live(Fingerprint, Vec<String>),
+    /// Attached; with what is to be remembered, and what is weaker there than designed.
+    Live(Arrival, Vec<String>),
     /// The connection is lost, and tried again after a while.
     Lost {
         /// Why.

@@ -6,6 +6,8 @@ use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::wire::update::Header;
 use serde_json::{Value, json};
 
+use crate::net::Way;
+
 /// A desktop that shows nothing by then has not come up.
 const PICTURE_MAX: Duration = Duration::from_secs(20);
 
@@ -59,6 +61,7 @@ enum State {
 #[derive(Debug)]
 pub struct Probe {
     began: Instant,
+    way: Option<Way>,
     connected: Option<Duration>,
     first_picture: Option<Duration>,
     state: State,
@@ -70,11 +73,17 @@ impl Probe {
     pub const fn new(now: Instant) -> Self {
         Self {
             began: now,
+            way: None,
             connected: None,
             first_picture: None,
             state: State::Waiting,
             samples: Vec::new(),
         }
+    }
+
+    /// The server has answered by this way.
+    pub const fn handle_answered(&mut self, way: Way) {
+        self.way = Some(way);
     }
 
     /// Attached to a session.
@@ -176,6 +185,7 @@ impl Probe {
         };
         let line = json!({
             "ok": why.is_none(),
+            "transport": self.way.map(Way::name),
             "connect_ms": self.connected.map(ms),
             "first_picture_ms": self.first_picture.map(ms),
             "key_to_pixel_ms_p50": at(50),
@@ -214,6 +224,7 @@ mod tests {
         let mut now = Instant::now();
         let mut probe = Probe::new(now);
         now += Duration::from_millis(30);
+        probe.handle_answered(Way::WebSocket);
         probe.handle_attached(now);
         now += Duration::from_millis(20);
         probe.handle_update(now, &header(0));
@@ -254,6 +265,7 @@ mod tests {
         assert!(outcome.is_ok);
         let line = outcome.line;
         assert_eq!(line["ok"], true);
+        assert_eq!(line["transport"], "websocket");
         assert_eq!(line["connect_ms"], 30.0);
         assert_eq!(line["first_picture_ms"], 50.0);
         assert_eq!(line["key_to_pixel_ms_p50"], 7.0);

@@ -26,6 +26,7 @@ pub(crate) struct Socket {
 pub(crate) struct Slots {
     bytes: [Box<[u8]>; SLOTS],
     metas: [RecvMeta; SLOTS],
+    filled: usize,
 }
 
 impl Socket {
@@ -53,18 +54,25 @@ impl Socket {
         })
     }
 
+    /// The address that the kernel chose for it.
+    pub(crate) fn local_ip(&self) -> io::Result<IpAddr> {
+        Ok(self.io.get_ref().local_addr()?.ip())
+    }
+
     /// Datagrams that leave with one call.
     pub(crate) fn segments_max(&self) -> usize {
         self.state.max_gso_segments()
     }
 
-    /// Waits for datagrams; returns how many slots hold some.
-    pub(crate) async fn receive(&self, slots: &mut Slots) -> io::Result<usize> {
+    /// Waits for datagrams.
+    pub(crate) async fn receive(&self, slots: &mut Slots) -> io::Result<()> {
         let metas = &mut slots.metas;
         let mut buffers = slots.bytes.each_mut().map(|it| IoSliceMut::new(it));
-        self.io
+        slots.filled = self
+            .io
             .read_with(|socket| self.state.recv(socket.into(), &mut buffers, metas))
-            .await
+            .await?;
+        Ok(())
     }
 
     /// Sends datagrams of `segment` bytes each, but the last.
@@ -87,12 +95,13 @@ impl Slots {
         Self {
             bytes: std::array::from_fn(|_| vec![0; SLOT_BYTES].into_boxed_slice()),
             metas: [RecvMeta::default(); SLOTS],
+            filled: 0,
         }
     }
 
-    /// The datagrams of the first slots.
-    pub(crate) fn datagrams(&self, count: usize) -> impl Iterator<Item = &[u8]> {
-        let filled = self.metas.iter().zip(&self.bytes).take(count);
+    /// The datagrams that came last.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let filled = self.metas.iter().zip(&self.bytes).take(self.filled);
         filled.flat_map(|(meta, slot)| {
             let merged = slot.get(..meta.len).unwrap_or_default();
             merged.chunks(meta.stride.max(1))

@@ -9,8 +9,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandbox_quic::Fingerprint;
 
+use crate::net::{Arrival, Memory, Network, Way};
+
 /// Schema this code writes; a file of a later one is refused.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
 const STEPS: [&str; VERSION as usize] = [
@@ -26,7 +28,20 @@ const STEPS: [&str; VERSION as usize] = [
         pkcs8 BLOB NOT NULL,
         PRIMARY KEY (address, user)
     ) STRICT;",
+    "CREATE TABLE public_urls (
+        address TEXT PRIMARY KEY,
+        url TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE networks_without_udp (
+        address TEXT NOT NULL,
+        network TEXT NOT NULL,
+        last_seen INTEGER NOT NULL,
+        PRIMARY KEY (address, network)
+    ) STRICT;",
 ];
+
+/// Networks that are remembered for a server; those seen longest ago are forgotten.
+const NETWORKS_MAX: u32 = 64;
 
 /// Another client of the same user may be writing.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -202,6 +217,68 @@ impl Store {
         Ok(())
     }
 
+    /// What is remembered of the ways to a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be read.
+    pub fn memory(&self, address: &str) -> Result<Memory, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT url FROM public_urls WHERE address = ?1")?;
+        let found = statement.query_row([address], |row| row.get::<_, String>(0));
+        // One that this version cannot read is told again by the server.
+        let origin = found.optional()?.and_then(|it| it.parse().ok());
+        let mut statement = self
+            .connection
+            .prepare("SELECT network FROM networks_without_udp WHERE address = ?1")?;
+        let found = statement.query_map([address], |row| Ok(Network(row.get(0)?)))?;
+        let without_udp = found.collect::<Result<_, _>>()?;
+        Ok(Memory {
+            origin,
+            without_udp,
+        })
+    }
+
+    /// Remembers how a server was reached.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be written.
+    pub fn remember_way(
+        &self,
+        address: &str,
+        arrival: &Arrival,
+        unix_seconds: i64,
+    ) -> Result<(), StoreError> {
+        if let Some(origin) = &arrival.origin {
+            self.connection.execute(
+                "INSERT OR REPLACE INTO public_urls VALUES (?1, ?2)",
+                params![address, origin.to_string()],
+            )?;
+        }
+        let Some(Network(network)) = &arrival.network else {
+            return Ok(());
+        };
+        match arrival.way {
+            Way::Udp => self.connection.execute(
+                "DELETE FROM networks_without_udp WHERE address = ?1 AND network = ?2",
+                params![address, network],
+            )?,
+            Way::WebSocket => self.connection.execute(
+                "INSERT OR REPLACE INTO networks_without_udp VALUES (?1, ?2, ?3)",
+                params![address, network, unix_seconds],
+            )?,
+        };
+        self.connection.execute(
+            "DELETE FROM networks_without_udp WHERE address = ?1 AND network NOT IN (
+                SELECT network FROM networks_without_udp WHERE address = ?1
+                ORDER BY last_seen DESC LIMIT ?2)",
+            params![address, NETWORKS_MAX],
+        )?;
+        Ok(())
+    }
+
     /// Forgets a server, and this device's keys there; says whether there was anything.
     ///
     /// # Errors
@@ -211,6 +288,8 @@ impl Store {
         let delete = |sql| self.connection.execute(sql, [address]);
         let hosts = delete("DELETE FROM known_hosts WHERE address = ?1")?;
         let keys = delete("DELETE FROM device_keys WHERE address = ?1")?;
+        delete("DELETE FROM public_urls WHERE address = ?1")?;
+        delete("DELETE FROM networks_without_udp WHERE address = ?1")?;
         Ok(hosts + keys > 0)
     }
 }
@@ -285,6 +364,51 @@ mod tests {
         assert_eq!(store.device_key("box:1", "ada").unwrap(), None);
         assert!(store.forget("box:3478").unwrap());
         assert_eq!(key("ada"), None);
+    }
+
+    fn arrival(way: Way, network: u32, origin: Option<&str>) -> Arrival {
+        Arrival {
+            key: OURS,
+            way,
+            network: Some(Network(format!("192.0.{network}.0/24"))),
+            origin: origin.map(|it| it.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_ways_to_a_server_are_remembered_and_forgotten_with_it() {
+        let folder = Folder::new("ways");
+        let store = Store::open(&folder.file()).unwrap();
+        let remember = |it: Arrival, at| store.remember_way("box:3478", &it, at).unwrap();
+        let known = || store.memory("box:3478").unwrap();
+        assert_eq!(known(), Memory::default());
+        remember(arrival(Way::WebSocket, 1, Some("https://desk.example")), 1);
+        remember(arrival(Way::WebSocket, 2, None), 2);
+        let expected: [Network; 2] = [1, 2].map(|it| Network(format!("192.0.{it}.0/24")));
+        assert_eq!(known().without_udp, expected.into());
+        assert_eq!(known().origin.unwrap().to_string(), "https://desk.example");
+        remember(arrival(Way::Udp, 1, None), 3);
+        assert_eq!(known().without_udp.len(), 1);
+        assert!(known().origin.is_some());
+        assert_eq!(store.memory("box:1").unwrap(), Memory::default());
+        store.remember("box:3478", OURS, 1_000).unwrap();
+        assert!(store.forget("box:3478").unwrap());
+        assert_eq!(known(), Memory::default());
+    }
+
+    #[test]
+    fn a_traveller_is_remembered_in_the_networks_of_late() {
+        let folder = Folder::new("traveller");
+        let store = Store::open(&folder.file()).unwrap();
+        for network in 0..NETWORKS_MAX + 1 {
+            let arrival = arrival(Way::WebSocket, network, None);
+            store
+                .remember_way("box:3478", &arrival, network.into())
+                .unwrap();
+        }
+        let known = store.memory("box:3478").unwrap().without_udp;
+        assert_eq!(known.len(), NETWORKS_MAX as usize);
+        assert!(!known.contains(&Network("192.0.0.0/24".to_owned())));
     }
 
     #[test]

@@ -51,7 +51,8 @@ impl Folder {
     fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox-client"));
         command
-            .args(["--headless", "--size", "640x400"])
+            // Another server may be at the ports where HTTP is guessed.
+            .args(["--headless", "--size", "640x400", "--transport", "udp"])
             .args(arguments)
             .env("XDG_DATA_HOME", &self.0)
             .env("SANDBOX_PASSWORD", PASSWORD)

@@ -134,6 +134,14 @@ pub const CONTROL_MESSAGES_PER_SECOND_MAX: u32 = 200;
 /// link, several times over, so that what a stalled path holds back may come at once.
 pub const DATAGRAMS_PER_SECOND_MAX: u32 = 10_000;
 
+/// Bytes of a message of a tunnel: one packet of QUIC, which may be somewhat longer than on any
+/// path.
+pub const TUNNEL_MESSAGE_BYTES_MAX: usize = 2_048;
+
+/// Messages of a tunnel that a viewer may send within one second: its datagrams, and as many
+/// acknowledgements.
+pub const TUNNEL_MESSAGES_PER_SECOND_MAX: u32 = 2 * DATAGRAMS_PER_SECOND_MAX;
+
 /// Bytes of one sound datagram's content: 10 ms of Opus and a copy of those before.
 pub const SOUND_BYTES_MAX: usize = 1_000;
 

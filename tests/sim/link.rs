@@ -1,5 +1,5 @@
 //! One direction of a path: delay, rate with a queue, loss alone and in runs, reordering, copies,
-//! outages.
+//! outages; or TCP on it.
 
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) reordering: Duration,
     /// Share of packets that come twice.
     pub(crate) doubled: f64,
+    /// TCP carries the packets: one that is lost comes so much later, and nothing overtakes it.
+    pub(crate) resent_after: Option<Duration>,
     /// Nothing passes until then.
     pub(crate) dead_until: Option<Instant>,
     /// When each packet came into the queue, and how long it waited there.
@@ -43,6 +45,7 @@ pub(crate) struct Link {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     free_at: Option<Instant>,
+    newest: Option<Instant>,
     is_bad: bool,
     chance: Chance,
 }
@@ -57,11 +60,13 @@ impl Link {
             reordered: 0.0,
             reordering: ms(5),
             doubled: 0.0,
+            resent_after: None,
             dead_until: None,
             queued: Vec::new(),
             packets: 0,
             bytes: 0,
             free_at: None,
+            newest: None,
             is_bad: false,
             chance: Chance::new(seed),
         }
@@ -72,7 +77,9 @@ impl Link {
         let bytes = bytes + AROUND;
         self.packets += 1;
         self.bytes += bytes as u64;
-        if self.dead_until.is_some_and(|it| now < it) || self.loses() {
+        let is_lost = self.loses();
+        let resent_after = self.resent_after.filter(|_| is_lost);
+        if self.dead_until.is_some_and(|it| now < it) || (is_lost && resent_after.is_none()) {
             return [None; 2];
         }
         let mut leaves = now;
@@ -85,9 +92,19 @@ impl Link {
             leaves = starts + Duration::from_nanos(bytes as u64 * 8_000_000_000 / rate);
             self.free_at = Some(leaves);
         }
-        let arrives = leaves + self.one_way + self.reordering();
+        let mut arrives = leaves + self.one_way + self.reordering();
+        if self.resent_after.is_some() {
+            let late = arrives + resent_after.unwrap_or_default();
+            arrives = self.newest.map_or(late, |it| it.max(late));
+            self.newest = Some(arrives);
+        }
         let copy = self.chance.happens(self.doubled);
         [Some(arrives), copy.then_some(arrives + ms(1))]
+    }
+
+    /// When what waits takes no longer than `most` any more.
+    pub(crate) fn room_at(&self, most: Duration) -> Option<Instant> {
+        self.free_at.map(|it| it - most)
     }
 
     /// How long packets waited that came within a time.

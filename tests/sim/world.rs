@@ -87,6 +87,8 @@ pub(crate) struct World {
     /// Bytes of a whole picture.
     pub(crate) whole_bytes: usize,
     pub(crate) interval: Duration,
+    /// The server holds back what would wait longer.
+    pub(crate) wait_max: Option<Duration>,
     /// Where the viewer is: what was sent to another place is lost.
     place: u32,
     server_knows: u32,
@@ -110,14 +112,15 @@ pub(crate) const RATE: RateConfig = RateConfig {
     max: Bitrate::kbps(50_000),
 };
 
+const CONFIG: SenderConfig = SenderConfig {
+    rate: RATE,
+    encoder: Encoder::Invalidates,
+    clock: Micros(1_000_000),
+};
+
 impl World {
     pub(crate) fn new(seed: u64, one_way: Duration) -> Self {
         let start = epoch();
-        let config = SenderConfig {
-            rate: RATE,
-            encoder: Encoder::Invalidates,
-            clock: Micros(1_000_000),
-        };
         let mut receiver = Receiver::new(start);
         // The handshake has measured it.
         receiver.handle_round_trip(2 * one_way);
@@ -126,7 +129,7 @@ impl World {
             now: start,
             down: Link::new(seed ^ 0xd0, one_way),
             up: Link::new(seed ^ 0x0b, one_way),
-            sender: Sender::new(config, start),
+            sender: Sender::new(CONFIG, start),
             receiver,
             delivered: Vec::new(),
             skipped: Vec::new(),
@@ -138,6 +141,7 @@ impl World {
             loses_repairs: false,
             whole_bytes: 20_000,
             interval: Duration::from_micros(16_667),
+            wait_max: None,
             place: 0,
             server_knows: 0,
             recovers: false,
@@ -155,6 +159,16 @@ impl World {
         }
     }
 
+    /// The server knows that it speaks inside TCP, and sends no more than real ones do.
+    pub(crate) fn in_order(mut self) -> Self {
+        let rate = RateConfig {
+            max: Bitrate::kbps(20_000),
+            ..RATE
+        };
+        self.sender = Sender::new(SenderConfig { rate, ..CONFIG }, self.start).in_order();
+        self
+    }
+
     /// Lets time pass.
     pub(crate) fn run(&mut self, time: Duration, content: Content) -> &mut Self {
         let end = self.now + time;
@@ -164,8 +178,11 @@ impl World {
                 Content::Still => None,
                 Content::Fixed(_) | Content::Filling => Some(self.next_frame),
             };
-            let deadlines = [self.sender.poll_timeout(), self.receiver.poll_timeout()];
-            let deadlines = deadlines.into_iter().flatten().map(|it| it.at);
+            let room = self.room_at();
+            let sender = self.sender.poll_timeout().map(|it| it.at);
+            let sender = sender.map(|it| room.map_or(it, |room| it.max(room)));
+            let receiver = self.receiver.poll_timeout().map(|it| it.at);
+            let deadlines = [sender, receiver, room].into_iter().flatten();
             let arrival = self.carried.keys().next().map(|(at, _)| *at);
             let next = deadlines.chain(frame).chain(arrival).min();
             let Some(next) = next.filter(|it| *it <= end) else {
@@ -257,7 +274,9 @@ impl World {
     pub(crate) fn drain(&mut self) {
         let mut out = std::mem::take(&mut self.out);
         let mut sent = 0;
-        while let Some(transmit) = self.sender.poll_transmit(self.now, &mut out) {
+        while self.room_at().is_none()
+            && let Some(transmit) = self.sender.poll_transmit(self.now, &mut out)
+        {
             sent += 1;
             assert!(sent < AT_ONCE_MAX, "seed {}: the server spins", self.seed);
             match transmit {
@@ -291,6 +310,12 @@ impl World {
         }
         self.out = out;
         self.take_updates();
+    }
+
+    /// When what is held back may leave; `None`: now.
+    fn room_at(&self) -> Option<Instant> {
+        let room_at = self.down.room_at(self.wait_max?)?;
+        Some(room_at).filter(|it| *it > self.now)
     }
 
     fn take_updates(&mut self) {

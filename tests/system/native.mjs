@@ -21,22 +21,26 @@ export function closeViewers() {
 export class NativeViewer {
   said = '';
   #log;
+  #seconds;
 
   /**
    * Connects as a user of these tests.
    *
-   * @param {{port: string | number, name?: string, size?: string}} where
+   * @param {{port: string | number, name?: string, size?: string, memory?: string}} where
+   *   `memory`: a folder that outlives it; one of its own otherwise
    * @param {string[]} [flags] more of them
    */
-  constructor({ port, name = 'ada', size = '1024x768' }, flags = []) {
-    const memory = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-native-'));
-    this.memory = memory;
-    this.#log = path.join(memory, 'frames');
+  constructor({ port, name = 'ada', size = '1024x768', memory }, flags = []) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-native-'));
+    this.memory = memory ?? folder;
+    this.#log = path.join(folder, 'frames');
+    this.#seconds = path.join(folder, 'seconds');
     const args = [
       '--headless', '--trust-on-first-use', '--script', '-', '--frame-log', this.#log,
+      '--stats-json', this.#seconds,
       '--size', size, ...flags, `${name}@127.0.0.1:${port}`,
     ];
-    const env = { PATH: process.env.PATH, XDG_DATA_HOME: memory, SANDBOX_PASSWORD: PASSWORD };
+    const env = { PATH: process.env.PATH, XDG_DATA_HOME: this.memory, SANDBOX_PASSWORD: PASSWORD };
     const stdio = ['pipe', 'ignore', 'pipe'];
     this.child = spawn(installed('sandbox-client'), args, { env, stdio });
     this.child.stderr.on('data', (bytes) => {
@@ -45,7 +49,7 @@ export class NativeViewer {
     this.exited = new Promise((resolve) => {
       this.child.once('exit', (code) => {
         viewers.delete(this);
-        fs.rmSync(memory, { recursive: true, force: true });
+        fs.rmSync(folder, { recursive: true, force: true });
         resolve(code);
       });
     });
@@ -71,10 +75,14 @@ export class NativeViewer {
 
   /** Every update so far. */
   updates() {
-    if (!fs.existsSync(this.#log)) return [];
-    const lines = fs.readFileSync(this.#log, 'utf8').split('\n');
-    // The last one may be half written.
-    return lines.slice(0, -1).map((it) => JSON.parse(it));
+    return linesOf(this.#log);
+  }
+
+  /** Waits until its packets travel so: `udp` or `websocket`. */
+  async untilBy(transport) {
+    await until(`its packets to travel by ${transport}`, () => {
+      return linesOf(this.#seconds).at(-1)?.transport === transport;
+    });
   }
 
   /** Waits for the first picture. */
@@ -97,6 +105,13 @@ export class NativeViewer {
     this.step('end');
     return this.exited;
   }
+}
+
+function linesOf(file) {
+  if (!fs.existsSync(file)) return [];
+  const lines = fs.readFileSync(file, 'utf8').split('\n');
+  // The last one may be half written.
+  return lines.slice(0, -1).map((it) => JSON.parse(it));
 }
 
 /** The hash by which viewers compare their pictures, of the part that the desktop fills. */

@@ -14,6 +14,8 @@ export const BURST = 4;
  */
 export const LOSSES = {
   none: () => () => false,
+  /** A network without UDP. */
+  all: () => () => true,
   /** Each datagram alone: 5 %. */
   random: (seed) => {
     const next = seeded(seed);

@@ -16,6 +16,7 @@ use sandbox_quic::{Dir, Endpoint, Handle, StreamId};
 
 use super::{End, Shape, Told};
 use crate::device::DeviceKey;
+use crate::origin::BadOrigin;
 
 /// The control stream comes before updates.
 const PRIORITY: i32 = 100;
@@ -323,6 +324,7 @@ impl Conversation {
                 Step::Tell(Told::Control(has_control))
             }
             (FromServer::Notice { text, .. }, _) => Step::Tell(Told::Notice(text)),
+            (FromServer::PublicUrl(url), State::Attaching | State::Live) => public_url(&url),
             (message, State::Live) => self.handle_live(message),
             (message, _) => Step::Violation(format!("out of order: {}", kind(&message))),
         }
@@ -376,6 +378,7 @@ impl Conversation {
             | FromServer::Notice { .. }
             | FromServer::Detached { .. }
             | FromServer::Control { .. }
+            | FromServer::PublicUrl(_)
             | FromServer::Goodbye { .. }) => {
                 Step::Violation(format!("out of order: {}", kind(&message)))
             }
@@ -452,6 +455,13 @@ impl Conversation {
     }
 }
 
+fn public_url(url: &str) -> Step {
+    match url.parse() {
+        Ok(origin) => Step::Tell(Told::PublicUrl(origin)),
+        Err(bad) => Step::Violation(BadOrigin::to_string(&bad)),
+    }
+}
+
 /// Where a text can be cut so that its first part has at most so many bytes.
 fn boundary(text: &str, most: usize) -> usize {
     let mut at = most.min(text.len());
@@ -477,5 +487,6 @@ const fn kind(message: &FromServer) -> &'static str {
         FromServer::Goodbye { .. } => "Goodbye",
         FromServer::Control { .. } => "Control",
         FromServer::Pasted => "Pasted",
+        FromServer::PublicUrl(_) => "PublicUrl",
     }
 }

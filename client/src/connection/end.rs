@@ -52,6 +52,17 @@ pub enum End {
     Absent,
     /// No answer at all.
     NoAnswer,
+    /// No WebSocket leads there.
+    NoWebSocket(String),
+    /// Neither way leads there.
+    Nowhere {
+        /// What became of UDP.
+        udp: Box<Self>,
+        /// What became of the WebSocket.
+        websocket: Box<Self>,
+    },
+    /// The WebSocket broke.
+    Cut(String),
     /// It was there, and is silent now.
     Silent,
     /// It was restarted.
@@ -97,7 +108,7 @@ impl End {
     /// Whether to connect again by oneself: only then can it be better the next time.
     pub fn may_reconnect(&self) -> bool {
         match self {
-            Self::Silent | Self::Restarted => true,
+            Self::Silent | Self::Restarted | Self::Cut(_) => true,
             Self::Closed { code, .. } => {
                 CloseCode::from_number(*code).is_some_and(CloseCode::may_reconnect)
             }
@@ -110,17 +121,34 @@ impl End {
             | Self::Unreachable(_)
             | Self::Absent
             | Self::NoAnswer
+            | Self::NoWebSocket(_)
+            | Self::Nowhere { .. }
             | Self::Broken(_)
             | Self::Violation(_) => false,
         }
     }
 
     /// Whether the server may just not be there yet: worth waiting for where it was before.
-    pub const fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            Self::Unknown(_) | Self::Unreachable(_) | Self::Absent | Self::NoAnswer
-        )
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Unknown(_)
+            | Self::Unreachable(_)
+            | Self::Absent
+            | Self::NoAnswer
+            | Self::NoWebSocket(_) => true,
+            Self::Nowhere { udp, .. } => udp.is_absence(),
+            Self::Left
+            | Self::Distrusted(_)
+            | Self::WrongKey { .. }
+            | Self::SignIn { .. }
+            | Self::Detached { .. }
+            | Self::Closed { .. }
+            | Self::Silent
+            | Self::Cut(_)
+            | Self::Restarted
+            | Self::Broken(_)
+            | Self::Violation(_) => false,
+        }
     }
 
     /// How long the server wants to be left alone.
@@ -135,7 +163,10 @@ impl End {
             | Self::Unreachable(_)
             | Self::Absent
             | Self::NoAnswer
+            | Self::NoWebSocket(_)
+            | Self::Nowhere { .. }
             | Self::Silent
+            | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
             | Self::Violation(_) => Duration::ZERO,
@@ -157,10 +188,13 @@ impl End {
             | Self::Unreachable(_)
             | Self::Absent
             | Self::NoAnswer
+            | Self::NoWebSocket(_)
             | Self::Silent
+            | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
             | Self::Violation(_) => 1,
+            Self::Nowhere { udp, websocket } => udp.exit_code().max(websocket.exit_code()),
         }
     }
 }
@@ -191,6 +225,15 @@ impl fmt::Display for End {
             ),
             Self::NoAnswer => f.write_str(
                 "the server does not answer: is it running, and does a firewall let UDP through?",
+            ),
+            Self::NoWebSocket(words) => write!(f, "no WebSocket leads to the server: {words}"),
+            Self::Nowhere { udp, websocket } => {
+                write!(f, "by UDP: {udp} By WebSocket: {websocket}")
+            }
+            Self::Cut(words) => write!(
+                f,
+                "the WebSocket to the server broke ({words}): it may be restarting, or the \
+                 network be down"
             ),
             Self::Silent => f.write_str("the server is silent: the network may be down"),
             Self::Restarted => f.write_str("the server was restarted"),
@@ -244,11 +287,19 @@ mod tests {
         }
     }
 
+    fn nowhere(websocket: End) -> End {
+        End::Nowhere {
+            udp: Box::new(End::NoAnswer),
+            websocket: Box::new(websocket),
+        }
+    }
+
     #[test]
     fn only_what_can_be_better_next_time_is_tried_again() {
         for (end, may) in [
             (End::Silent, true),
             (End::Restarted, true),
+            (End::Cut("reset".to_owned()), true),
             (closed(CloseCode::Shutdown), true),
             (closed(CloseCode::Overloaded), true),
             (closed(CloseCode::AuthFailed), false),
@@ -271,6 +322,9 @@ mod tests {
             assert!(words.contains(part), "{words}");
         }
         assert_eq!(end.exit_code(), 3);
+        let end = nowhere(end);
+        assert_eq!(end.exit_code(), 3);
+        assert!(end.is_absence(), "UDP may lead to the right one later");
     }
 
     #[test]
@@ -278,6 +332,8 @@ mod tests {
         for (end, expected) in [
             (closed(CloseCode::SessionTaken), "another viewer"),
             (End::NoAnswer, "UDP"),
+            (nowhere(End::NoWebSocket("refused".to_owned())), "refused"),
+            (nowhere(End::NoWebSocket("refused".to_owned())), "UDP"),
             (
                 End::SignIn {
                     why: AuthFailure::TooMany,

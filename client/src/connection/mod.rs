@@ -6,6 +6,7 @@
 
 mod conversation;
 mod end;
+mod handover;
 mod hold;
 mod media;
 mod streams;
@@ -34,6 +35,7 @@ use sandbox_quic::{
 use self::conversation::{Conversation, Step};
 use self::hold::{Held, Hold};
 use self::streams::UpdateStreams;
+use crate::origin::Origin;
 
 /// A text could not even be handed to QUIC.
 const LOST_TEXT: &str = "a text was not pasted: the one before it is still on its way";
@@ -63,6 +65,8 @@ pub enum Told {
     FirstUse(Fingerprint),
     /// Signed in, with a ticket for the next connection.
     Welcome(Ticket),
+    /// Where the server's HTTP port is.
+    PublicUrl(Origin),
     /// Attached: updates follow.
     Attached {
         /// To which session.
@@ -109,9 +113,9 @@ pub struct Shape {
 /// What has been counted since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Bytes of UDP that came.
+    /// Bytes of packets that came.
     pub bytes_in: u64,
-    /// Bytes of UDP that left.
+    /// Bytes of packets that left.
     pub bytes_out: u64,
     /// Packets of media that were sent to us, as far as their numbers show.
     pub packets_sent: u64,
@@ -170,7 +174,7 @@ impl Connection {
         })
     }
 
-    /// A UDP datagram came.
+    /// A packet came.
     pub fn handle_datagram(&mut self, now: Instant, arrived: Arrived<'_>) {
         self.counters.bytes_in += arrived.bytes.len() as u64;
         self.endpoint.handle_datagram(now, arrived);
@@ -214,7 +218,7 @@ impl Connection {
         Some(update)
     }
 
-    /// Writes the next UDP datagrams into the empty `buffer`, up to `segments_max` of them.
+    /// Writes the next packets into the empty `buffer`, up to `segments_max` of them.
     pub fn poll_transmit(
         &mut self,
         now: Instant,
@@ -241,17 +245,6 @@ impl Connection {
     /// The user leaves. The server lets go of what is held.
     pub fn leave(&mut self, now: Instant) {
         self.finish(now, CloseCode::NoError, End::Left);
-    }
-
-    /// What of the input the next connection has to say.
-    pub fn into_input(mut self, now: Instant) -> InputSender {
-        if self.conversation.is_live() {
-            self.input.handle_interrupted(now);
-        }
-        for event in self.hold.into_input() {
-            self.input.handle_event(now, event);
-        }
-        self.input
     }
 
     /// Something was pressed, released or turned. Returns its number; `None` where nobody waits
@@ -354,6 +347,11 @@ impl Connection {
     /// Whether the server has answered.
     pub const fn is_connected(&self) -> bool {
         self.is_connected
+    }
+
+    /// Whether it has told its end.
+    pub const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Whether updates and input flow.

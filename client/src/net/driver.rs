@@ -1,5 +1,8 @@
 //! What the thread does: a connection, its socket and its clock, one attempt after the other.
 
+mod apart;
+mod join;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +16,20 @@ use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
 
+use self::join::Joined;
 use super::host::{fresh_input, resolve, signalled};
+use super::memory::{Arrival, Network};
+use super::race::{Transport, Way};
 use super::{Command, Ended, News, Shared, Task};
+use crate::carrier::Carrier;
 use crate::clock;
 use crate::connection::{Connection, End, Setup, Told};
 use crate::figures::Figures;
+use crate::origin::Origin;
 use crate::probe::{Outcome, Probe};
 use crate::screen::ScreenError;
 use crate::script;
 use crate::socket::{Slots, Socket};
-
-/// One of several addresses gets so much time to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// Between two attempts to connect again: the first, and the longest.
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -54,6 +59,8 @@ pub(super) struct Driver {
     probe: Option<Probe>,
     outcome: Option<Outcome>,
     shown: Option<Fingerprint>,
+    /// Where the server says that its HTTP port is.
+    origin: Option<Origin>,
     was_live: bool,
     whole_asked: Option<Instant>,
     /// Between two connections.
@@ -63,9 +70,12 @@ pub(super) struct Driver {
     signals: Option<Signals>,
 }
 
+/// How a server was reached, and from where.
+type Place<'a> = (Way, &'a Option<Network>);
+
 /// What ends a wait.
 enum Wake {
-    Came(io::Result<usize>),
+    Came(io::Result<()>),
     Command(Option<Command>),
     Time,
 }
@@ -88,6 +98,7 @@ impl Driver {
             figures: Figures::new(now),
             outcome: None,
             shown: None,
+            origin: None,
             was_live: false,
             whole_asked: None,
             input: None,
@@ -126,124 +137,100 @@ impl Driver {
         }
     }
 
-    /// Waits before the next attempt. Returns `false` where the user leaves.
-    async fn rest(&mut self, pause: Duration) -> bool {
-        let until = clock::now() + pause;
-        loop {
-            let commands = &self.commands;
-            let command = async { Some(commands.recv().await.unwrap_or(Command::Leave)) };
-            let signal = async {
-                signalled(self.signals.as_ref()).await;
-                Some(Command::Leave)
-            };
-            let time = async {
-                Timer::at(until).await;
-                None
-            };
-            match future::or(command, future::or(signal, time)).await {
-                None => return true,
-                Some(Command::Leave) => return false,
-                Some(Command::Size(size)) => self.task.size = size,
-                Some(Command::Figures(wants)) => self.wants_figures = wants,
-                // It waits for the next connection, as what was pressed before it was lost.
-                Some(Command::Input(event)) => {
-                    if let Some(input) = &mut self.input {
-                        input.handle_event(clock::now(), event);
-                    }
-                }
-                Some(Command::Paste(_)) => {
-                    self.tell(News::Notice(
-                        "the text was not pasted: no connection".to_owned(),
-                    ));
-                }
-                // There is nobody to tell.
-                Some(_) => (),
-            }
+    /// One connection, by the first way on which the server answers.
+    async fn connect(&mut self) -> End {
+        let addresses = match self.look_up().await {
+            Ok(addresses) => addresses,
+            Err(end) => return end,
+        };
+        let mut joined = match self.join(addresses).await {
+            Ok(joined) => joined,
+            Err(end) => return end,
+        };
+        if let Err(error) = self.shared.view().screen.restart() {
+            return End::Broken(error.to_string());
         }
+        let way = joined.carrier.way();
+        self.figures.restart(way);
+        if let Some(probe) = &mut self.probe {
+            probe.handle_answered(way);
+        }
+        let now = clock::now();
+        let input = self.input.take().map_or_else(fresh_input, Ok);
+        match input {
+            Ok(input) => joined.connection.take_over(now, input, self.task.size),
+            Err(error) => return End::Broken(error.to_string()),
+        }
+        let end = self.drive(&mut joined).await;
+        joined.carrier.finish().await;
+        self.input = Some(joined.connection.into_input(clock::now()));
+        end
     }
 
-    /// One connection, to the first address that answers.
-    async fn connect(&mut self) -> End {
+    /// The server's addresses; none are needed where UDP is not wanted.
+    async fn look_up(&self) -> Result<Vec<SocketAddr>, End> {
+        if self.task.transport == Transport::Only(Way::WebSocket) {
+            return Ok(Vec::new());
+        }
         let (host, port) = (self.task.address.host.clone(), self.task.address.port);
         let signal = async {
             signalled(self.signals.as_ref()).await;
-            None
+            Err(End::Left)
         };
-        let found = async { Some(resolve(host, port).await) };
-        let addresses = match future::or(found, signal).await {
-            Some(Ok(addresses)) => addresses,
-            Some(Err(error)) => return End::Unknown(error.to_string()),
-            None => return End::Left,
+        let found = async {
+            let found = resolve(host, port).await;
+            found.map_err(|error| End::Unknown(error.to_string()))
         };
-        let mut end = End::Unknown("no address".to_owned());
-        for (at, address) in addresses.iter().enumerate() {
-            let has_other = at + 1 < addresses.len();
-            end = self.session(*address, has_other).await;
-            if !end.is_absence() {
-                break;
-            }
-        }
-        end
+        future::or(found, signal).await
     }
 
-    async fn session(&mut self, server: SocketAddr, has_other: bool) -> End {
-        let (socket, mut connection) = match self.begin(clock::now(), server) {
-            Ok(both) => both,
-            Err(error) => return End::Unreachable(error.to_string()),
-        };
-        self.figures.restart();
-        let end = self.drive(socket, &mut connection, has_other).await;
-        self.input = Some(connection.into_input(clock::now()));
-        end
-    }
-
-    async fn drive(
-        &mut self,
-        mut socket: Socket,
-        connection: &mut Connection,
-        has_other: bool,
-    ) -> End {
-        let (now, server) = (clock::now(), socket.server());
-        let answer_by = has_other.then_some(now + ANSWER_MAX);
+    async fn drive(&mut self, joined: &mut Joined) -> End {
+        let Joined {
+            carrier,
+            connection,
+            network,
+        } = joined;
+        let server = carrier.server();
         let mut refusals = 0;
-        let mut rebind_at = now + REBIND_AFTER;
+        let mut rebind_at = clock::now() + REBIND_AFTER;
         let mut buffer = Vec::new();
         loop {
-            let end = self.turn(connection);
+            let end = self.turn(connection, (carrier.way(), network));
             let now = clock::now();
-            while let Some(out) = connection.poll_transmit(now, socket.segments_max(), &mut buffer)
-            {
-                // What cannot be sent is lost like any datagram; silence is told by time.
-                let _lost = socket.send(&buffer, out.segment).await;
+            let most = carrier.segments_max();
+            while let Some(out) = connection.poll_transmit(now, most, &mut buffer) {
+                carrier.send(&buffer, out.segment).await;
                 buffer.clear();
             }
             if let Some(end) = end {
                 return end;
             }
-            let answer_by = answer_by.filter(|_| !connection.is_connected());
-            if answer_by.is_some_and(|it| it <= now) {
-                return End::NoAnswer;
-            }
-            let rebind = connection.is_connected().then_some(rebind_at);
+            let rebind = matches!(carrier, Carrier::Udp(_)).then_some(rebind_at);
             if rebind.is_some_and(|it| it <= now) {
                 rebind_at = now + REBIND_AFTER;
                 // Without a network there is none to bind to: the old one may come back.
                 if let Ok(fresh) = Socket::new(server) {
-                    socket = fresh;
+                    *carrier = Carrier::Udp(fresh);
                     connection.handle_network_changed(now);
                     continue;
                 }
             }
             let due = self.next_due(now, connection);
-            let due = [due, answer_by, rebind].into_iter().flatten().min();
-            match self.wait(&socket, due).await {
-                Wake::Came(Ok(count)) => {
+            let due = due.into_iter().chain(rebind).min();
+            match self.wait(carrier, due).await {
+                Wake::Came(Ok(())) => {
                     refusals = 0;
                     rebind_at = clock::now() + REBIND_AFTER;
-                    self.receive(connection, server, count);
+                    carrier.packets(&self.slots, |bytes| {
+                        let (from, to) = (server, None);
+                        let arrived = Arrived { from, to, bytes };
+                        connection.handle_datagram(clock::now(), arrived);
+                    });
+                }
+                Wake::Came(Err(error)) if carrier.way() == Way::WebSocket => {
+                    return End::Cut(error.to_string());
                 }
                 // The kernel tells of an answer that nobody listens.
-                Wake::Came(Err(_)) if !connection.is_connected() => return End::Absent,
                 Wake::Came(Err(_)) if refusals == REFUSALS_MAX => return End::Silent,
                 Wake::Came(Err(_)) => refusals += 1,
                 Wake::Command(command) => {
@@ -257,8 +244,8 @@ impl Driver {
         }
     }
 
-    fn begin(&mut self, now: Instant, server: SocketAddr) -> io::Result<(Socket, Connection)> {
-        let socket = Socket::new(server)?;
+    /// Begins a connection. What is typed goes to the one that is answered.
+    fn begin(&self, now: Instant, server: SocketAddr) -> io::Result<Connection> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
         let setup = Setup {
@@ -267,54 +254,35 @@ impl Driver {
             size: self.task.size,
             cache_mib: CACHE_MIB,
             secret,
-            input: self.input.take().map_or_else(fresh_input, Ok)?,
+            input: fresh_input()?,
         };
-        let connection = Connection::new(now, server, setup).map_err(io::Error::other)?;
-        self.shared
-            .view()
-            .screen
-            .restart()
-            .map_err(io::Error::other)?;
-        Ok((socket, connection))
+        Connection::new(now, server, setup).map_err(io::Error::other)
     }
 
-    async fn wait(&mut self, socket: &Socket, due: Option<Instant>) -> Wake {
-        let came = async { Wake::Came(socket.receive(&mut self.slots).await) };
+    async fn wait(&mut self, carrier: &mut Carrier, due: Option<Instant>) -> Wake {
+        let came = async { Wake::Came(carrier.receive(&mut self.slots).await) };
         let command = async { Wake::Command(self.commands.recv().await.ok()) };
         let signal = async {
             signalled(self.signals.as_ref()).await;
             Wake::Command(None)
         };
         let time = async {
-            match due {
-                Some(due) => Timer::at(due).await,
-                None => future::pending().await,
-            };
+            due.map_or_else(Timer::never, Timer::at).await;
             Wake::Time
         };
         let asked = future::or(command, signal);
         future::or(came, future::or(asked, time)).await
     }
 
-    fn receive(&self, connection: &mut Connection, from: SocketAddr, count: usize) {
-        let now = clock::now();
-        for bytes in self.slots.datagrams(count) {
-            let to = None;
-            connection.handle_datagram(now, Arrived { from, to, bytes });
-        }
-    }
-
     fn next_due(&self, now: Instant, connection: &mut Connection) -> Option<Instant> {
-        let script = self.task.script.poll_timeout(now);
-        let probe = self.probe.as_ref().and_then(Probe::poll_timeout);
         let second = self.wants_figures.then(|| self.figures.next_second());
-        let others = [script, probe, second].into_iter().flatten();
+        let others = [self.due_apart(now), second].into_iter().flatten();
         others.chain(connection.poll_timeout()).min()
     }
 
     /// Takes what the connection has, and does what is due.
-    fn turn(&mut self, connection: &mut Connection) -> Option<End> {
-        let end = self.take_told(connection);
+    fn turn(&mut self, connection: &mut Connection, from: Place<'_>) -> Option<End> {
+        let end = self.take_told(connection, from);
         self.apply_updates(connection);
         if end.is_some() {
             return end;
@@ -329,19 +297,19 @@ impl Driver {
             self.shared.wake();
         }
         // Script and probe may have left.
-        self.take_told(connection)
+        self.take_told(connection, from)
     }
 
-    fn take_told(&mut self, connection: &mut Connection) -> Option<End> {
+    fn take_told(&mut self, connection: &mut Connection, from: Place<'_>) -> Option<End> {
         while let Some(told) = connection.poll_told() {
-            if let Some(end) = self.handle_told(told) {
+            if let Some(end) = self.handle_told(told, from) {
                 return Some(end);
             }
         }
         None
     }
 
-    fn handle_told(&mut self, told: Told) -> Option<End> {
+    fn handle_told(&mut self, told: Told, from: Place<'_>) -> Option<End> {
         match told {
             Told::FirstUse(shown) => {
                 self.shown = Some(shown);
@@ -353,10 +321,9 @@ impl Driver {
                 if let Some(probe) = &mut self.probe {
                     probe.handle_attached(clock::now());
                 }
-                if let Some(known) = self.task.known {
-                    self.tell(News::Live(known, notices));
-                }
+                self.arrive(from, notices);
             }
+            Told::PublicUrl(origin) => self.origin = Some(origin),
             Told::Config(config) => self.shared.view().screen.configure(&config),
             Told::Notice(words) => self.tell(News::Notice(words)),
             Told::Copied(text) => self.tell(News::Copied(text)),
@@ -370,6 +337,18 @@ impl Driver {
             Told::Over(end) => return Some(end),
         }
         None
+    }
+
+    fn arrive(&mut self, (way, network): Place<'_>, notices: Vec<String>) {
+        let Some(key) = self.task.known else { return };
+        let arrival = Arrival {
+            key,
+            way,
+            network: network.clone(),
+            origin: self.origin.clone(),
+        };
+        self.task.memory.handle_arrival(&arrival);
+        self.tell(News::Live(arrival, notices));
     }
 
     fn apply_updates(&mut self, connection: &mut Connection) {

@@ -23,7 +23,7 @@ pub(super) async fn signalled(signals: Option<&Signals>) {
 }
 
 /// Looks a name up in a thread of its own: the system's resolver waits, and cannot be told not to.
-pub(super) async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (told, found) = async_channel::bounded(1);
     std::thread::Builder::new()
         .name("resolver".to_owned())

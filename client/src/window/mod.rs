@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use sandbox_protocol::Size;
 use sandbox_protocol::limits::PASTE_BYTES_MAX;
 use sandbox_protocol::wire::input::Event as Input;
-use sandbox_quic::Fingerprint;
 use winit::application::ApplicationHandler;
 use winit::dpi::PhysicalSize;
 use winit::event::{ElementState, KeyEvent, WindowEvent};
@@ -28,7 +27,7 @@ use self::text::{Place, Words};
 use crate::clock;
 use crate::connection::{End, Shape};
 use crate::figures::Second;
-use crate::net::{Client, Command, Ended, News};
+use crate::net::{Arrival, Client, Command, Ended, News, Way};
 
 /// The desktop follows the window when it has had its size for so long: a border that is dragged
 /// would begin a new picture with each step.
@@ -70,7 +69,7 @@ enum State {
 }
 
 /// Shows a client's desktop until its end, and the reason of that until the user has read it.
-/// `on_live` is told the key of the server that took the password.
+/// `on_live` is told what is to be remembered of the server that took the password.
 ///
 /// # Errors
 ///
@@ -78,7 +77,7 @@ enum State {
 pub fn run(
     client: Client,
     options: Options,
-    on_live: impl FnMut(Fingerprint),
+    on_live: impl FnMut(&Arrival),
 ) -> Result<Ended, NoWindow> {
     let failed = |error: &dyn std::fmt::Display| NoWindow(error.to_string());
     let event_loop = EventLoop::<Wake>::with_user_event()
@@ -131,7 +130,7 @@ struct App<F> {
     failure: Option<String>,
 }
 
-impl<F: FnMut(Fingerprint)> App<F> {
+impl<F: FnMut(&Arrival)> App<F> {
     fn open(&self, event_loop: &ActiveEventLoop) -> Result<Pane, String> {
         let Size { width, height } = self.options.size;
         let fullscreen = self
@@ -171,8 +170,8 @@ impl<F: FnMut(Fingerprint)> App<F> {
         match news {
             // Answered before there is a window; a key that changes later is refused.
             News::FirstUse(_) => self.client.command(Command::Distrust),
-            News::Live(key, notices) => {
-                (self.on_live)(key);
+            News::Live(arrival, notices) => {
+                (self.on_live)(&arrival);
                 self.clipboard.forget();
                 let before = std::mem::replace(&mut self.state, State::Live);
                 if let (State::Connecting, Some(words)) = (before, notices.first()) {
@@ -312,7 +311,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
     }
 }
 
-impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
+impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
     fn resumed(&mut self, event_loop: &ActiveEventLoop) {
         if self.pane.is_some() {
             return;
@@ -400,12 +399,13 @@ fn figures(second: &Second) -> String {
     let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
     let stages = &second.stages;
     format!(
-        "{} updates/s, {} kB/s, lost {} of {}\nround trip {}\nlag {:.1} encode {:.1} network {} \
+        "{} updates/s, {} kB/s, lost {} of {}\nby {}, round trip {}\nlag {:.1} encode {:.1} network {} \
          paint {:.1} ms\npress to picture {}",
         second.updates,
         second.bytes_in / 1_000,
         second.lost,
         second.packets,
+        second.way.map_or("nothing", Way::name),
         maybe(second.round_trip),
         ms(stages.lag),
         ms(stages.encode),

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use smol::{Async, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
+use socket2::SockRef;
 use tower::ServiceExt as _;
 
 use super::App;
@@ -31,6 +32,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a request may take: a start waits half a minute for the warden at worst.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes that the kernel takes before it can send them. What waits outside of it can be replaced
+/// by what is newer; what is on its way is TCP's own decision.
+const UNSENT_BYTES_MAX: u32 = 16 << 10;
 
 /// Pause after an accept that failed, which is a lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -104,6 +109,10 @@ async fn handle(
     if first <= 1 {
         app.media.accept_tcp(stream.into_inner()?, peer);
         return Ok(());
+    }
+    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        // A slow connection then shows what is older.
+        tracing::debug!(%error, "the kernel keeps as much unsent as it likes");
     }
     let peer = Peer {
         address: peer.ip().to_canonical(),

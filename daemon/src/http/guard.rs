@@ -133,7 +133,7 @@ fn is_limited(path: &str) -> bool {
 
 /// Lets a request in, and tells whom it comes from.
 fn admit(app: &App, request: &mut Request) -> Result<ClientAddress, Problem> {
-    if !is_for_us(&app.names, request) {
+    if !is_for_us(&app.names, request) && !is_of_native_viewer(request) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "misdirected",
@@ -174,6 +174,17 @@ fn too_many_connections() -> Problem {
         "this address holds as many connections as it may (MAX_CONNECTIONS_PER_ADDRESS)",
     )
     .retry_after(5)
+}
+
+/// Whether no page can have sent it, and a native viewer may have: it knows this server by its
+/// key, and may call it by any name.
+fn is_of_native_viewer(request: &Request) -> bool {
+    is_tunnel(request.uri()) && !request.headers().contains_key(ORIGIN)
+}
+
+/// Whether a WebSocket is asked for that carries a native viewer's connection.
+pub(super) fn is_tunnel(uri: &Uri) -> bool {
+    uri.path() == "/ws" && uri.query() == Some("mode=media")
 }
 
 fn is_for_us(names: &Names, request: &Request) -> bool {

@@ -17,10 +17,10 @@ use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_lite::{StreamExt as _, future};
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use sandbox_protocol::limits::SIGNAL_BYTES_MAX;
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::wire::signal::{ToPage, ToServer};
@@ -28,7 +28,7 @@ use serde::Deserialize;
 use smol::Timer;
 
 use super::App;
-use super::guard::{Held, OwnPage};
+use super::guard::{ClientAddress, Held, demand_origin, is_tunnel};
 use super::problem::Problem;
 use super::socket_io::SocketIo;
 use crate::media::AckPacket;
@@ -42,53 +42,111 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Address {
-    session: String,
+    session: Option<String>,
     mode: Option<String>,
 }
 
-/// `GET /ws?session=ID`
+/// `GET /ws?session=ID` of a page, `GET /ws?mode=media` of a native viewer without UDP.
 pub(super) async fn upgrade(
     State(app): State<Arc<App>>,
-    _page: OwnPage,
+    client: ClientAddress,
     address: Result<Query<Address>, QueryRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let Query(Address { session, mode }) = address?;
-    if mode.is_some() {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "mode_unsupported",
-            "mode: this version carries media by WebRTC alone; leave it out",
-        ));
+    // A native viewer is no page: it has no Origin. A page of somebody else has one.
+    let is_page = request.headers().contains_key(ORIGIN);
+    if is_page || !is_tunnel(request.uri()) {
+        demand_origin(&app.names, request.headers())?;
     }
-    let key = handshake_key(request.headers()).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "no_websocket",
-            "this path speaks WebSocket, version 13",
-        )
-    })?;
-    let extensions = request.extensions_mut();
-    let (Some(upgrade), Some(held)) = (
-        extensions.remove::<OnUpgrade>(),
-        extensions.remove::<Held>(),
-    ) else {
-        return Err(Problem::internal());
-    };
+    let Query(Address { session, mode }) = address?;
+    let wanted = wanted(session, mode.as_deref())?;
+    let handshake = Handshake::take(&mut request)?;
     let tasks = app.tasks.clone();
-    tasks.spawn("signalling", async move {
-        match upgrade.await {
-            Ok(upgraded) => conversation::run(app, Socket::new(upgraded).await, &session).await,
-            Err(error) => tracing::debug!(%error, "an upgrade failed"),
-        }
-        drop(held);
-    });
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+    let response = handshake.response();
+    match wanted {
+        Wanted::Signalling { session } => tasks.spawn("signalling", async move {
+            let Some((io, _held)) = handshake.finish().await else {
+                return;
+            };
+            conversation::run(app, Socket::new(io).await, &session).await;
+        }),
+        Wanted::Tunnel => tasks.spawn("tunnel", async move {
+            let Some((io, _held)) = handshake.finish().await else {
+                return;
+            };
+            app.media.carry(Box::new(io), client.0).await;
+        }),
+    }
     Ok(response)
+}
+
+/// What a WebSocket is opened for.
+enum Wanted {
+    /// A page's words about its session.
+    Signalling { session: String },
+    /// A native viewer's connection. Who it is it says inside.
+    Tunnel,
+}
+
+fn wanted(session: Option<String>, mode: Option<&str>) -> Result<Wanted, Problem> {
+    let bad = |code, words| Problem::new(StatusCode::BAD_REQUEST, code, words);
+    match (session, mode) {
+        (Some(session), None) => Ok(Wanted::Signalling { session }),
+        (None, Some("media")) => Ok(Wanted::Tunnel),
+        (Some(_), Some("media")) => Err(bad(
+            "malformed",
+            "session: with mode=media the session is chosen inside; leave it out",
+        )),
+        (_, Some(_)) => Err(bad("mode_unsupported", "mode: media, or none at all")),
+        (None, None) => Err(bad("malformed", "session: which one?")),
+    }
+}
+
+/// A request that asks for a WebSocket.
+struct Handshake {
+    key: HeaderValue,
+    upgrade: OnUpgrade,
+    held: Held,
+}
+
+impl Handshake {
+    fn take(request: &mut Request) -> Result<Self, Problem> {
+        let key = handshake_key(request.headers()).ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "no_websocket",
+                "this path speaks WebSocket, version 13",
+            )
+        })?;
+        let extensions = request.extensions_mut();
+        let (Some(upgrade), Some(held)) = (
+            extensions.remove::<OnUpgrade>(),
+            extensions.remove::<Held>(),
+        ) else {
+            return Err(Problem::internal());
+        };
+        Ok(Self { key, upgrade, held })
+    }
+
+    fn response(&self) -> Response {
+        let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.key.clone());
+        response
+    }
+
+    /// The connection once the response has left, and the places that it goes on to hold.
+    async fn finish(self) -> Option<(SocketIo, Held)> {
+        match self.upgrade.await {
+            Ok(upgraded) => Some((SocketIo(upgraded), self.held)),
+            Err(error) => {
+                tracing::debug!(%error, "an upgrade failed");
+                None
+            }
+        }
+    }
 }
 
 /// The answer to the client's key (RFC 6455 §4.2), where this is a WebSocket handshake.
@@ -119,13 +177,12 @@ enum Incoming {
 struct Socket(WebSocketStream<SocketIo>);
 
 impl Socket {
-    async fn new(upgraded: Upgraded) -> Self {
+    async fn new(io: SocketIo) -> Self {
         let mut config = WebSocketConfig::default();
         config.max_message_size = Some(SIGNAL_BYTES_MAX);
         config.max_frame_size = Some(SIGNAL_BYTES_MAX);
         config.write_buffer_size = 0;
         config.max_write_buffer_size = 4 * SIGNAL_BYTES_MAX;
-        let io = SocketIo(upgraded);
         Self(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await)
     }
 

@@ -27,6 +27,7 @@ mod socket;
 mod tail;
 mod tcp;
 mod timeline;
+mod tunnel;
 mod viewer;
 mod wishes;
 mod worker_frames;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 pub use self::figures::{Recent, Spread};
 pub use self::native::{Ask, AttachNative, Peer, PeerId, Welcome};
+pub use self::tunnel::Duplex;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use sandbox_core::permit::{Control, Permit};
@@ -52,6 +54,7 @@ use sandbox_quic::ServerSetup;
 use smol::Timer;
 
 use self::native::{NativeCommand, Natives};
+use self::tunnel::Opened;
 
 /// Commands waiting for the media thread; it never blocks, so this many means that it is gone.
 const COMMANDS_MAX: usize = 1_024;
@@ -230,6 +233,7 @@ enum Command {
     Input(ViewerId, Packet),
     Count(SessionId, Sender<StreamCounters>),
     Tcp(TcpStream, SocketAddr),
+    Tunnel(Opened),
     Native(NativeCommand),
     End(Sender<()>),
 }
@@ -357,6 +361,15 @@ impl Media {
         if let Err(error) = self.commands.try_send(Command::Tcp(stream, peer)) {
             tracing::error!(%error, %peer, "cannot hand a connection to the media thread");
         }
+    }
+
+    /// Carries a native viewer's QUIC in an upgraded connection that speaks WebSocket, until either
+    /// side ends it.
+    pub async fn carry(&self, io: Box<dyn Duplex>, client: IpAddr) {
+        let (ended, end) = async_channel::bounded(1);
+        let opened = Opened { io, client, ended };
+        let told = self.ask::<()>(Command::Tunnel(opened), end);
+        let _over = told.await;
     }
 
     /// The addresses that media comes from, for plain words when they cannot be reached.

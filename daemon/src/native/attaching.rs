@@ -83,7 +83,7 @@ async fn own(
         let outcome = app.sessions.await_start(view.plan.session).await?;
         return Ok(outcome.view);
     }
-    let address = counted(peer.address.ip());
+    let address = counted(peer.address);
     let limited = app.limits().api.take(&address, clock::now());
     limited.map_err(|wait| {
         let words = format!("too many requests: wait {} seconds", wait.seconds());

@@ -72,7 +72,7 @@ impl Stream {
 
 /// Speaks with a native viewer until either side ends it.
 pub(super) async fn run(app: Arc<App>, peer: Peer) {
-    let Some(_place) = app.connections.enter(peer.address.ip()) else {
+    let Some(_place) = app.connections.enter(peer.address) else {
         let words = "this address holds as many connections as it may \
                      (MAX_CONNECTIONS_PER_ADDRESS)";
         let code = CloseCode::Overloaded;
@@ -200,7 +200,7 @@ impl Conversation {
             let words = "signed in already";
             return Err(Farewell::saying(CloseCode::ProtocolViolation, words));
         }
-        let address = self.peer.address.ip();
+        let address = self.peer.address;
         let (why, pause) = match sign_in(&self.app, address, method, exporter).await {
             Ok(caller) => return self.welcome(caller).await,
             Err(Refusal::TooMany(wait)) => (AuthFailure::TooMany, wait.0),
@@ -230,6 +230,8 @@ impl Conversation {
         self.ticket = Some(ticket);
         self.caller = Some(caller);
         self.app.media.welcome(self.peer.id, welcome).await;
+        let url = self.app.config.public_url.to_string();
+        self.tell(FromServer::PublicUrl(url)).await;
         Ok(())
     }
 

@@ -145,9 +145,21 @@ impl Viewer {
                 ticket_seconds,
             }) => {
                 assert_eq!((user.as_str(), ticket_seconds), (name, 60));
+                self.expect_url();
                 ticket
             }
             other @ (Heard::Said(_) | Heard::Closed(_)) => panic!("no welcome: {other:?}"),
+        }
+    }
+
+    /// Where HTTP is, as pages are told.
+    #[track_caller]
+    fn expect_url(&mut self) {
+        match self.hear() {
+            Heard::Said(FromServer::PublicUrl(url)) => {
+                assert!(url.starts_with("http://localhost:"), "{url}");
+            }
+            other @ (Heard::Said(_) | Heard::Closed(_)) => panic!("no URL: {other:?}"),
         }
     }
 

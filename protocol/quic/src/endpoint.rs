@@ -11,6 +11,7 @@ use quinn_proto::{ConnectionHandle, DatagramEvent, Dir, Incoming, StreamId, VarI
 use crate::events::Event;
 use crate::identity::{IdentityError, Trust};
 use crate::link::{Handle, Link, NoRoom};
+use crate::provider;
 use crate::transport::{self, ServerSetup, Side};
 
 /// Connections at once whose peer has not been admitted by the owner.
@@ -75,6 +76,8 @@ pub struct Endpoint {
     strangers: BTreeMap<Handle, IpAddr>,
     /// Those that may have something to send.
     unsent: BTreeSet<Handle>,
+    /// Addresses that nothing is sent to for the time being, and who wants to.
+    held: BTreeMap<SocketAddr, BTreeSet<Handle>>,
     answers: VecDeque<(Outgoing, Vec<u8>)>,
     events: VecDeque<(Handle, Event)>,
 }
@@ -102,6 +105,7 @@ impl Endpoint {
             links: BTreeMap::new(),
             strangers: BTreeMap::new(),
             unsent: BTreeSet::new(),
+            held: BTreeMap::new(),
             answers: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -199,6 +203,11 @@ impl Endpoint {
         }
         while let Some(handle) = self.unsent.first().copied() {
             if let Some(link) = self.links.get_mut(&handle) {
+                if let Some(waiting) = self.held.get_mut(&link.quic.remote_address()) {
+                    self.unsent.remove(&handle);
+                    waiting.insert(handle);
+                    continue;
+                }
                 let mtu = usize::from(link.quic.current_mtu()).max(1);
                 let segments = segments_max.min(MERGED_BYTES_MAX / mtu).max(1);
                 if let Some(transmit) = link.quic.poll_transmit(now, segments, buffer) {
@@ -213,6 +222,28 @@ impl Endpoint {
             }
         }
         None
+    }
+
+    /// The way to an address is full: what its connections have to send waits inside them, where
+    /// it can still be told from what is newer.
+    pub fn hold(&mut self, to: SocketAddr) {
+        self.held.entry(to).or_default();
+    }
+
+    /// The way to an address is free again, or gone. Returns whether anything was held.
+    pub fn release(&mut self, to: SocketAddr) -> bool {
+        let Some(waiting) = self.held.remove(&to) else {
+            return false;
+        };
+        self.unsent.extend(waiting);
+        true
+    }
+
+    /// Connections whose peer is at this address.
+    pub fn at(&self, address: SocketAddr) -> Vec<Handle> {
+        let links = self.links.iter();
+        let there = links.filter(|(_, it)| it.quic.remote_address() == address);
+        there.map(|(handle, _)| *handle).collect()
     }
 
     /// The peer is known: it no longer counts against the limits for strangers.
@@ -423,8 +454,4 @@ fn outgoing(transmit: &quinn_proto::Transmit) -> Outgoing {
         from: transmit.src_ip,
         segment: transmit.segment_size.unwrap_or(transmit.size),
     }
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -19,4 +19,9 @@ pub use endpoint::{Arrived, ConnectError, Endpoint, Outgoing};
 pub use events::{Closed, Event};
 pub use identity::{BadFingerprint, Fingerprint, Identity, IdentityError, Trust};
 pub use link::{Handle, NoRoom};
-pub use transport::{DATAGRAM_SEND_BYTES, ServerSetup, Side};
+pub use transport::{DATAGRAM_SEND_BYTES, ServerSetup, Side, outer_tls};
+
+/// The one provider of cryptography.
+fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -138,6 +138,25 @@ pub(crate) fn client(
     Ok(config)
 }
 
+/// TLS of a client around a connection that is inside a WebSocket: it hides from the network what
+/// is spoken, and proves nothing. Any certificate will do, for the server is known by the key that
+/// it shows inside.
+///
+/// # Errors
+///
+/// Returns [`IdentityError`] when the cryptography cannot be set up.
+pub fn outer_tls() -> Result<rustls::ClientConfig, IdentityError> {
+    let provider = crate::provider();
+    let verifier = PinVerifier::new(Trust::Asked, &provider);
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the signature that Result::map_err wants"

@@ -345,6 +345,39 @@ fn a_datagram_that_cannot_be_taken_is_given_back_as_an_error() {
 }
 
 #[test]
+fn what_is_held_waits_inside_and_costs_no_timer() {
+    let (mut world, _, server) = World::connected();
+    assert_eq!(world.server.at(address(1)), [server]);
+    assert!(world.server.at(address(3)).is_empty());
+    world.server.hold(address(1));
+    let piece = |n: u8| Bytes::from(vec![n; 1_000]);
+    let sent = (0..=u8::MAX)
+        .take_while(|n| world.server.send_datagram(server, piece(*n)).is_ok())
+        .count();
+    assert!((100..140).contains(&sent), "{sent} fit");
+    let until = world.now + Duration::from_secs(2);
+    let mut steps = 0;
+    while world.now < until {
+        world.step();
+        steps += 1;
+    }
+    assert!(steps < 100, "{steps} steps in two seconds of waiting");
+    let came = |it: &World| {
+        let datagram = |(_, it): &(Handle, Event)| match it {
+            Event::Datagram(bytes) => Some(bytes.clone()),
+            _ => None,
+        };
+        it.at_client.iter().filter_map(datagram).collect::<Vec<_>>()
+    };
+    assert!(came(&world).is_empty());
+    // Another address is another matter.
+    assert!(!world.server.release(address(3)));
+    assert!(world.server.release(address(1)));
+    world.run_until(|it| came(it).len() == sent);
+    assert_eq!(came(&world)[sent - 1], piece((sent - 1) as u8));
+}
+
+#[test]
 fn strangers_of_one_address_are_limited_until_they_are_admitted() {
     let mut world = World::new();
     for _ in 0..40 {

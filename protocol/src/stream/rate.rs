@@ -133,6 +133,13 @@ impl Rate {
         self
     }
 
+    /// The path is inside TCP, which delivers in order: what a lost segment held up comes at once.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.bursts = Bursts::in_order();
+        self
+    }
+
     /// Rate that the encoder should aim for.
     pub fn target(&self) -> Bitrate {
         // Positive and bounded by the configured maximum, so the conversion is exact enough.

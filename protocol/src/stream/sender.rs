@@ -154,6 +154,13 @@ impl Sender {
         self
     }
 
+    /// The path is inside TCP, which delivers in order.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        self.reports = self.reports.in_order();
+        self
+    }
+
     /// Epoch of the newest update.
     pub const fn epoch(&self) -> Epoch {
         self.epoch

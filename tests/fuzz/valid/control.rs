@@ -169,5 +169,6 @@ pub(crate) fn control_from_server() -> Vec<Vec<u8>> {
         },
         FromServer::Control { has_control: true },
         FromServer::Pasted,
+        FromServer::PublicUrl(text("https://box")),
     ])
 }

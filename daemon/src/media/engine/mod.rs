@@ -5,6 +5,7 @@ mod natives;
 mod sending;
 mod serving;
 mod tasks;
+mod tunnels;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,6 +31,7 @@ use super::offer::Answerer;
 use super::socket::MediaSocket;
 use super::tcp::Connection;
 use super::timeline::Timeline;
+use super::tunnel::{self, Tunnel};
 use super::viewer::{Begin, Viewer};
 use super::worker_link::WorkerLink;
 use super::{
@@ -103,7 +105,10 @@ struct Hub {
     seats: RefCell<BTreeMap<ViewerId, Rc<Seat>>>,
     audiences: RefCell<BTreeMap<SessionId, Rc<Audience>>>,
     connections: RefCell<HashMap<SocketAddr, Rc<Connection>>>,
+    /// By the address that QUIC knows each by.
+    tunnels: RefCell<BTreeMap<SocketAddr, Rc<Tunnel>>>,
     last_viewer: Cell<u64>,
+    last_tunnel: Cell<u64>,
     alarm: Alarm,
 }
 
@@ -168,7 +173,9 @@ impl Hub {
             seats: RefCell::default(),
             audiences: RefCell::default(),
             connections: RefCell::default(),
+            tunnels: RefCell::default(),
             last_viewer: Cell::new(0),
+            last_tunnel: Cell::new(0),
             alarm: Alarm {
                 armed: Cell::new(None),
                 sooner: async_channel::bounded(1),
@@ -207,9 +214,15 @@ impl Hub {
             Command::Count(session, reply) => self.count(session, reply),
             Command::End(reply) => {
                 self.end_all();
-                let _unwanted = reply.try_send(());
+                let hub = self.clone();
+                let told = async move {
+                    hub.flush_tunnels().await;
+                    let _unwanted = reply.try_send(());
+                };
+                self.executor.spawn(told).detach();
             }
             Command::Tcp(stream, peer) => self.accept_tcp(stream, peer),
+            Command::Tunnel(opened) => self.open_tunnel(opened),
             Command::Native(command) => self.handle_native_command(command),
         }
     }
@@ -353,6 +366,10 @@ impl Hub {
         let now = clock::now();
         let kind = classify(datagram);
         if kind == Kind::Quic && remote.carrier == Carrier::Udp {
+            // Its true source may be anything.
+            if tunnel::is_tunnel(remote.address.ip()) {
+                return;
+            }
             return self.handle_quic(now, remote.address, near, datagram);
         }
         let Some(id) = self.owner(kind, remote, datagram) else {

@@ -18,6 +18,7 @@ use crate::media::member::Member;
 use crate::media::native::{
     Ask, AttachNative, Begin, Effect, NativeCommand, NativeViewer, Natives, PeerId, Refusal,
 };
+use crate::media::tunnel;
 use crate::media::{AttachError, LeftReason};
 
 /// What a proof of a sign-in is made over (RFC 8446 §7.5).
@@ -75,7 +76,7 @@ impl Hub {
 
     fn handle_event(&self, now: Instant, handle: Handle, event: Event) -> Result<(), Refusal> {
         match event {
-            Event::Connected(_) => self.natives.borrow_mut().handle_connected(now, handle),
+            Event::Connected(_) => self.handle_native_connected(now, handle)?,
             Event::Datagram(bytes) => self.handle_viewer_datagram(now, handle, &bytes)?,
             Event::Read {
                 stream,
@@ -95,6 +96,21 @@ impl Hub {
             Event::Room => (),
             Event::Closed(why) => self.handle_closed(handle, &why),
         }
+        Ok(())
+    }
+
+    fn handle_native_connected(&self, now: Instant, handle: Handle) -> Result<(), Refusal> {
+        let mut natives = self.natives.borrow_mut();
+        let Some(address) = natives.endpoint.remote(handle) else {
+            return Ok(());
+        };
+        if tunnel::is_tunnel(address.ip()) && natives.is_at(address) {
+            return Err(Refusal {
+                code: CloseCode::ProtocolViolation,
+                words: "a WebSocket carries one connection".to_owned(),
+            });
+        }
+        natives.handle_connected(now, handle, self.client_at(address));
         Ok(())
     }
 
@@ -151,6 +167,7 @@ impl Hub {
     }
 
     fn handle_closed(&self, handle: Handle, why: &Closed) {
+        self.end_tunnel(handle, CloseCode::NoError);
         let Some(connection) = self.natives.borrow_mut().remove(handle) else {
             return;
         };
@@ -306,12 +323,15 @@ impl Hub {
             chroma: agreed.video.chroma,
             cache_mib: agreed.cache_mib,
         };
+        let remote = self.natives.borrow().endpoint.remote(handle);
+        let is_in_order = remote.is_some_and(|it| tunnel::is_tunnel(it.ip()));
         let begin = Begin {
             timeline: self.timeline,
             bitrate_max: self.config.bitrate_max,
             size: attach.size,
             config: config.clone(),
             epoch,
+            is_in_order,
         };
         let attached = FromServer::Attached {
             session: attach.session,
@@ -412,8 +432,9 @@ impl Hub {
     }
 
     /// Ends a connection; with a reason its viewer is told.
-    fn dismiss(&self, handle: Handle, refusal: &Refusal, reason: Option<LeftReason>) {
+    pub(super) fn dismiss(&self, handle: Handle, refusal: &Refusal, reason: Option<LeftReason>) {
         let Refusal { code, words } = refusal;
+        self.end_tunnel(handle, *code);
         let mut natives = self.natives.borrow_mut();
         let Some(connection) = natives.remove(handle) else {
             return;

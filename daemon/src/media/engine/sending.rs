@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sandbox_quic::Outgoing;
+use sandbox_quic::{Endpoint, Outgoing};
 use str0m::net::{Protocol, Transmit};
 
 use super::{Hub, Seat};
@@ -13,6 +13,7 @@ use crate::media::demux::{Carrier, Remote};
 use crate::media::member::Member;
 use crate::media::socket::{MediaSocket, Merger};
 use crate::media::tcp::{Connection, Ended};
+use crate::media::tunnel;
 
 /// Datagrams of QUIC merged into one send at most.
 const SEGMENTS_MAX: usize = 32;
@@ -109,6 +110,10 @@ impl Hub {
                 .endpoint
                 .poll_transmit(now, SEGMENTS_MAX, &mut buffer);
             let Some(outgoing) = next else { break };
+            if tunnel::is_tunnel(outgoing.to.ip()) {
+                self.transmit_tunnel(&mut natives.endpoint, outgoing, &buffer);
+                continue;
+            }
             let Some((index, socket)) = self.socket_for(&outgoing) else {
                 tracing::debug!(?outgoing, "no socket of ours reaches there");
                 continue;
@@ -124,6 +129,20 @@ impl Hub {
         self.wake_flushes();
         if let Some(at) = natives.poll_timeout() {
             self.alarm.set(at);
+        }
+    }
+
+    /// What is for a tunnel that is gone is gone too.
+    fn transmit_tunnel(&self, endpoint: &mut Endpoint, outgoing: Outgoing, packets: &[u8]) {
+        let tunnels = self.tunnels.borrow();
+        let Some(tunnel) = tunnels.get(&outgoing.to) else {
+            return;
+        };
+        for packet in packets.chunks(outgoing.segment.max(1)) {
+            tunnel.push(packet);
+        }
+        if tunnel.is_full() {
+            endpoint.hold(outgoing.to);
         }
     }
 

@@ -4,6 +4,7 @@ mod client;
 mod hostile;
 mod pictures;
 mod together;
+mod tunnels;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -2,7 +2,7 @@
 //! it and what waits for it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
@@ -62,7 +62,9 @@ pub(in crate::media) struct Connection {
     outbox: Outbox,
     control: Option<StreamId>,
     asks: (Sender<Ask>, Receiver<Ask>),
+    /// Where QUIC finds it, and where it came from.
     address: SocketAddr,
+    client: IpAddr,
     datagrams: FloodMeter,
     /// Its stream waits for room inside QUIC.
     is_held: bool,
@@ -100,6 +102,11 @@ impl Natives {
         self.connections.keys().copied().collect()
     }
 
+    /// Whether somebody is connected from this address.
+    pub(in crate::media) fn is_at(&self, address: SocketAddr) -> bool {
+        self.connections.values().any(|it| it.address == address)
+    }
+
     /// Connections whose stream waits for room.
     pub(in crate::media) fn held(&self) -> impl Iterator<Item = ViewerId> {
         let held = self.connections.values().filter(|it| it.is_held);
@@ -107,7 +114,12 @@ impl Natives {
     }
 
     /// A handshake is done.
-    pub(in crate::media) fn handle_connected(&mut self, now: Instant, handle: Handle) {
+    pub(in crate::media) fn handle_connected(
+        &mut self,
+        now: Instant,
+        handle: Handle,
+        client: IpAddr,
+    ) {
         let Some(address) = self.endpoint.remote(handle) else {
             return;
         };
@@ -125,11 +137,12 @@ impl Natives {
             control: None,
             asks: async_channel::bounded(ASKS_MAX),
             address,
+            client,
             datagrams: FloodMeter::new(DATAGRAMS_PER_SECOND_MAX),
             is_held: false,
         };
         self.connections.insert(handle, connection);
-        tracing::debug!(peer = id.0, %address, "native viewer connected");
+        tracing::debug!(peer = id.0, %address, %client, "native viewer connected");
     }
 
     /// A connection is over, or about to be.
@@ -194,7 +207,7 @@ impl Natives {
             return Ok(());
         };
         connection.agent = agent;
-        let (id, address) = (connection.id, connection.address);
+        let (id, address) = (connection.id, connection.client);
         let peer = Peer {
             id,
             address,

@@ -10,7 +10,7 @@ mod streams;
 mod viewer;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Peer {
     /// Its name.
     pub id: PeerId,
     /// Where it was when it came.
-    pub address: SocketAddr,
+    pub address: IpAddr,
     /// What it wants; closes with the connection.
     pub asks: Receiver<Ask>,
 }

@@ -49,7 +49,8 @@ impl Outbox {
             | FromServer::Detached { .. }
             | FromServer::Goodbye { .. }
             | FromServer::Control { .. }
-            | FromServer::Pasted => (),
+            | FromServer::Pasted
+            | FromServer::PublicUrl(_) => (),
         }
         if self.waiting.len() == WAITING_MAX {
             return Err(Unread);

@@ -10,6 +10,9 @@ const TRAIN_PACKETS_MIN: u32 = 3;
 /// The reports' clock: no spread is known better.
 const ARRIVAL_CLOCK: Micro = 250;
 
+/// On a path that delivers in order: what comes within this time was held up together.
+const AT_ONCE: Micro = 1_000;
+
 /// Bursts whose rates are kept; their median by bytes rules.
 const TRAINS_MAX: usize = 8;
 
@@ -34,6 +37,10 @@ pub(super) struct Bursts {
     queue: VecDeque<Micro>,
     jitter: f64,
     trains: VecDeque<Train>,
+    /// What a lost packet holds up comes at once with it.
+    is_in_order: bool,
+    /// Newest packet of the bursts before the arriving one.
+    arrived: Option<Micro>,
 }
 
 /// One packet's way.
@@ -74,6 +81,14 @@ struct BaseDelay {
 }
 
 impl Bursts {
+    /// Bursts on a path that delivers in order, whatever it takes.
+    pub(super) fn in_order() -> Self {
+        Self {
+            is_in_order: true,
+            ..Self::default()
+        }
+    }
+
     /// A packet has arrived. Stragglers of bursts before are too late to tell anything.
     pub(super) fn handle_trip(&mut self, now: Micro, trip: Trip) {
         match &mut self.arriving {
@@ -145,8 +160,12 @@ impl Bursts {
             self.queue.pop_front();
         }
         self.queue.push_back(queue);
-        if burst.packets >= TRAIN_PACKETS_MIN {
-            let spread = (burst.last_arrival - burst.first_arrival).max(ARRIVAL_CLOCK);
+        let before = self.arrived.replace(burst.last_arrival);
+        let spread = burst.last_arrival - burst.first_arrival;
+        let pause = before.map_or(AT_ONCE, |it| burst.first_arrival - it);
+        let is_held_up = self.is_in_order && spread.min(pause) < AT_ONCE;
+        if burst.packets >= TRAIN_PACKETS_MIN && !is_held_up {
+            let spread = spread.max(ARRIVAL_CLOCK);
             if self.trains.len() == TRAINS_MAX {
                 self.trains.pop_front();
             }

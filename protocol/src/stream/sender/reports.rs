@@ -43,6 +43,11 @@ impl Reports {
         }
     }
 
+    pub(super) fn in_order(mut self) -> Self {
+        self.rate = self.rate.in_order();
+        self
+    }
+
     pub(super) fn target(&self) -> Bitrate {
         self.rate.target()
     }

@@ -311,6 +311,8 @@ pub enum FromServer {
     },
     /// The last piece of a pasted text came: the next key finds it.
     Pasted,
+    /// Where the server's HTTP port is, `https://HOST[:PORT]`: the way without UDP.
+    PublicUrl(String),
 }
 
 impl FromViewer {
@@ -339,5 +341,5 @@ impl Message for FromViewer {
 }
 
 impl Message for FromServer {
-    const KINDS: u32 = 13;
+    const KINDS: u32 = 14;
 }

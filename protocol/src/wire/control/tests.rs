@@ -125,6 +125,7 @@ fn from_server() -> Vec<FromServer> {
         },
         FromServer::Control { has_control: true },
         FromServer::Pasted,
+        FromServer::PublicUrl("https://box".to_owned()),
     ]
 }
 
@@ -179,6 +180,10 @@ fn the_bytes_of_a_message_never_change() {
     bytes.clear();
     encode_into(&from_server()[12], &mut bytes).unwrap();
     assert_eq!(bytes, [4, 0, 0, 0, 12, 0, 0, 0]);
+    bytes.clear();
+    encode_into(&FromServer::PublicUrl("u".to_owned()), &mut bytes).unwrap();
+    let url = [13, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'u'];
+    assert_eq!(bytes, url);
 }
 
 #[test]

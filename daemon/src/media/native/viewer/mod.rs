@@ -49,6 +49,8 @@ pub(in crate::media) struct Begin {
     pub(in crate::media) config: StreamConfig,
     /// Last epoch of the stream before, on the same connection.
     pub(in crate::media) epoch: Epoch,
+    /// Its path is inside TCP.
+    pub(in crate::media) is_in_order: bool,
 }
 
 /// One attached native viewer.
@@ -100,7 +102,7 @@ enum Phase {
 
 impl NativeViewer {
     pub(in crate::media) fn new(begin: Begin, now: Instant) -> Self {
-        let sender = Sender::new(
+        let mut sender = Sender::new(
             SenderConfig {
                 rate: rates(begin.bitrate_max),
                 encoder: Encoder::Invalidates,
@@ -108,6 +110,9 @@ impl NativeViewer {
             },
             now,
         );
+        if begin.is_in_order {
+            sender = sender.in_order();
+        }
         let told_target = sender.target();
         Self {
             outputs: Outputs::default(),

@@ -25,6 +25,7 @@ fn viewer(now: Instant) -> NativeViewer {
             cache_mib: 16,
         },
         epoch: Epoch(0),
+        is_in_order: false,
     };
     NativeViewer::new(begin, now)
 }
