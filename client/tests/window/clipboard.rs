@@ -32,18 +32,22 @@ impl World {
             .unwrap();
         self.x.flush().unwrap();
         self.until("an answer to who pastes", |it| {
-            match it.x.poll_for_event().unwrap()? {
-                Event::SelectionRequest(_) => Some(Vec::new()),
-                Event::SelectionNotify(told) if told.requestor == asker => {
-                    if told.property == x11rb::NONE {
-                        return Some(Vec::new());
-                    }
-                    let property =
-                        it.x.get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
-                    Some(property.unwrap().reply().unwrap().value)
-                }
-                _ => None,
+            let event = it.x.poll_for_event().unwrap()?;
+            if matches!(event, Event::SelectionRequest(_)) {
+                return Some(Vec::new());
             }
+            let Event::SelectionNotify(told) = event else {
+                return None;
+            };
+            if told.requestor != asker {
+                return None;
+            }
+            if told.property == x11rb::NONE {
+                return Some(Vec::new());
+            }
+            let property =
+                it.x.get_property(true, asker, text, AtomEnum::ANY, 0, 1_024);
+            Some(property.unwrap().reply().unwrap().value)
         })
     }
 
