@@ -5,6 +5,7 @@ mod input;
 mod layout;
 mod paint;
 mod pane;
+mod pasting;
 mod text;
 
 use std::rc::Rc;
@@ -21,9 +22,10 @@ use winit::event::{ElementState, KeyEvent, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
 use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
 
-use self::clipboard::Clipboard;
+use self::clipboard::{Clipboard, Told};
 use self::input::{Keyboard, Meaning, Pointer};
 use self::pane::Pane;
+use self::pasting::{Due, Pasting};
 use self::text::{Place, Words};
 use crate::clock;
 use crate::connection::{End, Shape};
@@ -56,9 +58,13 @@ pub struct Options {
 )]
 pub struct NoWindow(String);
 
-/// There is something to look at.
-#[derive(Clone, Copy, Debug)]
-struct Wake;
+/// What comes from other threads.
+#[derive(Clone, Debug)]
+enum Wake {
+    /// There is something to look at.
+    News,
+    Clipboard(Told),
+}
 
 /// What the window shows beside the picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +90,14 @@ pub fn run(
     let event_loop = EventLoop::<Wake>::with_user_event()
         .build()
         .map_err(|it| failed(&it))?;
+    // With the loop gone there is nobody to wake.
     let proxy = event_loop.create_proxy();
     client.on_wake(move || {
-        // With the loop gone there is nobody to wake.
-        let _gone = proxy.send_event(Wake);
+        let _gone = proxy.send_event(Wake::News);
+    });
+    let proxy = event_loop.create_proxy();
+    let clipboard = Clipboard::start(move |told| {
+        let _gone = proxy.send_event(Wake::Clipboard(told));
     });
     let mut app = App {
         client,
@@ -96,7 +106,8 @@ pub fn run(
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
-        clipboard: Clipboard::default(),
+        clipboard: clipboard.map_err(|it| failed(&it))?,
+        pasting: Pasting::default(),
         asked: options.size,
         resize_due: None,
         notice: None,
@@ -122,6 +133,7 @@ struct App<F> {
     keyboard: Keyboard,
     pointer: Pointer,
     clipboard: Clipboard,
+    pasting: Pasting,
     /// The desktop's size that was asked for.
     asked: Size,
     resize_due: Option<Instant>,
@@ -184,11 +196,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
                 self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
             }
             News::Notice(words) => self.show_notice(words),
-            News::Copied(text) => {
-                if let Err(words) = self.clipboard.put(text) {
-                    self.show_notice(words);
-                }
-            }
+            News::Copied(text) => self.clipboard.put(text),
             News::Control(has_control) => self.has_control = has_control,
         }
     }
@@ -245,11 +253,11 @@ impl<F: FnMut(Fingerprint)> App<F> {
             return event_loop.exit();
         }
         match self.keyboard.handle_key(event) {
-            Some(Meaning::Input(input)) => self.client.command(Command::Input(input)),
-            Some(Meaning::Paste(input)) => {
-                self.paste();
-                self.client.command(Command::Input(input));
+            Some(Meaning::Paste(input)) if self.state == State::Live && self.has_control => {
+                self.pasting.handle_paste(input);
+                self.send_due();
             }
+            Some(Meaning::Input(input) | Meaning::Paste(input)) => self.send(input),
             Some(Meaning::Fullscreen) => {
                 if let Some(pane) = &self.pane {
                     let is_full = pane.window.fullscreen().is_some();
@@ -268,12 +276,36 @@ impl<F: FnMut(Fingerprint)> App<F> {
         self.redraw(event_loop);
     }
 
-    /// The user pastes: what is in the clipboard here goes ahead of the key.
-    fn paste(&mut self) {
-        if self.state != State::Live || !self.has_control {
-            return;
+    fn send(&mut self, input: Input) {
+        self.pasting.handle_input(input);
+        self.send_due();
+    }
+
+    /// What need not wait for a text goes to the desktop.
+    fn send_due(&mut self) {
+        while let Some(due) = self.pasting.poll(clock::now()) {
+            match due {
+                Due::Input(input) => self.client.command(Command::Input(input)),
+                Due::Read(number) => self.clipboard.take(number),
+            }
         }
-        match self.clipboard.take() {
+    }
+
+    fn handle_clipboard(&mut self, told: Told) {
+        match told {
+            Told::Taken(number, text) if self.pasting.handle_read(number) => {
+                self.paste(text);
+                self.send_due();
+            }
+            // What was pressed has gone without it.
+            Told::Taken(..) => (),
+            Told::Failed(words) => self.show_notice(words),
+        }
+    }
+
+    /// What is in the clipboard here goes ahead of the key that pastes.
+    fn paste(&mut self, text: Result<Option<String>, String>) {
+        match text {
             Ok(Some(text)) if text.len() > PASTE_BYTES_MAX => {
                 let words = "The text is too long to paste: at most 1 MiB at a time.";
                 self.show_notice(words.to_owned());
@@ -288,8 +320,10 @@ impl<F: FnMut(Fingerprint)> App<F> {
         let Some(pane) = &self.pane else {
             return;
         };
-        if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
-            self.client.command(command);
+        match self.pointer.handle_event(event, pane.layout()) {
+            Some(Command::Input(input)) => self.send(input),
+            Some(command) => self.client.command(command),
+            None => (),
         }
     }
 
@@ -327,8 +361,14 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         self.take_news(event_loop);
     }
 
-    fn user_event(&mut self, event_loop: &ActiveEventLoop, _: Wake) {
-        self.take_news(event_loop);
+    fn user_event(&mut self, event_loop: &ActiveEventLoop, wake: Wake) {
+        match wake {
+            Wake::News => self.take_news(event_loop),
+            Wake::Clipboard(told) => {
+                self.handle_clipboard(told);
+                self.redraw(event_loop);
+            }
+        }
     }
 
     fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
@@ -360,7 +400,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             }
             WindowEvent::Focused(false) => {
                 self.keyboard.handle_focus_lost();
-                self.client.command(Command::Input(Input::ReleaseAll));
+                self.send(Input::ReleaseAll);
             }
             WindowEvent::CursorMoved { .. }
             | WindowEvent::MouseInput { .. }
@@ -374,11 +414,18 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
+        if self.pasting.handle_timeout(now) {
+            let words = "Nothing was pasted: the program that copied the text does not give it.";
+            self.show_notice(words.to_owned());
+            self.send_due();
+            self.redraw(event_loop);
+        }
         if self.notice.take_if(|(_, until)| *until <= now).is_some() {
             self.redraw(event_loop);
         }
         let notice = self.notice.as_ref().map(|(_, until)| *until);
-        let due = [self.resize_due, notice].into_iter().flatten().min();
+        let due = [self.resize_due, notice, self.pasting.poll_timeout()];
+        let due = due.into_iter().flatten().min();
         event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
 }

@@ -52,6 +52,8 @@ pub struct Server {
     pub heard: Vec<FromViewer>,
     pub input: Vec<Input>,
     pub moves: Vec<(u16, u16)>,
+    /// How many of `input` were issued before the newest move.
+    pub issued_before_move: u32,
     /// The desktop changes with each key that goes down.
     pub echoes: bool,
     /// A pasted text is said to have come.
@@ -102,6 +104,7 @@ impl Server {
             heard: Vec::new(),
             input: Vec::new(),
             moves: Vec::new(),
+            issued_before_move: 0,
             echoes: true,
             follows: true,
             confirms: true,
@@ -378,7 +381,10 @@ impl Server {
                 ack.extend(packet.stream.to_le_bytes());
                 ack.extend(peer.applied.to_le_bytes());
                 let _full = self.endpoint.send_datagram(peer.handle, ack.into());
-                self.moves.extend(packet.pointer.map(|it| (it.x, it.y)));
+                if let Some(pointer) = packet.pointer {
+                    self.moves.push((pointer.x, pointer.y));
+                    self.issued_before_move = pointer.after;
+                }
                 for event in fresh {
                     self.apply(event);
                 }
