@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and how its end is told.
 
 mod ask;
+mod keeper;
 mod proof;
 
 use std::error::Error;
@@ -14,14 +15,15 @@ use std::thread;
 use sandbox_client::address::Address;
 use sandbox_client::clock;
 use sandbox_client::connection::{Credentials, End, Proof};
-use sandbox_client::device::DeviceKey;
-use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
+use sandbox_client::net::{Client, Ended, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
 use sandbox_client::window::{self, Options};
 use sandbox_protocol::Size;
 use sandbox_quic::Fingerprint;
+
+use self::keeper::{Keeper, watch};
 
 const HELP: &str = "\
 Usage: sandbox-client [FLAGS] [USER@]HOST[:PORT][#pin=sha256:...]
@@ -55,7 +57,8 @@ a device that was enrolled signs in by a key of its own.
   --help, --version
 
 In the window: F11 or Ctrl+Alt+Enter fills the screen, Ctrl+Alt+Shift+S shows where the time of a
-picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
+picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+M holds the pointer in the window for
+games and the like or lets it go, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not permitted, 4 something of this machine is
 missing.
@@ -358,77 +361,6 @@ fn task(
         is_probe: arguments.is_probe,
         records,
     })
-}
-
-/// Remembers servers, and asks about new ones.
-struct Keeper<'a> {
-    store: &'a Store,
-    name: String,
-    trusts: bool,
-    is_pinned: bool,
-    /// The key that the server learns, and for whom.
-    enrolled: Option<(String, DeviceKey)>,
-}
-
-impl Keeper<'_> {
-    fn answer(&self, shown: Fingerprint) -> Command {
-        if self.trusts || ask::trust(&self.name, shown) {
-            Command::Trust
-        } else {
-            Command::Distrust
-        }
-    }
-
-    /// Waits for the key of a server that is not known. Returns whether it is trusted.
-    fn settle(&self, client: &Client) -> bool {
-        while let Ok(news) = client.news.recv() {
-            if let News::FirstUse(shown) = news {
-                let answer = self.answer(shown);
-                let is_trusted = answer == Command::Trust;
-                client.command(answer);
-                return is_trusted;
-            }
-        }
-        false
-    }
-
-    /// The server has taken the proof: it is the one that was meant.
-    fn remember(&self, shown: Fingerprint) {
-        if let Some((user, key)) = &self.enrolled
-            && let Err(error) = self
-                .store
-                .remember_device_key(&self.name, user, key.pkcs8())
-        {
-            warn(&chain(&error));
-        }
-        if self.is_pinned {
-            return;
-        }
-        let now = clock::unix_seconds();
-        if let Err(error) = self.store.remember(&self.name, shown, now) {
-            warn(&chain(&error));
-        }
-    }
-}
-
-/// Without a window: news are for standard error.
-fn watch(client: Client, keeper: &Keeper<'_>) -> Ended {
-    while let Ok(news) = client.news.recv() {
-        match news {
-            News::FirstUse(shown) => client.command(keeper.answer(shown)),
-            News::Live(shown, notices) => {
-                keeper.remember(shown);
-                notices.iter().for_each(|it| warn(it));
-            }
-            News::Lost { words, wait } => warn(&format!(
-                "{words}; connecting again in {} ms",
-                wait.as_millis()
-            )),
-            News::Notice(words) => warn(&words),
-            News::Copied(_) | News::Control(_) => (),
-        }
-    }
-    client.join()
 }
 
 fn finish(ended: &Ended) -> Result<u8, Failure> {

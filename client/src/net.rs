@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use sandbox_hw::DecodeError;
 use sandbox_protocol::Size;
+use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::Fingerprint;
 
@@ -85,8 +86,15 @@ pub enum Command {
 pub enum News {
     /// The server's key is not known: answer by [`Command::Trust`] or [`Command::Distrust`].
     FirstUse(Fingerprint),
-    /// Attached; with the server's key, and what is weaker there than designed.
-    Live(Fingerprint, Vec<String>),
+    /// Attached.
+    Live {
+        /// The server's key.
+        key: Fingerprint,
+        /// What both ends can do.
+        features: Features,
+        /// What is weaker at the server than designed.
+        notices: Vec<String>,
+    },
     /// The connection is lost, and tried again after a while.
     Lost {
         /// Why.

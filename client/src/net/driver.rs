@@ -348,13 +348,19 @@ impl Driver {
                 self.tell(News::FirstUse(shown));
             }
             Told::Welcome(ticket) => self.task.credentials.handle_welcome(ticket),
-            Told::Attached { notices, .. } => {
+            Told::Attached {
+                features, notices, ..
+            } => {
                 self.was_live = true;
                 if let Some(probe) = &mut self.probe {
                     probe.handle_attached(clock::now());
                 }
-                if let Some(known) = self.task.known {
-                    self.tell(News::Live(known, notices));
+                if let Some(key) = self.task.known {
+                    self.tell(News::Live {
+                        key,
+                        features,
+                        notices,
+                    });
                 }
             }
             Told::Config(config) => self.shared.view().screen.configure(&config),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::wire::input::{Event as Input, HERE};
 use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, WindowEvent};
 use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, NamedKey, PhysicalKey};
 
@@ -29,6 +29,7 @@ pub(super) enum Meaning {
     Fullscreen,
     Figures,
     TakeControl,
+    Capture,
     Leave,
 }
 
@@ -123,6 +124,7 @@ impl Keyboard {
         match code {
             KeyCode::KeyS => Some(Meaning::Figures),
             KeyCode::KeyC => Some(Meaning::TakeControl),
+            KeyCode::KeyM => Some(Meaning::Capture),
             KeyCode::KeyQ => Some(Meaning::Leave),
             _ => None,
         }
@@ -139,6 +141,12 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
+    /// It moves by steps from here on: where it is on the desktop is not known until it comes to a
+    /// place again.
+    pub(super) const fn handle_captured(&mut self) {
+        (self.x, self.y) = HERE;
+    }
+
     pub(super) fn handle_event(&mut self, event: &WindowEvent, layout: &Layout) -> Option<Command> {
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -277,6 +285,19 @@ mod tests {
         let mut keyboard = Keyboard::default();
         let nothing = press(&mut keyboard, KeyCode::Fn, Key::Dead(None), true);
         assert_eq!(nothing, None);
+    }
+
+    #[test]
+    fn a_captured_pointer_is_clicked_where_the_desktop_has_it() {
+        let mut pointer = Pointer::default();
+        pointer.handle_captured();
+        let wheel = Command::Input(Input::Wheel {
+            dx: 0,
+            dy: 120,
+            x: u16::MAX,
+            y: u16::MAX,
+        });
+        assert_eq!(pointer.turn(0.0, 120.0), Some(wheel));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The window: shows the desktop, and turns what the window system tells into input.
 
+mod capture;
 mod clipboard;
 mod input;
 mod layout;
+mod overlay;
 mod paint;
 mod pane;
 mod pasting;
@@ -14,22 +16,23 @@ use std::time::{Duration, Instant};
 
 use sandbox_protocol::Size;
 use sandbox_protocol::limits::PASTE_BYTES_MAX;
+use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_quic::Fingerprint;
 use winit::application::ApplicationHandler;
 use winit::dpi::PhysicalSize;
-use winit::event::{ElementState, KeyEvent, WindowEvent};
+use winit::event::{DeviceEvent, DeviceId, ElementState, KeyEvent, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
 use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
 
+use self::capture::Capture;
 use self::clipboard::{Clipboard, Told};
 use self::input::{Keyboard, Meaning, Pointer};
+use self::overlay::State;
 use self::pane::Pane;
 use self::pasting::{Due, Pasting};
-use self::text::{Place, Words};
 use crate::clock;
 use crate::connection::{End, Shape};
-use crate::figures::Second;
 use crate::net::{Client, Command, Ended, News};
 
 /// The desktop follows the window when it has had its size for so long: a border that is dragged
@@ -66,15 +69,6 @@ enum Wake {
     Clipboard(Told),
 }
 
-/// What the window shows beside the picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Live,
-    Lost(String),
-    Over(String),
-}
-
 /// Shows a client's desktop until its end, and the reason of that until the user has read it.
 /// `on_live` is told the key of the server that took the password.
 ///
@@ -106,6 +100,9 @@ pub fn run(
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
+        capture: Capture::default(),
+        can_capture: false,
+        is_pointer_shown: true,
         clipboard: clipboard.map_err(|it| failed(&it))?,
         pasting: Pasting::default(),
         asked: options.size,
@@ -132,6 +129,11 @@ struct App<F> {
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
+    capture: Capture,
+    /// The server takes steps of the pointer.
+    can_capture: bool,
+    /// The desktop shows its pointer.
+    is_pointer_shown: bool,
     clipboard: Clipboard,
     pasting: Pasting,
     /// The desktop's size that was asked for.
@@ -174,6 +176,9 @@ impl<F: FnMut(Fingerprint)> App<F> {
         }
         let shape = self.client.view().shape.take();
         if let (Some(shape), Some(pane)) = (shape, &self.pane) {
+            self.is_pointer_shown = shape.size.width > 0 && shape.size.height > 0;
+            let is_shown = self.is_pointer_shown && !self.capture.is_on();
+            pane.window.set_cursor_visible(is_shown);
             show_pointer(event_loop, &pane.window, shape);
         }
         self.redraw(event_loop);
@@ -183,8 +188,13 @@ impl<F: FnMut(Fingerprint)> App<F> {
         match news {
             // Answered before there is a window; a key that changes later is refused.
             News::FirstUse(_) => self.client.command(Command::Distrust),
-            News::Live(key, notices) => {
+            News::Live {
+                key,
+                features,
+                notices,
+            } => {
                 (self.on_live)(key);
+                self.can_capture = features.contains(Features::RELATIVE_POINTER);
                 self.clipboard.forget();
                 let before = std::mem::replace(&mut self.state, State::Live);
                 if let (State::Connecting, Some(words)) = (before, notices.first()) {
@@ -192,12 +202,18 @@ impl<F: FnMut(Fingerprint)> App<F> {
                 }
             }
             News::Lost { words, wait } => {
+                self.release();
                 let seconds = wait.as_secs_f64();
                 self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
             }
             News::Notice(words) => self.show_notice(words),
             News::Copied(text) => self.clipboard.put(text),
-            News::Control(has_control) => self.has_control = has_control,
+            News::Control(has_control) => {
+                self.has_control = has_control;
+                if !has_control {
+                    self.release();
+                }
+            }
         }
     }
 
@@ -210,28 +226,6 @@ impl<F: FnMut(Fingerprint)> App<F> {
 
     fn show_notice(&mut self, words: String) {
         self.notice = Some((words, clock::now() + NOTICE));
-    }
-
-    fn words(&self, window: (u32, u32)) -> Vec<(Place, Words)> {
-        let mut words = Vec::new();
-        let middle = match &self.state {
-            State::Connecting => Some(format!("Connecting to {} ...", self.options.title)),
-            State::Live => None,
-            State::Lost(text) | State::Over(text) => Some(text.clone()),
-        };
-        words.extend(middle.map(|it| (Place::Middle, Words::new(&it, window))));
-        let mut corner = Vec::new();
-        if self.shows_figures {
-            corner.push(figures(&self.client.view().figures));
-        }
-        if !self.has_control {
-            corner.push("You are watching. Ctrl+Alt+Shift+C takes control.".to_owned());
-        }
-        corner.extend(self.notice.as_ref().map(|(words, _)| words.clone()));
-        if !corner.is_empty() {
-            words.push((Place::UpperLeft, Words::new(&corner.join("\n"), window)));
-        }
-        words
     }
 
     fn redraw(&mut self, event_loop: &ActiveEventLoop) {
@@ -269,6 +263,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
                 self.shows_figures = !self.shows_figures;
                 self.client.command(Command::Figures(self.shows_figures));
             }
+            Some(Meaning::Capture) => self.capture(),
             Some(Meaning::TakeControl) => self.client.command(Command::TakeControl),
             Some(Meaning::Leave) => event_loop.exit(),
             None => (),
@@ -313,6 +308,36 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Ok(Some(text)) => self.client.command(Command::Paste(text)),
             Ok(None) => (),
             Err(words) => self.show_notice(words),
+        }
+    }
+
+    /// Holds the pointer in the window, or lets it go.
+    fn capture(&mut self) {
+        let Some(pane) = &self.pane else {
+            return;
+        };
+        if self.capture.is_on() {
+            return self.release();
+        }
+        let words = if !self.can_capture {
+            "This server does not take the pointer's steps: it cannot be held.".to_owned()
+        } else if self.state != State::Live || !self.has_control {
+            return;
+        } else if let Err(words) = self.capture.begin(&pane.window) {
+            words
+        } else {
+            self.pointer.handle_captured();
+            "The window holds the pointer. Ctrl+Alt+Shift+M lets it go.".to_owned()
+        };
+        self.show_notice(words);
+    }
+
+    fn release(&mut self) {
+        if let Some(pane) = &self.pane
+            && self.capture.end(&pane.window)
+        {
+            pane.window.set_cursor_visible(self.is_pointer_shown);
+            self.notice = None;
         }
     }
 
@@ -400,12 +425,30 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             }
             WindowEvent::Focused(false) => {
                 self.keyboard.handle_focus_lost();
+                self.release();
                 self.send(Input::ReleaseAll);
+            }
+            WindowEvent::CursorMoved { position, .. } if self.capture.is_on() => {
+                let step = self.pane.as_ref().and_then(|pane| {
+                    let place = (position.x, position.y);
+                    self.capture.handle_place(&pane.window, place)
+                });
+                if let Some(step) = step {
+                    self.send(step);
+                }
             }
             WindowEvent::CursorMoved { .. }
             | WindowEvent::MouseInput { .. }
             | WindowEvent::MouseWheel { .. } => self.handle_pointer(&event),
             _ => (),
+        }
+    }
+
+    fn device_event(&mut self, _: &ActiveEventLoop, _: DeviceId, event: DeviceEvent) {
+        if let DeviceEvent::MouseMotion { delta } = event
+            && let Some(step) = self.capture.handle_motion(delta)
+        {
+            self.send(step);
         }
     }
 
@@ -433,31 +476,9 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
 /// The desktop's pointer is the window's own.
 fn show_pointer(event_loop: &ActiveEventLoop, window: &Window, shape: Shape) {
     let Size { width, height } = shape.size;
-    window.set_cursor_visible(width > 0 && height > 0);
     let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
     // A picture that the window system cannot show leaves the pointer as it is.
     if let Ok(source) = source {
         window.set_cursor(event_loop.create_custom_cursor(source));
     }
-}
-
-/// Where the time goes, in lines.
-fn figures(second: &Second) -> String {
-    let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
-    let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
-    let stages = &second.stages;
-    format!(
-        "{} updates/s, {} kB/s, lost {} of {}\nround trip {}\nlag {:.1} encode {:.1} network {} \
-         paint {:.1} ms\npress to picture {}",
-        second.updates,
-        second.bytes_in / 1_000,
-        second.lost,
-        second.packets,
-        maybe(second.round_trip),
-        ms(stages.lag),
-        ms(stages.encode),
-        maybe(stages.network),
-        ms(stages.apply),
-        maybe(second.press),
-    )
 }

@@ -38,6 +38,12 @@ pub(super) struct Pasting {
 impl Pasting {
     /// Something was pressed, released or turned.
     pub(super) fn handle_input(&mut self, input: Input) {
+        if let Some(Waiting::Input(last)) = self.waiting.back_mut()
+            && let Some(both) = last.joined(input)
+        {
+            *last = both;
+            return;
+        }
         self.waiting.push_back(Waiting::Input(input));
     }
 

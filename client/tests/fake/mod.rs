@@ -8,6 +8,7 @@
     reason = "shared by tests, each of which uses a part; a panic is a failed test"
 )]
 
+mod desktop;
 pub mod host;
 mod sign_in;
 
@@ -15,13 +16,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rcgen::{CertificateParams, KeyPair};
-use sandbox_protocol::screen::{Composer, Frame, Picture, SLOT_BYTES, View};
+use sandbox_protocol::screen::{Composer, Frame, SLOT_BYTES, View};
 use sandbox_protocol::stream::packetize::UpdateKind;
 use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::recovery::Encoder;
 use sandbox_protocol::stream::sender::{Sender, SenderConfig, Transmit};
 use sandbox_protocol::wire::control::{
-    self, AuthFailure, Chroma, Codec, Frames, FromServer, FromViewer, Profile, Secret,
+    self, AuthFailure, Chroma, Codec, FEATURES, Frames, FromServer, FromViewer, Profile, Secret,
     StreamConfig, Trust,
 };
 use sandbox_protocol::wire::datagram::{Epoch, FromViewer as Datagram};
@@ -60,6 +61,7 @@ pub struct Server {
     pub confirms: bool,
     /// The desktop follows what the viewer asks for.
     pub follows: bool,
+    pub features: u64,
     pub notices: Vec<String>,
 }
 
@@ -108,46 +110,11 @@ impl Server {
             echoes: true,
             follows: true,
             confirms: true,
+            features: FEATURES.0,
             notices: vec!["a notice".to_owned()],
         };
         server.paint(1);
         server
-    }
-
-    /// Gives the whole desktop another look.
-    pub fn paint(&mut self, seed: u32) {
-        let width = usize::from(self.size.width);
-        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-        for (at, pixel) in self.desktop.iter_mut().enumerate() {
-            let (x, y) = (at % width, at / width);
-            if (x / 32 + y / 32).is_multiple_of(3) {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *pixel = state >> 8;
-            } else {
-                *pixel = (x as u32 / 8 * 0x0003_0201 + seed * 0x0010_0907) & 0x00FF_FFFF;
-            }
-        }
-        self.damage(Rect::whole(self.size));
-    }
-
-    pub fn fill(&mut self, rect: Rect, colour: Pixel) {
-        let width = usize::from(self.size.width);
-        for y in usize::from(rect.y)..usize::from(rect.bottom()) {
-            self.desktop[y * width..][usize::from(rect.x)..usize::from(rect.right())].fill(colour);
-        }
-        self.damage(rect);
-    }
-
-    fn damage(&mut self, rect: Rect) {
-        if let Some(peer) = &mut self.peer {
-            peer.damage.push(rect);
-        }
-    }
-
-    pub fn hash(&self) -> u128 {
-        let mut picture = Picture::new(self.size);
-        picture.write(Rect::whole(self.size), &self.desktop);
-        picture.hash()
     }
 
     pub fn is_live(&self) -> bool {
@@ -294,7 +261,7 @@ impl Server {
         match message {
             FromViewer::Hello { .. } => self.say(&FromServer::Hello {
                 minor: 0,
-                features: 1,
+                features: self.features,
                 node: [1; 16],
                 codec: Codec::H264,
                 cache_mib: CACHE_MIB,

@@ -5,6 +5,7 @@
     reason = "a panic is a failed test, and X tells more than is looked for"
 )]
 
+mod capture;
 mod clipboard;
 #[path = "../fake/mod.rs"]
 mod fake;
