@@ -7,7 +7,7 @@ use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, Window
 use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, NamedKey, PhysicalKey};
 
 use super::layout::Layout;
-use crate::keys::{evdev_code, keysym};
+use crate::keys::{evdev_code, is_composing, keysym};
 use crate::net::Command;
 
 /// One step of a wheel on the wire.
@@ -21,9 +21,11 @@ const CHORD: ModifiersState = ModifiersState::CONTROL
     .union(ModifiersState::SHIFT);
 
 /// What a key means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Input(Input),
+    /// Several characters of one key.
+    Text(String),
     /// A key that makes programs paste.
     Paste(Input),
     Fullscreen,
@@ -79,6 +81,14 @@ impl Keyboard {
                 self.ours.insert(code);
                 return Some(meaning);
             }
+        }
+        if is_composing(key) {
+            return None;
+        }
+        if let Key::Character(text) = key
+            && text.chars().nth(1).is_some()
+        {
+            return is_down.then(|| Meaning::Text(text.to_string()));
         }
         let (code, keysym) = (evdev_code(place), keysym(key, location));
         let input = Input::Key {
@@ -278,6 +288,26 @@ mod tests {
             assert_eq!(found, expected, "{held:?} {code:?} {key:?}");
             assert!(!pastes(held, code, &key, false), "up: {held:?} {code:?}");
         }
+    }
+
+    #[test]
+    fn only_the_whole_of_what_is_composed_goes_to_the_desktop() {
+        let mut keyboard = Keyboard::default();
+        let mut press = |key, is_down| press(&mut keyboard, KeyCode::Quote, key, is_down);
+        let dead = Key::Dead(Some('´'));
+        assert_eq!(press(dead.clone(), true), None, "nor what is in its place");
+        assert_eq!(press(dead, false), None);
+        let whole = press(Key::Character("é".into()), true);
+        let key = Input::Key {
+            code: 40,
+            keysym: 0xe9,
+            is_down: true,
+        };
+        assert_eq!(whole, Some(Meaning::Input(key)));
+        let several = Key::Character("o̧".into());
+        let text = Meaning::Text("o̧".to_owned());
+        assert_eq!(press(several.clone(), true), Some(text));
+        assert_eq!(press(several, false), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The window: shows the desktop, and turns what the window system tells into input.
 
+mod acts;
 mod capture;
 mod clipboard;
 mod input;
@@ -15,22 +16,21 @@ use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::Size;
-use sandbox_protocol::limits::PASTE_BYTES_MAX;
 use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_quic::Fingerprint;
 use winit::application::ApplicationHandler;
-use winit::dpi::PhysicalSize;
-use winit::event::{DeviceEvent, DeviceId, ElementState, KeyEvent, WindowEvent};
+use winit::dpi::{PhysicalPosition, PhysicalSize};
+use winit::event::{DeviceEvent, DeviceId, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
 use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
 
 use self::capture::Capture;
 use self::clipboard::{Clipboard, Told};
-use self::input::{Keyboard, Meaning, Pointer};
+use self::input::{Keyboard, Pointer};
 use self::overlay::State;
 use self::pane::Pane;
-use self::pasting::{Due, Pasting};
+use self::pasting::Pasting;
 use crate::clock;
 use crate::connection::{End, Shape};
 use crate::net::{Client, Command, Ended, News};
@@ -105,6 +105,8 @@ pub fn run(
         is_pointer_shown: true,
         clipboard: clipboard.map_err(|it| failed(&it))?,
         pasting: Pasting::default(),
+        preedit: String::new(),
+        place: PhysicalPosition::default(),
         asked: options.size,
         resize_due: None,
         notice: None,
@@ -136,6 +138,10 @@ struct App<F> {
     is_pointer_shown: bool,
     clipboard: Clipboard,
     pasting: Pasting,
+    /// What an input method has not finished.
+    preedit: String,
+    /// Where the pointer is in the window.
+    place: PhysicalPosition<f64>,
     /// The desktop's size that was asked for.
     asked: Size,
     resize_due: Option<Instant>,
@@ -158,6 +164,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
             .with_fullscreen(fullscreen);
         let window = event_loop.create_window(attributes);
         let window = window.map_err(|it| it.to_string())?;
+        window.set_ime_allowed(has_input_method());
         Pane::new(Rc::new(window), event_loop.owned_display_handle())
     }
 
@@ -238,117 +245,6 @@ impl<F: FnMut(Fingerprint)> App<F> {
         {
             self.failure = Some(error.to_string());
             event_loop.exit();
-        }
-    }
-
-    fn handle_key(&mut self, event_loop: &ActiveEventLoop, event: &KeyEvent) {
-        let is_over = matches!(self.state, State::Over(_));
-        if is_over && event.state == ElementState::Pressed {
-            return event_loop.exit();
-        }
-        match self.keyboard.handle_key(event) {
-            Some(Meaning::Paste(input)) if self.state == State::Live && self.has_control => {
-                self.pasting.handle_paste(input);
-                self.send_due();
-            }
-            Some(Meaning::Input(input) | Meaning::Paste(input)) => self.send(input),
-            Some(Meaning::Fullscreen) => {
-                if let Some(pane) = &self.pane {
-                    let is_full = pane.window.fullscreen().is_some();
-                    let full = (!is_full).then_some(Fullscreen::Borderless(None));
-                    pane.window.set_fullscreen(full);
-                }
-            }
-            Some(Meaning::Figures) => {
-                self.shows_figures = !self.shows_figures;
-                self.client.command(Command::Figures(self.shows_figures));
-            }
-            Some(Meaning::Capture) => self.capture(),
-            Some(Meaning::TakeControl) => self.client.command(Command::TakeControl),
-            Some(Meaning::Leave) => event_loop.exit(),
-            None => (),
-        }
-        self.redraw(event_loop);
-    }
-
-    fn send(&mut self, input: Input) {
-        self.pasting.handle_input(input);
-        self.send_due();
-    }
-
-    /// What need not wait for a text goes to the desktop.
-    fn send_due(&mut self) {
-        while let Some(due) = self.pasting.poll(clock::now()) {
-            match due {
-                Due::Input(input) => self.client.command(Command::Input(input)),
-                Due::Read(number) => self.clipboard.take(number),
-            }
-        }
-    }
-
-    fn handle_clipboard(&mut self, told: Told) {
-        match told {
-            Told::Taken(number, text) if self.pasting.handle_read(number) => {
-                self.paste(text);
-                self.send_due();
-            }
-            // What was pressed has gone without it.
-            Told::Taken(..) => (),
-            Told::Failed(words) => self.show_notice(words),
-        }
-    }
-
-    /// What is in the clipboard here goes ahead of the key that pastes.
-    fn paste(&mut self, text: Result<Option<String>, String>) {
-        match text {
-            Ok(Some(text)) if text.len() > PASTE_BYTES_MAX => {
-                let words = "The text is too long to paste: at most 1 MiB at a time.";
-                self.show_notice(words.to_owned());
-            }
-            Ok(Some(text)) => self.client.command(Command::Paste(text)),
-            Ok(None) => (),
-            Err(words) => self.show_notice(words),
-        }
-    }
-
-    /// Holds the pointer in the window, or lets it go.
-    fn capture(&mut self) {
-        let Some(pane) = &self.pane else {
-            return;
-        };
-        if self.capture.is_on() {
-            return self.release();
-        }
-        let words = if !self.can_capture {
-            "This server does not take the pointer's steps: it cannot be held.".to_owned()
-        } else if self.state != State::Live || !self.has_control {
-            return;
-        } else if let Err(words) = self.capture.begin(&pane.window) {
-            words
-        } else {
-            self.pointer.handle_captured();
-            "The window holds the pointer. Ctrl+Alt+Shift+M lets it go.".to_owned()
-        };
-        self.show_notice(words);
-    }
-
-    fn release(&mut self) {
-        if let Some(pane) = &self.pane
-            && self.capture.end(&pane.window)
-        {
-            pane.window.set_cursor_visible(self.is_pointer_shown);
-            self.notice = None;
-        }
-    }
-
-    fn handle_pointer(&mut self, event: &WindowEvent) {
-        let Some(pane) = &self.pane else {
-            return;
-        };
-        match self.pointer.handle_event(event, pane.layout()) {
-            Some(Command::Input(input)) => self.send(input),
-            Some(command) => self.client.command(command),
-            None => (),
         }
     }
 
@@ -437,9 +333,17 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
                     self.send(step);
                 }
             }
-            WindowEvent::CursorMoved { .. }
-            | WindowEvent::MouseInput { .. }
-            | WindowEvent::MouseWheel { .. } => self.handle_pointer(&event),
+            WindowEvent::Ime(ime) => {
+                self.handle_ime(ime);
+                self.redraw(event_loop);
+            }
+            WindowEvent::CursorMoved { position, .. } => {
+                self.place = position;
+                self.handle_pointer(&event);
+            }
+            WindowEvent::MouseInput { .. } | WindowEvent::MouseWheel { .. } => {
+                self.handle_pointer(&event)
+            }
             _ => (),
         }
     }
@@ -471,6 +375,13 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         let due = due.into_iter().flatten().min();
         event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
+}
+
+/// Each key goes through an input method, where one is allowed. X has one that only composes, as
+/// our own library does without a detour: so there is none where the user has set none up.
+fn has_input_method() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|it| !it.is_empty());
+    is_set("WAYLAND_DISPLAY") || is_set("XMODIFIERS")
 }
 
 /// The desktop's pointer is the window's own.

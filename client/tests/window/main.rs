@@ -7,6 +7,7 @@
 
 mod capture;
 mod clipboard;
+mod composing;
 #[path = "../fake/mod.rs"]
 mod fake;
 
@@ -82,6 +83,8 @@ impl World {
             .args(arguments)
             .env("DISPLAY", display)
             .env_remove("WAYLAND_DISPLAY")
+            .env_remove("XMODIFIERS")
+            .env("LC_ALL", "en_US.UTF-8")
             .env("XDG_DATA_HOME", &folder)
             .env("SANDBOX_PASSWORD", PASSWORD)
             .spawn()
