@@ -4,7 +4,7 @@ use sandbox_protocol::limits::{INPUT_WAITING_MAX, PASTE_BYTES_MAX};
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_quic::Fingerprint;
 use winit::dpi::PhysicalSize;
-use winit::event::{ElementState, Ime, KeyEvent, WindowEvent};
+use winit::event::{ElementState, Ime, KeyEvent, Touch, WindowEvent};
 use winit::event_loop::ActiveEventLoop;
 use winit::window::Fullscreen;
 
@@ -85,6 +85,15 @@ impl<F: FnMut(Fingerprint)> App<F> {
         }
     }
 
+    /// What the pointer does: places are not worth waiting for a text.
+    fn command(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Input(input)) => self.send(input),
+            Some(command) => self.client.command(command),
+            None => (),
+        }
+    }
+
     /// What need not wait for a text goes to the desktop.
     pub(super) fn send_due(&mut self) {
         while let Some(due) = self.pasting.poll(clock::now()) {
@@ -117,6 +126,25 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Ok(Some(text)) => self.client.command(Command::Paste(text)),
             Ok(None) => (),
             Err(words) => self.show_notice(words),
+        }
+    }
+
+    pub(super) fn handle_touch(&mut self, touch: &Touch) {
+        let Some(pane) = self.pane.as_ref().filter(|_| !self.capture.is_on()) else {
+            return;
+        };
+        let finger = (touch.id, (touch.location.x, touch.location.y));
+        let scale = pane.window.scale_factor();
+        self.touch
+            .handle_touch(clock::now(), finger, touch.phase, scale);
+        self.act_by_touch();
+    }
+
+    /// What the fingers mean by now goes to the desktop.
+    pub(super) fn act_by_touch(&mut self) {
+        while let (Some(act), Some(pane)) = (self.touch.poll_act(), &self.pane) {
+            let command = self.pointer.handle_act(act, pane.layout());
+            self.command(command);
         }
     }
 
@@ -154,10 +182,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
         let Some(pane) = &self.pane else {
             return;
         };
-        match self.pointer.handle_event(event, pane.layout()) {
-            Some(Command::Input(input)) => self.send(input),
-            Some(command) => self.client.command(command),
-            None => (),
-        }
+        let command = self.pointer.handle_event(event, pane.layout());
+        self.command(command);
     }
 }

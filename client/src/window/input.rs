@@ -7,6 +7,7 @@ use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, Window
 use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, NamedKey, PhysicalKey};
 
 use super::layout::Layout;
+use super::touch::Act;
 use crate::keys::{evdev_code, is_composing, keysym};
 use crate::net::Command;
 
@@ -190,6 +191,28 @@ impl Pointer {
         }
     }
 
+    /// What the fingers do.
+    pub(super) fn handle_act(&mut self, act: Act, layout: &Layout) -> Option<Command> {
+        let (Act::Move(place) | Act::Button { place, .. } | Act::Scroll { place, .. }) = act;
+        let (x, y) = layout.desktop_at(place.0, place.1);
+        (self.x, self.y) = (x, y);
+        match act {
+            Act::Move(_) => Some(Command::Move { x, y }),
+            Act::Button {
+                button, is_down, ..
+            } => Some(Command::Input(Input::Button {
+                button,
+                is_down,
+                x,
+                y,
+            })),
+            Act::Scroll { by, .. } => {
+                let steps = |pixels: f64| -pixels / STEP_PIXELS * STEP;
+                self.turn(steps(by.0), steps(by.1))
+            }
+        }
+    }
+
     fn turn(&mut self, dx: f64, dy: f64) -> Option<Command> {
         let (dx, dy) = (self.rest.0 + dx, self.rest.1 + dy);
         self.rest = (dx.fract(), dy.fract());
@@ -328,6 +351,27 @@ mod tests {
             y: u16::MAX,
         });
         assert_eq!(pointer.turn(0.0, 120.0), Some(wheel));
+    }
+
+    #[test]
+    fn what_lies_under_two_fingers_follows_them() {
+        let size = sandbox_protocol::Size {
+            width: 640,
+            height: 400,
+        };
+        let layout = Layout::new(size, (1_280, 800));
+        let scroll = Act::Scroll {
+            place: (200.0, 100.0),
+            by: (0.0, 50.0),
+        };
+        let wheel = Command::Input(Input::Wheel {
+            dx: 0,
+            dy: -60,
+            x: 100,
+            y: 50,
+        });
+        let turned = Pointer::default().handle_act(scroll, &layout);
+        assert_eq!(turned, Some(wheel));
     }
 
     #[test]

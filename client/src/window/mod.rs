@@ -10,6 +10,7 @@ mod paint;
 mod pane;
 mod pasting;
 mod text;
+mod touch;
 
 use std::rc::Rc;
 use std::sync::mpsc::TryRecvError;
@@ -31,6 +32,7 @@ use self::input::{Keyboard, Pointer};
 use self::overlay::State;
 use self::pane::Pane;
 use self::pasting::Pasting;
+use self::touch::Touch;
 use crate::clock;
 use crate::connection::{End, Shape};
 use crate::net::{Client, Command, Ended, News};
@@ -100,6 +102,7 @@ pub fn run(
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
+        touch: Touch::default(),
         capture: Capture::default(),
         can_capture: false,
         is_pointer_shown: true,
@@ -131,6 +134,7 @@ struct App<F> {
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
+    touch: Touch,
     capture: Capture,
     /// The server takes steps of the pointer.
     can_capture: bool,
@@ -321,6 +325,8 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             }
             WindowEvent::Focused(false) => {
                 self.keyboard.handle_focus_lost();
+                self.touch.cancel();
+                self.act_by_touch();
                 self.release();
                 self.send(Input::ReleaseAll);
             }
@@ -341,6 +347,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
                 self.place = position;
                 self.handle_pointer(&event);
             }
+            WindowEvent::Touch(touch) => self.handle_touch(&touch),
             WindowEvent::MouseInput { .. } | WindowEvent::MouseWheel { .. } => {
                 self.handle_pointer(&event)
             }
@@ -361,6 +368,8 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
+        self.touch.handle_timeout(now);
+        self.act_by_touch();
         if self.pasting.handle_timeout(now) {
             let words = "Nothing was pasted: the program that copied the text does not give it.";
             self.show_notice(words.to_owned());
@@ -371,7 +380,12 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             self.redraw(event_loop);
         }
         let notice = self.notice.as_ref().map(|(_, until)| *until);
-        let due = [self.resize_due, notice, self.pasting.poll_timeout()];
+        let due = [
+            self.resize_due,
+            notice,
+            self.pasting.poll_timeout(),
+            self.touch.poll_timeout(),
+        ];
         let due = due.into_iter().flatten().min();
         event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
