@@ -19,7 +19,7 @@ use sandbox_client::net::{Client, Ended, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
-use sandbox_client::window::{self, Options};
+use sandbox_client::window::{self, BadMonitors, Monitors, NoWindow, Options};
 use sandbox_protocol::Size;
 use sandbox_quic::Fingerprint;
 
@@ -39,6 +39,7 @@ a device that was enrolled signs in by a key of its own.
   --size WIDTHxHEIGHT       size of the desktop; 1280x800 without it. A window's size follows it,
                             and the desktop follows the window
   --fullscreen              begins with the whole screen
+  --monitors all|N,...      fills several monitors with one wide desktop; numbers from 1 on
   --trust-on-first-use      trusts a key that is not known yet, for scripts
   --enrol                   signs in by a key of this device from now on. The code for it, which
                             `sandbox-server device enrol USER` gives, is taken from SANDBOX_CODE,
@@ -75,6 +76,7 @@ struct Arguments {
     address: Address,
     size: Size,
     is_fullscreen: bool,
+    monitors: Option<Monitors>,
     trusts: bool,
     is_headless: bool,
     is_probe: bool,
@@ -175,6 +177,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         },
         size: SIZE_DEFAULT,
         is_fullscreen: false,
+        monitors: None,
         trusts: false,
         is_headless: false,
         is_probe: false,
@@ -194,6 +197,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         };
         match &*name {
             "--size" => parsed.size = size(&value()?.to_string_lossy())?,
+            "--monitors" => parsed.monitors = Some(monitors(&value()?.to_string_lossy())?),
             "--fullscreen" => parsed.is_fullscreen = true,
             "--trust-on-first-use" => parsed.trusts = true,
             "--headless" => parsed.is_headless = true,
@@ -226,6 +230,11 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         return Err(Failure::usage("--script - needs --headless beside it"));
     }
     Ok(parsed)
+}
+
+fn monitors(text: &str) -> Result<Monitors, Failure> {
+    text.parse()
+        .map_err(|error: BadMonitors| Failure::usage(error.to_string()))
 }
 
 fn size(text: &str) -> Result<Size, Failure> {
@@ -319,11 +328,16 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         title: keeper.name.clone(),
         size: arguments.size,
         is_fullscreen: arguments.is_fullscreen,
+        monitors: arguments.monitors,
     };
     let ended = window::run(client, options, |shown| keeper.remember(shown));
     finish(&ended.map_err(|error| Failure {
         words: error.to_string(),
-        code: 4,
+        code: if matches!(error, NoWindow::Monitors(_)) {
+            2
+        } else {
+            4
+        },
     })?)
 }
 
@@ -410,6 +424,7 @@ mod tests {
             (&["box", "--probe"], "--headless"),
             (&["box", "--script", "-"], "--headless"),
             (&["box:0"], "1 to 65535"),
+            (&["box", "--monitors", "0"], "--monitors 0"),
         ] {
             let failure = parsed(arguments).unwrap_err();
             assert_eq!(failure.code, 2, "{arguments:?}");

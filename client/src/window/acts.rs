@@ -37,7 +37,11 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Some(Meaning::Input(input) | Meaning::Paste(input)) => self.send(input),
             Some(Meaning::Text(text)) => self.type_text(&text),
             Some(Meaning::Fullscreen) => {
-                if let Some(pane) = &self.pane {
+                if let Some(pane) = self
+                    .panes
+                    .current()
+                    .filter(|_| self.options.monitors.is_none())
+                {
                     let is_full = pane.window.fullscreen().is_some();
                     let full = (!is_full).then_some(Fullscreen::Borderless(None));
                     pane.window.set_fullscreen(full);
@@ -75,7 +79,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
             Ime::Commit(text) => self.type_text(&text),
             // What it shows itself it shows beside the pointer.
             Ime::Preedit(text, _) => {
-                if let Some(pane) = &self.pane {
+                if let Some(pane) = self.panes.current() {
                     let size = PhysicalSize::new(1, 1);
                     pane.window.set_ime_cursor_area(self.place, size);
                 }
@@ -130,7 +134,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
     }
 
     pub(super) fn handle_touch(&mut self, touch: &Touch) {
-        let Some(pane) = self.pane.as_ref().filter(|_| !self.capture.is_on()) else {
+        let Some(pane) = self.panes.current().filter(|_| !self.capture.is_on()) else {
             return;
         };
         let finger = (touch.id, (touch.location.x, touch.location.y));
@@ -142,7 +146,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
 
     /// What the fingers mean by now goes to the desktop.
     pub(super) fn act_by_touch(&mut self) {
-        while let (Some(act), Some(pane)) = (self.touch.poll_act(), &self.pane) {
+        while let (Some(act), Some(pane)) = (self.touch.poll_act(), self.panes.current()) {
             let command = self.pointer.handle_act(act, pane.layout());
             self.command(command);
         }
@@ -150,7 +154,7 @@ impl<F: FnMut(Fingerprint)> App<F> {
 
     /// Holds the pointer in the window, or lets it go.
     fn capture(&mut self) {
-        let Some(pane) = &self.pane else {
+        let Some(pane) = self.panes.current() else {
             return;
         };
         if self.capture.is_on() {
@@ -170,16 +174,16 @@ impl<F: FnMut(Fingerprint)> App<F> {
     }
 
     pub(super) fn release(&mut self) {
-        if let Some(pane) = &self.pane
-            && self.capture.end(&pane.window)
-        {
-            pane.window.set_cursor_visible(self.is_pointer_shown);
+        if self.capture.end(self.panes.windows()) {
+            for window in self.panes.windows() {
+                window.set_cursor_visible(self.is_pointer_shown);
+            }
             self.notice = None;
         }
     }
 
     pub(super) fn handle_pointer(&mut self, event: &WindowEvent) {
-        let Some(pane) = &self.pane else {
+        let Some(pane) = self.panes.current() else {
             return;
         };
         let command = self.pointer.handle_event(event, pane.layout());

@@ -68,11 +68,11 @@ impl Capture {
         Ok(())
     }
 
-    /// Lets it go. Returns whether it was held.
-    pub(super) fn end(&mut self, window: &Window) -> bool {
+    /// Lets it go. Returns whether one of the windows held it.
+    pub(super) fn end<'a>(&mut self, windows: impl Iterator<Item = &'a Window>) -> bool {
         let was_on = self.is_on();
         self.hold = Hold::Free;
-        if was_on {
+        for window in windows.take_while(|_| was_on) {
             // A window that is gone holds nothing.
             let _gone = window.set_cursor_grab(CursorGrabMode::None);
         }

@@ -239,6 +239,7 @@ const fn button_number(button: MouseButton) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::monitors::Part;
     use super::*;
 
     fn press(keyboard: &mut Keyboard, code: KeyCode, key: Key, is_down: bool) -> Option<Meaning> {
@@ -359,7 +360,7 @@ mod tests {
             width: 640,
             height: 400,
         };
-        let layout = Layout::new(size, (1_280, 800));
+        let layout = Layout::new(size, Part::WHOLE, (1_280, 800));
         let scroll = Act::Scroll {
             place: (200.0, 100.0),
             by: (0.0, 50.0),

@@ -5,14 +5,15 @@ mod capture;
 mod clipboard;
 mod input;
 mod layout;
+mod monitors;
 mod overlay;
 mod paint;
 mod pane;
+mod panes;
 mod pasting;
 mod text;
 mod touch;
 
-use std::rc::Rc;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
@@ -21,16 +22,17 @@ use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_quic::Fingerprint;
 use winit::application::ApplicationHandler;
-use winit::dpi::{PhysicalPosition, PhysicalSize};
+use winit::dpi::PhysicalPosition;
 use winit::event::{DeviceEvent, DeviceId, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
-use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
+use winit::window::{CustomCursor, WindowId};
 
 use self::capture::Capture;
 use self::clipboard::{Clipboard, Told};
 use self::input::{Keyboard, Pointer};
+pub use self::monitors::{BadMonitors, Monitors};
 use self::overlay::State;
-use self::pane::Pane;
+use self::panes::Panes;
 use self::pasting::Pasting;
 use self::touch::Touch;
 use crate::clock;
@@ -53,15 +55,24 @@ pub struct Options {
     pub size: Size,
     /// Whether it fills the screen.
     pub is_fullscreen: bool,
+    /// Which monitors it fills, where it is one window on each.
+    pub monitors: Option<Monitors>,
 }
 
 /// There can be no window.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "there can be no window ({0}): DISPLAY or WAYLAND_DISPLAY must lead to a screen, and libX11 \
-     with libxkbcommon-x11 or libwayland-client be installed; --headless needs none"
-)]
-pub struct NoWindow(String);
+#[non_exhaustive]
+pub enum NoWindow {
+    /// The window system does not give one.
+    #[error(
+        "there can be no window ({0}): DISPLAY or WAYLAND_DISPLAY must lead to a screen, and \
+         libX11 with libxkbcommon-x11 or libwayland-client be installed; --headless needs none"
+    )]
+    System(String),
+    /// The monitors are not what was asked for.
+    #[error("{0}")]
+    Monitors(String),
+}
 
 /// What comes from other threads.
 #[derive(Clone, Debug)]
@@ -82,7 +93,7 @@ pub fn run(
     options: Options,
     on_live: impl FnMut(Fingerprint),
 ) -> Result<Ended, NoWindow> {
-    let failed = |error: &dyn std::fmt::Display| NoWindow(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| NoWindow::System(error.to_string());
     let event_loop = EventLoop::<Wake>::with_user_event()
         .build()
         .map_err(|it| failed(&it))?;
@@ -98,7 +109,7 @@ pub fn run(
     let mut app = App {
         client,
         on_live,
-        pane: None,
+        panes: Panes::default(),
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
@@ -120,7 +131,7 @@ pub fn run(
     };
     event_loop.run_app(&mut app).map_err(|it| failed(&it))?;
     if let Some(failure) = app.failure {
-        return Err(NoWindow(failure));
+        return Err(failure);
     }
     app.client.command(Command::Leave);
     Ok(app.client.join())
@@ -130,7 +141,7 @@ struct App<F> {
     client: Client,
     on_live: F,
     options: Options,
-    pane: Option<Pane>,
+    panes: Panes,
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
@@ -152,26 +163,10 @@ struct App<F> {
     notice: Option<(String, Instant)>,
     has_control: bool,
     shows_figures: bool,
-    failure: Option<String>,
+    failure: Option<NoWindow>,
 }
 
 impl<F: FnMut(Fingerprint)> App<F> {
-    fn open(&self, event_loop: &ActiveEventLoop) -> Result<Pane, String> {
-        let Size { width, height } = self.options.size;
-        let fullscreen = self
-            .options
-            .is_fullscreen
-            .then_some(Fullscreen::Borderless(None));
-        let attributes = Window::default_attributes()
-            .with_title(self.options.title.clone())
-            .with_inner_size(PhysicalSize::new(width, height))
-            .with_fullscreen(fullscreen);
-        let window = event_loop.create_window(attributes);
-        let window = window.map_err(|it| it.to_string())?;
-        window.set_ime_allowed(has_input_method());
-        Pane::new(Rc::new(window), event_loop.owned_display_handle())
-    }
-
     /// Takes what the thread has to tell.
     fn take_news(&mut self, event_loop: &ActiveEventLoop) {
         self.client.take_wake();
@@ -186,11 +181,8 @@ impl<F: FnMut(Fingerprint)> App<F> {
             }
         }
         let shape = self.client.view().shape.take();
-        if let (Some(shape), Some(pane)) = (shape, &self.pane) {
-            self.is_pointer_shown = shape.size.width > 0 && shape.size.height > 0;
-            let is_shown = self.is_pointer_shown && !self.capture.is_on();
-            pane.window.set_cursor_visible(is_shown);
-            show_pointer(event_loop, &pane.window, shape);
+        if let Some(shape) = shape {
+            self.show_pointer(event_loop, shape);
         }
         self.redraw(event_loop);
     }
@@ -239,15 +231,29 @@ impl<F: FnMut(Fingerprint)> App<F> {
         self.notice = Some((words, clock::now() + NOTICE));
     }
 
+    /// The desktop's pointer is the window's own.
+    fn show_pointer(&mut self, event_loop: &ActiveEventLoop, shape: Shape) {
+        let Size { width, height } = shape.size;
+        self.is_pointer_shown = width > 0 && height > 0;
+        let is_shown = self.is_pointer_shown && !self.capture.is_on();
+        let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
+        // A picture that the window system cannot show leaves the pointer as it is.
+        let cursor = source.map(|it| event_loop.create_custom_cursor(it));
+        for window in self.panes.windows() {
+            window.set_cursor_visible(is_shown);
+            if let Ok(cursor) = &cursor {
+                window.set_cursor(cursor.clone());
+            }
+        }
+    }
+
     fn redraw(&mut self, event_loop: &ActiveEventLoop) {
-        let Some(size) = self.pane.as_ref().map(|it| it.window.inner_size()) else {
-            return;
-        };
-        let words = self.words((size.width, size.height));
-        if let Some(pane) = &mut self.pane
-            && let Err(error) = pane.redraw(&self.client, words)
-        {
-            self.failure = Some(error.to_string());
+        // The words are not theirs.
+        let mut panes = std::mem::take(&mut self.panes);
+        let drawn = panes.redraw(&self.client, |size| self.words(size));
+        self.panes = panes;
+        if let Err(error) = drawn {
+            self.failure = Some(NoWindow::System(error.to_string()));
             event_loop.exit();
         }
     }
@@ -255,7 +261,11 @@ impl<F: FnMut(Fingerprint)> App<F> {
     /// The window has had its size for a while: the desktop follows.
     fn follow(&mut self) {
         self.resize_due = None;
-        let Some(pane) = &self.pane else {
+        let Some(pane) = self
+            .panes
+            .current()
+            .filter(|_| self.options.monitors.is_none())
+        else {
             return;
         };
         let size = pane.window.inner_size();
@@ -273,11 +283,15 @@ impl<F: FnMut(Fingerprint)> App<F> {
 
 impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
     fn resumed(&mut self, event_loop: &ActiveEventLoop) {
-        if self.pane.is_some() {
+        if !self.panes.is_empty() {
             return;
         }
-        match self.open(event_loop) {
-            Ok(pane) => self.pane = Some(pane),
+        match self.panes.open(event_loop, &self.options) {
+            Ok(None) => (),
+            Ok(Some(size)) => {
+                self.asked = size;
+                self.client.command(Command::Size(size));
+            }
             Err(failure) => {
                 self.failure = Some(failure);
                 return event_loop.exit();
@@ -296,7 +310,8 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         }
     }
 
-    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
+        self.panes.turn_to(id);
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the enum is open: the rest is of no use to a desktop"
@@ -306,9 +321,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             // What changed is presented when it is told of; this is about what the window system
             // has lost, without saying where.
             WindowEvent::RedrawRequested => {
-                if let Some(pane) = &mut self.pane {
-                    pane.want_whole();
-                }
+                self.panes.want_whole();
                 self.redraw(event_loop);
             }
             WindowEvent::Resized(_) => {
@@ -331,7 +344,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
                 self.send(Input::ReleaseAll);
             }
             WindowEvent::CursorMoved { position, .. } if self.capture.is_on() => {
-                let step = self.pane.as_ref().and_then(|pane| {
+                let step = self.panes.current().and_then(|pane| {
                     let place = (position.x, position.y);
                     self.capture.handle_place(&pane.window, place)
                 });
@@ -396,14 +409,4 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
 fn has_input_method() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|it| !it.is_empty());
     is_set("WAYLAND_DISPLAY") || is_set("XMODIFIERS")
-}
-
-/// The desktop's pointer is the window's own.
-fn show_pointer(event_loop: &ActiveEventLoop, window: &Window, shape: Shape) {
-    let Size { width, height } = shape.size;
-    let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
-    // A picture that the window system cannot show leaves the pointer as it is.
-    if let Ok(source) = source {
-        window.set_cursor(event_loop.create_custom_cursor(source));
-    }
 }

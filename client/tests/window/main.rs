@@ -12,8 +12,8 @@ mod composing;
 mod fake;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
@@ -48,6 +48,8 @@ const KEY_A: u8 = 30;
 struct World {
     host: Host,
     x: RustConnection,
+    display: String,
+    address: String,
     root: Window,
     window: Window,
     program: Child,
@@ -78,20 +80,15 @@ impl World {
         let address = format!("{USER}@{}#pin={}", host.address, host.server().fingerprint);
         let unique = format!("sandbox-client-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(unique);
-        let program = Command::new(env!("CARGO_BIN_EXE_sandbox-client"))
-            .args(["--size", "640x400", &address])
+        let program = program(&display, &address, &folder)
             .args(arguments)
-            .env("DISPLAY", display)
-            .env_remove("WAYLAND_DISPLAY")
-            .env_remove("XMODIFIERS")
-            .env("LC_ALL", "en_US.UTF-8")
-            .env("XDG_DATA_HOME", &folder)
-            .env("SANDBOX_PASSWORD", PASSWORD)
             .spawn()
             .unwrap();
         let mut world = Self {
             host,
             x,
+            display,
+            address,
             root,
             window: 0,
             program,
@@ -112,6 +109,12 @@ impl World {
             .unwrap();
         world.x.flush().unwrap();
         world
+    }
+
+    /// Another one of the program, until its end.
+    fn again(&self, arguments: &[&str]) -> Output {
+        let mut program = program(&self.display, &self.address, &self.folder);
+        program.args(arguments).output().unwrap()
     }
 
     #[track_caller]
@@ -182,6 +185,19 @@ impl World {
             self.send(kind, key + X_KEYCODE_MIN, (0, 0));
         }
     }
+}
+
+fn program(display: &str, address: &str, folder: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sandbox-client"));
+    program
+        .args(["--size", "640x400", address])
+        .env("DISPLAY", display)
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("XMODIFIERS")
+        .env("LC_ALL", "en_US.UTF-8")
+        .env("XDG_DATA_HOME", folder)
+        .env("SANDBOX_PASSWORD", PASSWORD);
+    program
 }
 
 impl Drop for World {
@@ -354,4 +370,25 @@ fn a_desktop_that_stays_small_is_enlarged_by_whole_steps() {
     world
         .host
         .until("the pointer", |it| it.moves.last() == Some(&(100, 50)));
+}
+
+#[test]
+fn a_desktop_fills_the_monitors_that_are_named() {
+    let world = World::new("monitors", Server::new(SIZE), &["--monitors", "all"]);
+    world.until("a window on the monitor", |it| {
+        (it.size_of(it.window) == (1_280, 1_024)).then_some(())
+    });
+    world.host.until("a desktop of its size", |it| {
+        (it.size.width, it.size.height) == (1_280, 1_024)
+    });
+    world.until_same();
+    world.send(MOTION_NOTIFY_EVENT, 0, (1_279, 1_023));
+    let corner = Some(&(1_279, 1_023));
+    world
+        .host
+        .until("the pointer", |it| it.moves.last() == corner);
+    let program = world.again(&["--monitors", "2"]);
+    assert_eq!(program.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&program.stderr);
+    assert!(words.contains("1 is 1280x1024+0+0"), "{words}");
 }
