@@ -71,6 +71,8 @@ pub enum Command {
     },
     /// The desktop should have this size.
     Size(Size),
+    /// Whether anybody can see the picture.
+    Shown(bool),
     /// The user pasted.
     Paste(String),
     /// The user wants control.

@@ -60,6 +60,8 @@ pub(super) struct Conversation {
     /// What is wanted, and what the server was told of it.
     size: Size,
     asked: Size,
+    /// Whether anybody can see the picture.
+    is_shown: bool,
     cache_mib: u16,
     stream: Option<StreamId>,
     frames: Frames,
@@ -81,12 +83,18 @@ pub(super) struct Goodbye {
 }
 
 impl Conversation {
-    pub(super) fn new(credentials: Credentials, size: Size, cache_mib: u16) -> Self {
+    pub(super) fn new(
+        credentials: Credentials,
+        size: Size,
+        is_shown: bool,
+        cache_mib: u16,
+    ) -> Self {
         Self {
             state: State::Silent,
             credentials,
             size,
             asked: size,
+            is_shown,
             cache_mib,
             stream: None,
             frames: Frames::default(),
@@ -163,6 +171,17 @@ impl Conversation {
             if rest.is_empty() {
                 return true;
             }
+        }
+    }
+
+    pub(super) fn show(&mut self, is_shown: bool) {
+        let was_shown = std::mem::replace(&mut self.is_shown, is_shown);
+        if was_shown != is_shown && self.is_live() {
+            self.say(if is_shown {
+                &FromViewer::Resume
+            } else {
+                &FromViewer::Suspend
+            });
         }
     }
 
@@ -276,6 +295,9 @@ impl Conversation {
     fn attach(&mut self, session: SessionId, config: StreamConfig, notices: Vec<String>) -> Step {
         self.state = State::Live;
         self.say(&FromViewer::Start);
+        if !self.is_shown {
+            self.say(&FromViewer::Suspend);
+        }
         // It may have changed meanwhile.
         self.resize(self.size);
         let told = Told::Attached {

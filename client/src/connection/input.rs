@@ -43,6 +43,12 @@ impl Connection {
         }
     }
 
+    /// Somebody can see the picture again, or nobody any more: then none is sent.
+    pub fn handle_shown(&mut self, now: Instant, is_shown: bool) {
+        self.conversation.show(is_shown);
+        self.settle(now);
+    }
+
     /// The user pasted. What is pressed after it reaches the desktop after it. Returns whether
     /// there was room.
     pub fn handle_paste(&mut self, now: Instant, text: &str) -> bool {

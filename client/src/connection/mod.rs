@@ -45,6 +45,8 @@ pub struct Setup {
     pub credentials: Credentials,
     /// Size of the desktop that is wanted; made to fit its bounds.
     pub size: Size,
+    /// Whether anybody can see the picture.
+    pub is_shown: bool,
     /// Mebibytes for the tile cache.
     pub cache_mib: u16,
     /// Random bytes: the endpoint's secret.
@@ -156,7 +158,12 @@ impl Connection {
             endpoint,
             handle,
             known: setup.known,
-            conversation: Conversation::new(setup.credentials, size, setup.cache_mib),
+            conversation: Conversation::new(
+                setup.credentials,
+                size,
+                setup.is_shown,
+                setup.cache_mib,
+            ),
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
             input: setup.input,

@@ -1,5 +1,7 @@
 //! What the thread does: a connection, its socket and its clock, one attempt after the other.
 
+mod news;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +60,7 @@ pub(super) struct Driver {
     whole_asked: Option<Instant>,
     /// Between two connections.
     input: Option<InputSender>,
+    is_shown: bool,
     slots: Slots,
     /// Those that end the program: it leaves before. None where the kernel refuses.
     signals: Option<Signals>,
@@ -91,6 +94,7 @@ impl Driver {
             was_live: false,
             whole_asked: None,
             input: None,
+            is_shown: true,
             slots: Slots::new(),
             signals: Signals::new([Signal::Int, Signal::Term]).ok(),
         }
@@ -144,6 +148,7 @@ impl Driver {
                 None => return true,
                 Some(Command::Leave) => return false,
                 Some(Command::Size(size)) => self.task.size = size,
+                Some(Command::Shown(is_shown)) => self.is_shown = is_shown,
                 Some(Command::Figures(wants)) => self.wants_figures = wants,
                 // It waits for the next connection, as what was pressed before it was lost.
                 Some(Command::Input(event)) => {
@@ -265,6 +270,7 @@ impl Driver {
             known: self.task.known,
             credentials: self.task.credentials.clone(),
             size: self.task.size,
+            is_shown: self.is_shown,
             cache_mib: CACHE_MIB,
             secret,
             input: self.input.take().map_or_else(fresh_input, Ok)?,
@@ -350,19 +356,7 @@ impl Driver {
             Told::Welcome(ticket) => self.task.credentials.handle_welcome(ticket),
             Told::Attached {
                 features, notices, ..
-            } => {
-                self.was_live = true;
-                if let Some(probe) = &mut self.probe {
-                    probe.handle_attached(clock::now());
-                }
-                if let Some(key) = self.task.known {
-                    self.tell(News::Live {
-                        key,
-                        features,
-                        notices,
-                    });
-                }
-            }
+            } => self.handle_attached(features, notices),
             Told::Config(config) => self.shared.view().screen.configure(&config),
             Told::Notice(words) => self.tell(News::Notice(words)),
             Told::Copied(text) => self.tell(News::Copied(text)),
@@ -472,6 +466,10 @@ impl Driver {
                 self.task.size = size;
                 connection.handle_size(now, size);
             }
+            Command::Shown(is_shown) => {
+                self.is_shown = is_shown;
+                connection.handle_shown(now, is_shown);
+            }
             Command::Paste(text) => {
                 if !connection.handle_paste(now, &text) {
                     let words = "the text was not pasted: it is longer than 1 MiB, or the one \
@@ -485,11 +483,5 @@ impl Driver {
             }
             Command::Leave => connection.leave(now),
         }
-    }
-
-    fn tell(&self, news: News) {
-        // With nobody to read, or too much unread, it does not matter.
-        let _unread = self.news.try_send(news);
-        self.shared.wake();
     }
 }

@@ -13,6 +13,7 @@ mod panes;
 mod pasting;
 mod text;
 mod touch;
+mod visibility;
 
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ use self::overlay::State;
 use self::panes::Panes;
 use self::pasting::Pasting;
 use self::touch::Touch;
+use self::visibility::Visibility;
 use crate::clock;
 use crate::connection::{End, Shape};
 use crate::net::{Client, Command, Ended, News};
@@ -110,6 +112,7 @@ pub fn run(
         client,
         on_live,
         panes: Panes::default(),
+        visibility: Visibility::default(),
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
@@ -142,6 +145,7 @@ struct App<F> {
     on_live: F,
     options: Options,
     panes: Panes,
+    visibility: Visibility,
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
@@ -258,6 +262,13 @@ impl<F: FnMut(Fingerprint)> App<F> {
         }
     }
 
+    /// The window may be seen again.
+    fn hope(&mut self) {
+        if self.visibility.handle_hope(|| self.panes.are_hidden()) {
+            self.client.command(Command::Shown(true));
+        }
+    }
+
     /// The window has had its size for a while: the desktop follows.
     fn follow(&mut self) {
         self.resize_due = None;
@@ -321,6 +332,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             // What changed is presented when it is told of; this is about what the window system
             // has lost, without saying where.
             WindowEvent::RedrawRequested => {
+                self.hope();
                 self.panes.want_whole();
                 self.redraw(event_loop);
             }
@@ -342,6 +354,14 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
                 self.act_by_touch();
                 self.release();
                 self.send(Input::ReleaseAll);
+                // It may have been minimized, which nothing tells.
+                self.visibility.handle_doubt(clock::now());
+            }
+            WindowEvent::Focused(true) => self.hope(),
+            WindowEvent::Occluded(is_covered) => {
+                self.panes.handle_covered(is_covered);
+                self.visibility.handle_doubt(clock::now());
+                self.hope();
             }
             WindowEvent::CursorMoved { position, .. } if self.capture.is_on() => {
                 let step = self.panes.current().and_then(|pane| {
@@ -381,6 +401,12 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
+        if self
+            .visibility
+            .handle_timeout(now, || self.panes.are_hidden())
+        {
+            self.client.command(Command::Shown(false));
+        }
         self.touch.handle_timeout(now);
         self.act_by_touch();
         if self.pasting.handle_timeout(now) {
@@ -398,6 +424,7 @@ impl<F: FnMut(Fingerprint)> ApplicationHandler<Wake> for App<F> {
             notice,
             self.pasting.poll_timeout(),
             self.touch.poll_timeout(),
+            self.visibility.poll_timeout(),
         ];
         let due = due.into_iter().flatten().min();
         event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));

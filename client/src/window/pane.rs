@@ -20,6 +20,8 @@ const AREAS_MAX: usize = 1_024;
 /// A window and its pixels.
 pub(super) struct Pane {
     pub(super) window: Rc<Window>,
+    /// Other windows lie over all of it.
+    pub(super) is_covered: bool,
     surface: Surface<OwnedDisplayHandle, Rc<Window>>,
     part: Part,
     layout: Layout,
@@ -46,6 +48,7 @@ impl Pane {
         };
         Ok(Self {
             window,
+            is_covered: false,
             surface,
             part,
             layout: Layout::new(nothing, part, (0, 0)),

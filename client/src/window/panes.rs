@@ -106,6 +106,19 @@ impl Panes {
         self.all.get(self.current)
     }
 
+    /// The window is covered by others, or no longer.
+    pub(super) fn handle_covered(&mut self, is_covered: bool) {
+        if let Some(pane) = self.all.get_mut(self.current) {
+            pane.is_covered = is_covered;
+        }
+    }
+
+    /// Whether nobody can see any of them.
+    pub(super) fn are_hidden(&self) -> bool {
+        let is_hidden = |it: &Pane| it.is_covered || it.window.is_minimized() == Some(true);
+        self.all.iter().all(is_hidden)
+    }
+
     /// It presents all of it with the next redraw.
     pub(super) fn want_whole(&mut self) {
         if let Some(pane) = self.all.get_mut(self.current) {

@@ -74,6 +74,7 @@ struct Peer {
     composer: Composer,
     is_live: bool,
     is_first: bool,
+    is_suspended: bool,
     damage: Vec<Rect>,
     applied: u32,
     input_stream: u64,
@@ -235,6 +236,7 @@ impl Server {
             composer: Composer::new(self.size, slots, 3),
             is_live: false,
             is_first: true,
+            is_suspended: false,
             damage: Vec::new(),
             applied: 0,
             input_stream: 0,
@@ -303,6 +305,12 @@ impl Server {
             }
             FromViewer::Paste { is_last: true, .. } if self.confirms => {
                 self.say(&FromServer::Pasted);
+            }
+            FromViewer::Suspend => self.peer.as_mut().unwrap().is_suspended = true,
+            FromViewer::Resume => {
+                let peer = self.peer.as_mut().unwrap();
+                peer.is_suspended = false;
+                peer.is_first = true;
             }
             FromViewer::WholePicture => self.peer.as_mut().unwrap().is_first = true,
             _ => (),
@@ -422,7 +430,8 @@ impl Server {
     fn compose(&mut self, now: Instant) {
         use sandbox_protocol::stream::sender::Readiness;
         let size = self.size;
-        let Some(peer) = self.peer.as_mut().filter(|it| it.is_live) else {
+        let is_wanted = |it: &&mut Peer| it.is_live && !it.is_suspended;
+        let Some(peer) = self.peer.as_mut().filter(is_wanted) else {
             return;
         };
         let is_whole = peer.is_first || peer.sender.readiness() == Readiness::NeedsWhole;

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::FromServer;
+use sandbox_protocol::wire::control::{FromServer, FromViewer};
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
@@ -172,6 +172,20 @@ impl World {
         });
     }
 
+    /// Opens another window over this one.
+    fn cover(&self, (x, y): (i16, i16), (width, height): (u16, u16)) -> Window {
+        let (x11, root, window) = (&self.x, self.root, self.x.generate_id().unwrap());
+        let aux = CreateWindowAux::new()
+            .override_redirect(1)
+            .background_pixel(0x00FF_0000);
+        let opaque = WindowClass::INPUT_OUTPUT;
+        x11.create_window(0, window, root, x, y, width, height, 0, opaque, 0, &aux)
+            .unwrap();
+        x11.map_window(window).unwrap();
+        x11.flush().unwrap();
+        window
+    }
+
     fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
         let now = x11rb::CURRENT_TIME;
         self.x
@@ -229,17 +243,7 @@ fn show_small_changes(world: &World) {
 /// Another window covers a part, and goes again.
 #[track_caller]
 fn cover_and_uncover(world: &World) {
-    let other = world.x.generate_id().unwrap();
-    let aux = CreateWindowAux::new()
-        .override_redirect(1)
-        .background_pixel(0x00FF_0000);
-    let opaque = WindowClass::INPUT_OUTPUT;
-    world
-        .x
-        .create_window(0, other, world.root, 50, 60, 200, 100, 0, opaque, 0, &aux)
-        .unwrap();
-    world.x.map_window(other).unwrap();
-    world.x.flush().unwrap();
+    let other = world.cover((50, 60), (200, 100));
     world.until("the other window", |it| {
         (it.shown_on_root(60, 70) == 0x00FF_0000).then_some(())
     });
@@ -391,4 +395,27 @@ fn a_desktop_fills_the_monitors_that_are_named() {
     assert_eq!(program.status.code(), Some(2));
     let words = String::from_utf8_lossy(&program.stderr);
     assert!(words.contains("1 is 1280x1024+0+0"), "{words}");
+}
+
+#[test]
+fn a_window_that_nobody_sees_asks_for_no_picture() {
+    let world = World::new("hidden", Server::new(SIZE), &[]);
+    world.until_same();
+    let told = |it: &Server| {
+        let told = it.heard.iter();
+        told.filter(|it| matches!(it, FromViewer::Suspend | FromViewer::Resume))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let other = world.cover((0, 0), (1_280, 1_024));
+    let suspended = [FromViewer::Suspend];
+    world
+        .host
+        .until("that nobody sees it", |it| told(it) == suspended);
+    world.host.change(|it| it.paint(5));
+    world.x.destroy_window(other).unwrap();
+    world.x.flush().unwrap();
+    world.until_same();
+    let resumed = [FromViewer::Suspend, FromViewer::Resume];
+    assert_eq!(told(&world.host.server()), resumed);
 }
