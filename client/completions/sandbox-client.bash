@@ -8,10 +8,13 @@ _sandbox_client() {
     --size)
       mapfile -t COMPREPLY < <(compgen -W '1280x800 1920x1080 2560x1440 3840x2160' -- "$current")
       return ;;
+    --monitors)
+      mapfile -t COMPREPLY < <(compgen -W 'all 1 1,2' -- "$current")
+      return ;;
   esac
   if [[ $current == -* ]]; then
-    local flags='--size --fullscreen --trust-on-first-use --enrol --forget --headless --probe
-      --script --stats-json --frame-log --help --version'
+    local flags='--size --fullscreen --monitors --trust-on-first-use --enrol --forget --headless
+      --probe --script --stats-json --frame-log --help --version'
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -A hostname -- "$current")

@@ -7,7 +7,7 @@ mod proof;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
@@ -125,6 +125,9 @@ impl From<io::Error> for Failure {
 
 /// Runs what the arguments (without the program's name) say; gives the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    if arguments.is_empty() && io::stdin().is_terminal() {
+        return run_for_the_menu();
+    }
     match dispatch(arguments) {
         Ok(code) => code,
         Err(failure) => {
@@ -132,6 +135,22 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
             failure.code
         }
     }
+}
+
+/// From a desktop's menu, in a terminal that goes with the program: the server is asked for, and
+/// what is told last stays to be read.
+fn run_for_the_menu() -> u8 {
+    let code = match ask::server() {
+        Ok(server) => run(&[server.into()]),
+        Err(error) => {
+            warn(&chain(&error));
+            1
+        }
+    };
+    if code != 0 {
+        ask::enter();
+    }
+    code
 }
 
 /// With nobody to read standard error the exit code has to do.
@@ -429,6 +448,26 @@ mod tests {
             let failure = parsed(arguments).unwrap_err();
             assert_eq!(failure.code, 2, "{arguments:?}");
             assert!(failure.words.contains(named), "{}", failure.words);
+        }
+    }
+
+    #[test]
+    fn every_flag_of_the_help_is_completed_and_in_the_manual() {
+        let manual = include_str!("../sandbox-client.1").replace("\\-", "-");
+        let bash = include_str!("../completions/sandbox-client.bash");
+        let zsh = include_str!("../completions/sandbox-client.zsh");
+        let fish = include_str!("../completions/sandbox-client.fish");
+        let listed = HELP.lines().filter_map(|it| it.strip_prefix("  --"));
+        let words = listed.flat_map(|it| it.split("  ").next().unwrap().split(", --"));
+        let flags: Vec<&str> = words.map(|it| it.split(' ').next().unwrap()).collect();
+        assert!(flags.len() > 10 && flags.contains(&"version"), "{flags:?}");
+        for flag in flags {
+            let ends = |it: &str| !it.starts_with(|it: char| it == '-' || it.is_alphanumeric());
+            let names = |text: &str, name: &str| text.split(name).skip(1).any(ends);
+            assert!(names(&manual, &format!("--{flag}")), "manual: {flag}");
+            assert!(names(bash, &format!("--{flag}")), "bash: {flag}");
+            assert!(names(zsh, &format!("--{flag}")), "zsh: {flag}");
+            assert!(names(fish, &format!(" -l {flag}")), "fish: {flag}");
         }
     }
 
