@@ -10,6 +10,7 @@ mod clipboard;
 mod composing;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod wayland;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -52,14 +53,25 @@ struct World {
     address: String,
     root: Window,
     window: Window,
-    program: Child,
-    xvfb: Child,
+    program: Option<Child>,
+    /// What it runs on.
+    screens: Vec<Child>,
     folder: PathBuf,
 }
 
 impl World {
     /// The program shows the server's desktop.
-    fn new(name: &str, mut server: Server, arguments: &[&str]) -> Self {
+    fn new(name: &str, server: Server, arguments: &[&str]) -> Self {
+        let mut world = Self::prepare(name, server);
+        let mut program = program(&world.display, &world.address, &world.folder);
+        world.program = Some(program.args(arguments).spawn().unwrap());
+        world.window = world.until("a window", |it| it.windows().pop());
+        world.give_focus();
+        world
+    }
+
+    /// A screen and the server, without the program.
+    fn prepare(name: &str, mut server: Server) -> Self {
         // They lie over the desktop for some seconds.
         server.notices.clear();
         let mut xvfb = Command::new("Xvfb")
@@ -80,35 +92,36 @@ impl World {
         let address = format!("{USER}@{}#pin={}", host.address, host.server().fingerprint);
         let unique = format!("sandbox-client-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(unique);
-        let program = program(&display, &address, &folder)
-            .args(arguments)
-            .spawn()
-            .unwrap();
-        let mut world = Self {
+        Self {
             host,
             x,
             display,
             address,
             root,
             window: 0,
-            program,
-            xvfb,
+            program: None,
+            screens: vec![xvfb],
             folder,
-        };
-        world.window = world.until("a window", |it| {
-            let tree = it.x.query_tree(it.root).unwrap().reply().unwrap();
-            tree.children.into_iter().find(|it_| {
-                let attributes = it.x.get_window_attributes(*it_).unwrap().reply();
-                let is_seen = attributes.is_ok_and(|it| u8::from(it.map_state) == 2);
-                is_seen && it.size_of(*it_) != (1, 1)
-            })
+        }
+    }
+
+    /// The windows that can be seen.
+    fn windows(&self) -> Vec<Window> {
+        let tree = self.x.query_tree(self.root).unwrap().reply().unwrap();
+        let mut windows = tree.children;
+        windows.retain(|it| {
+            let attributes = self.x.get_window_attributes(*it).unwrap().reply();
+            let is_seen = attributes.is_ok_and(|it| u8::from(it.map_state) == 2);
+            is_seen && self.size_of(*it) != (1, 1)
         });
-        world
-            .x
-            .set_input_focus(InputFocus::PARENT, world.window, x11rb::CURRENT_TIME)
+        windows
+    }
+
+    fn give_focus(&self) {
+        self.x
+            .set_input_focus(InputFocus::PARENT, self.window, x11rb::CURRENT_TIME)
             .unwrap();
-        world.x.flush().unwrap();
-        world
+        self.x.flush().unwrap();
     }
 
     /// Another one of the program, until its end.
@@ -137,11 +150,15 @@ impl World {
 
     /// The window's pixels.
     fn shown(&self) -> Vec<u32> {
-        let (width, height) = self.size_of(self.window);
+        self.shown_in(self.window)
+    }
+
+    fn shown_in(&self, window: Window) -> Vec<u32> {
+        let (width, height) = self.size_of(window);
         let format = ImageFormat::Z_PIXMAP;
         let image = self
             .x
-            .get_image(format, self.window, 0, 0, width, height, u32::MAX)
+            .get_image(format, window, 0, 0, width, height, u32::MAX)
             .unwrap()
             .reply()
             .unwrap();
@@ -216,7 +233,7 @@ fn program(display: &str, address: &str, folder: &Path) -> Command {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for child in [&mut self.program, &mut self.xvfb] {
+        for child in self.program.iter_mut().chain(self.screens.iter_mut().rev()) {
             let _already_over = child.kill();
             let _reaped = child.wait();
         }
@@ -351,7 +368,7 @@ fn the_desktop_follows_the_window_and_the_end_is_told_in_it() {
         (middle != before).then_some(())
     });
     world.press(KEY_A);
-    let status = world.program.wait().unwrap();
+    let status = world.program.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0));
 }
 
