@@ -11,10 +11,13 @@ _sandbox_client() {
     --transport)
       mapfile -t COMPREPLY < <(compgen -W 'auto udp websocket' -- "$current")
       return ;;
+    --monitors)
+      mapfile -t COMPREPLY < <(compgen -W 'all 1 1,2' -- "$current")
+      return ;;
   esac
   if [[ $current == -* ]]; then
-    local flags='--size --fullscreen --trust-on-first-use --enrol --forget --transport --headless
-      --probe --script --stats-json --frame-log --help --version'
+    local flags='--size --fullscreen --monitors --trust-on-first-use --enrol --forget
+      --transport --headless --probe --script --stats-json --frame-log --help --version'
     mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -A hostname -- "$current")

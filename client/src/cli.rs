@@ -1,13 +1,14 @@
 //! The command line: what is asked for, and how its end is told.
 
 mod ask;
+mod keeper;
 mod proof;
 mod values;
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
@@ -15,16 +16,15 @@ use std::thread;
 use sandbox_client::address::Address;
 use sandbox_client::clock;
 use sandbox_client::connection::{Credentials, End, Proof};
-use sandbox_client::device::DeviceKey;
-use sandbox_client::net::{
-    Arrival, Client, Command, Ended, Memory, News, Records, Task, Transport,
-};
+use sandbox_client::net::{Client, Ended, Memory, Records, Task, Transport};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
-use sandbox_client::window::{self, Options};
+use sandbox_client::window::{self, Monitors, NoWindow, Options};
 use sandbox_protocol::Size;
 use sandbox_quic::Fingerprint;
+
+use self::keeper::{Keeper, watch};
 
 const HELP: &str = "\
 Usage: sandbox-client [FLAGS] [USER@]HOST[:PORT][#pin=sha256:...]
@@ -40,6 +40,7 @@ a device that was enrolled signs in by a key of its own.
   --size WIDTHxHEIGHT       size of the desktop; 1280x800 without it. A window's size follows it,
                             and the desktop follows the window
   --fullscreen              begins with the whole screen
+  --monitors all|N,...      fills several monitors with one wide desktop; numbers from 1 on
   --trust-on-first-use      trusts a key that is not known yet, for scripts
   --enrol                   signs in by a key of this device from now on. The code for it, which
                             `sandbox-server device enrol USER` gives, is taken from SANDBOX_CODE,
@@ -60,7 +61,8 @@ a device that was enrolled signs in by a key of its own.
   --help, --version
 
 In the window: F11 or Ctrl+Alt+Enter fills the screen, Ctrl+Alt+Shift+S shows where the time of a
-picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
+picture goes, Ctrl+Alt+Shift+C takes control, Ctrl+Alt+Shift+M holds the pointer in the window for
+games and the like or lets it go, Ctrl+Alt+Shift+Q leaves. The desktop goes on when you leave.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not permitted, 4 something of this machine is
 missing.
@@ -77,6 +79,7 @@ struct Arguments {
     address: Address,
     size: Size,
     is_fullscreen: bool,
+    monitors: Option<Monitors>,
     trusts: bool,
     transport: Transport,
     is_headless: bool,
@@ -126,6 +129,9 @@ impl From<io::Error> for Failure {
 
 /// Runs what the arguments (without the program's name) say; gives the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    if arguments.is_empty() && io::stdin().is_terminal() {
+        return run_for_the_menu();
+    }
     match dispatch(arguments) {
         Ok(code) => code,
         Err(failure) => {
@@ -133,6 +139,22 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
             failure.code
         }
     }
+}
+
+/// From a desktop's menu, in a terminal that goes with the program: the server is asked for, and
+/// what is told last stays to be read.
+fn run_for_the_menu() -> u8 {
+    let code = match ask::server() {
+        Ok(server) => run(&[server.into()]),
+        Err(error) => {
+            warn(&chain(&error));
+            1
+        }
+    };
+    if code != 0 {
+        ask::enter();
+    }
+    code
 }
 
 /// With nobody to read standard error the exit code has to do.
@@ -178,6 +200,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         },
         size: SIZE_DEFAULT,
         is_fullscreen: false,
+        monitors: None,
         trusts: false,
         transport: Transport::Auto,
         is_headless: false,
@@ -198,6 +221,9 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
         };
         match &*name {
             "--size" => parsed.size = values::size(&value()?.to_string_lossy())?,
+            "--monitors" => {
+                parsed.monitors = Some(values::monitors(&value()?.to_string_lossy())?);
+            }
             "--fullscreen" => parsed.is_fullscreen = true,
             "--trust-on-first-use" => parsed.trusts = true,
             "--transport" => parsed.transport = values::transport(&value()?.to_string_lossy())?,
@@ -306,11 +332,16 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         title: keeper.name.clone(),
         size: arguments.size,
         is_fullscreen: arguments.is_fullscreen,
+        monitors: arguments.monitors,
     };
     let ended = window::run(client, options, |it| keeper.remember(it));
     finish(&ended.map_err(|error| Failure {
         words: error.to_string(),
-        code: 4,
+        code: if matches!(error, NoWindow::Monitors(_)) {
+            2
+        } else {
+            4
+        },
     })?)
 }
 
@@ -351,80 +382,6 @@ fn task(
         is_probe: arguments.is_probe,
         records,
     })
-}
-
-/// Remembers servers, and asks about new ones.
-struct Keeper<'a> {
-    store: &'a Store,
-    name: String,
-    trusts: bool,
-    is_pinned: bool,
-    /// The key that the server learns, and for whom.
-    enrolled: Option<(String, DeviceKey)>,
-}
-
-impl Keeper<'_> {
-    fn answer(&self, shown: Fingerprint) -> Command {
-        if self.trusts || ask::trust(&self.name, shown) {
-            Command::Trust
-        } else {
-            Command::Distrust
-        }
-    }
-
-    /// Waits for the key of a server that is not known. Returns whether it is trusted.
-    fn settle(&self, client: &Client) -> bool {
-        while let Ok(news) = client.news.recv() {
-            if let News::FirstUse(shown) = news {
-                let answer = self.answer(shown);
-                let is_trusted = answer == Command::Trust;
-                client.command(answer);
-                return is_trusted;
-            }
-        }
-        false
-    }
-
-    /// The server has taken the proof: it is the one that was meant.
-    fn remember(&self, arrival: &Arrival) {
-        if let Some((user, key)) = &self.enrolled
-            && let Err(error) = self
-                .store
-                .remember_device_key(&self.name, user, key.pkcs8())
-        {
-            warn(&chain(&error));
-        }
-        let now = clock::unix_seconds();
-        if let Err(error) = self.store.remember_way(&self.name, arrival, now) {
-            warn(&chain(&error));
-        }
-        if self.is_pinned {
-            return;
-        }
-        if let Err(error) = self.store.remember(&self.name, arrival.key, now) {
-            warn(&chain(&error));
-        }
-    }
-}
-
-/// Without a window: news are for standard error.
-fn watch(client: Client, keeper: &Keeper<'_>) -> Ended {
-    while let Ok(news) = client.news.recv() {
-        match news {
-            News::FirstUse(shown) => client.command(keeper.answer(shown)),
-            News::Live(arrival, notices) => {
-                keeper.remember(&arrival);
-                notices.iter().for_each(|it| warn(it));
-            }
-            News::Lost { words, wait } => warn(&format!(
-                "{words}; connecting again in {} ms",
-                wait.as_millis()
-            )),
-            News::Notice(words) => warn(&words),
-            News::Copied(_) | News::Control(_) => (),
-        }
-    }
-    client.join()
 }
 
 fn finish(ended: &Ended) -> Result<u8, Failure> {
@@ -475,10 +432,31 @@ mod tests {
             (&["box", "--probe"], "--headless"),
             (&["box", "--script", "-"], "--headless"),
             (&["box:0"], "1 to 65535"),
+            (&["box", "--monitors", "0"], "--monitors 0"),
         ] {
             let failure = parsed(arguments).unwrap_err();
             assert_eq!(failure.code, 2, "{arguments:?}");
             assert!(failure.words.contains(named), "{}", failure.words);
+        }
+    }
+
+    #[test]
+    fn every_flag_of_the_help_is_completed_and_in_the_manual() {
+        let manual = include_str!("../sandbox-client.1").replace("\\-", "-");
+        let bash = include_str!("../completions/sandbox-client.bash");
+        let zsh = include_str!("../completions/sandbox-client.zsh");
+        let fish = include_str!("../completions/sandbox-client.fish");
+        let listed = HELP.lines().filter_map(|it| it.strip_prefix("  --"));
+        let words = listed.flat_map(|it| it.split("  ").next().unwrap().split(", --"));
+        let flags: Vec<&str> = words.map(|it| it.split(' ').next().unwrap()).collect();
+        assert!(flags.len() > 10 && flags.contains(&"version"), "{flags:?}");
+        for flag in flags {
+            let ends = |it: &str| !it.starts_with(|it: char| it == '-' || it.is_alphanumeric());
+            let names = |text: &str, name: &str| text.split(name).skip(1).any(ends);
+            assert!(names(&manual, &format!("--{flag}")), "manual: {flag}");
+            assert!(names(bash, &format!("--{flag}")), "bash: {flag}");
+            assert!(names(zsh, &format!("--{flag}")), "zsh: {flag}");
+            assert!(names(fish, &format!(" -l {flag}")), "fish: {flag}");
         }
     }
 

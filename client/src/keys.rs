@@ -1,6 +1,6 @@
 //! Translates keys of the window system: places to evdev codes, meanings to X keysyms.
 
-use winit::keyboard::{Key, KeyCode, KeyLocation, NamedKey, PhysicalKey};
+use winit::keyboard::{Key, KeyCode, KeyLocation, NamedKey, NativeKey, PhysicalKey};
 
 /// The keysym EuroSign and the character have the same number; layouts name it by that.
 const EURO: u32 = 0x20ac;
@@ -8,6 +8,10 @@ const EURO: u32 = 0x20ac;
 /// Added to the code point of a character that has no keysym of its own (X Window System
 /// Protocol, appendix A).
 const UNICODE: u32 = 0x0100_0000;
+
+/// Dead keys.
+const DEAD_FIRST: u32 = 0xfe50;
+const DEAD_LAST: u32 = 0xfe93;
 
 /// The evdev code (`linux/input-event-codes.h`) of a key's place; 0 where the place has none.
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -200,7 +204,29 @@ pub fn keysym(key: &Key, location: KeyLocation) -> u32 {
 
 /// The keysyms of a text that was not typed key by key (an input method's).
 pub fn text_keysyms(text: &str) -> impl Iterator<Item = u32> {
-    text.chars().map(character_keysym).filter(|it| *it != 0)
+    text.chars().map(typed_keysym).filter(|it| *it != 0)
+}
+
+/// Ends of lines and tabs have keys.
+fn typed_keysym(character: char) -> u32 {
+    match character {
+        '\n' => 0xff0d,
+        '\t' => 0xff09,
+        other => character_keysym(other),
+    }
+}
+
+/// Whether a key is a part of a character that is not whole: a dead key, the compose key, and what
+/// follows that. The character comes as the meaning of the last key.
+pub fn is_composing(key: &Key) -> bool {
+    match key {
+        Key::Dead(_) | Key::Named(NamedKey::Compose) => true,
+        // What would mean a character by itself.
+        Key::Unidentified(NativeKey::Xkb(keysym)) => {
+            matches!(keysym, 0x20..=0xfcff | DEAD_FIRST..=DEAD_LAST | UNICODE..=0x0110_ffff)
+        }
+        Key::Unidentified(_) | Key::Named(_) | Key::Character(_) => false,
+    }
 }
 
 fn one_character(text: &str) -> Option<char> {
@@ -406,8 +432,27 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_character_are_told_from_keys_that_nobody_knows() {
+        let native = |keysym| Key::Unidentified(NativeKey::Xkb(keysym));
+        for (key, expected) in [
+            (Key::Dead(Some('^')), true),
+            (Key::Named(NamedKey::Compose), true),
+            (native(0x27), true),
+            (native(0x0100_0142), true),
+            (native(0x1008_ff5b), false),
+            (native(0xfe51), true),
+            (native(0xfe08), false),
+            (Key::Unidentified(NativeKey::Unidentified), false),
+            (Key::Character("a".into()), false),
+            (Key::Named(NamedKey::Shift), false),
+        ] {
+            assert_eq!(is_composing(&key), expected, "{key:?}");
+        }
+    }
+
+    #[test]
     fn a_text_becomes_the_keysyms_of_its_characters() {
-        let keysyms: Vec<u32> = text_keysyms("né\n漢").collect();
-        assert_eq!(keysyms, [0x6e, 0xe9, 0x0100_6f22]);
+        let keysyms: Vec<u32> = text_keysyms("né\r\n漢\t").collect();
+        assert_eq!(keysyms, [0x6e, 0xe9, 0xff0d, 0x0100_6f22, 0xff09]);
     }
 }

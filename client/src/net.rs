@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use sandbox_hw::DecodeError;
 use sandbox_protocol::Size;
+use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::Fingerprint;
 
@@ -79,6 +80,8 @@ pub enum Command {
     },
     /// The desktop should have this size.
     Size(Size),
+    /// Whether anybody can see the picture.
+    Shown(bool),
     /// The user pasted.
     Paste(String),
     /// The user wants control.
@@ -94,8 +97,15 @@ pub enum Command {
 pub enum News {
     /// The server's key is not known: answer by [`Command::Trust`] or [`Command::Distrust`].
     FirstUse(Fingerprint),
-    /// Attached; with what is to be remembered, and what is weaker there than designed.
-    Live(Arrival, Vec<String>),
+    /// Attached.
+    Live {
+        /// What is to be remembered.
+        arrival: Arrival,
+        /// What both ends can do.
+        features: Features,
+        /// What is weaker at the server than designed.
+        notices: Vec<String>,
+    },
     /// The connection is lost, and tried again after a while.
     Lost {
         /// Why.

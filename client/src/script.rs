@@ -174,6 +174,10 @@ pub fn step(step: &str) -> Option<Action> {
             x: number(&mut words)?,
             y: number(&mut words)?,
         }),
+        "move-by" => Action::Input(Event::MoveBy {
+            dx: number(&mut words)?,
+            dy: number(&mut words)?,
+        }),
         "move" => Action::Move {
             x: number(&mut words)?,
             y: number(&mut words)?,
@@ -227,6 +231,7 @@ mod tests {
             move 1 2
             button 0 down 3 4
             at 300 wheel 0 -120 5 6
+            move-by -3 4
             paste a text
             resize 800 600
             until-hash ff
@@ -263,6 +268,7 @@ mod tests {
                     y: 6,
                 }),
             ),
+            (ms(300), Action::Input(Event::MoveBy { dx: -3, dy: 4 })),
             (ms(300), Action::Paste("a text".to_owned())),
             (
                 ms(300),
@@ -287,6 +293,7 @@ mod tests {
             "at soon end",
             "at 5",
             "move 1",
+            "move-by 1 40000",
             "move 1 2 3",
             "text",
             "until-hash xyz",

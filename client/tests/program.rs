@@ -4,7 +4,7 @@
 mod fake;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -86,6 +86,12 @@ fn at(host: &Host) -> String {
 
 fn pinned(host: &Host) -> String {
     format!("{}#pin={}", at(host), host.server().fingerprint)
+}
+
+/// A server that is not there.
+fn nobody() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    format!("{USER}@{}", socket.local_addr().unwrap())
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -217,12 +223,8 @@ fn a_server_is_remembered_and_another_one_in_its_place_refused_until_it_is_forgo
 #[test]
 fn nobody_there_is_told_at_once() {
     let folder = Folder::new("nobody");
-    let port = {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.local_addr().unwrap().port()
-    };
     let began = now();
-    let output = folder.run(&["--probe", &format!("{USER}@127.0.0.1:{port}")]);
+    let output = folder.run(&["--probe", &nobody()]);
     assert_eq!(output.status.code(), Some(1));
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(line["why"].as_str().unwrap().contains("nobody listens"));
@@ -315,4 +317,34 @@ fn an_ended_session_ends_the_program_with_its_reason() {
     let (code, words) = finish(child);
     assert_eq!(code, Some(0), "{words}");
     assert!(words.contains("the session is over"), "{words}");
+}
+
+#[test]
+fn from_a_menu_the_server_is_asked_for_and_the_end_stays_to_be_read() {
+    let folder = Folder::new("menu");
+    let mut child = Command::new("script")
+        .args(["-qec", env!("CARGO_BIN_EXE_sandbox-client"), "/dev/null"])
+        .env("XDG_DATA_HOME", &folder.0)
+        .env("SANDBOX_PASSWORD", PASSWORD)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut terminal = child.stdin.take().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap());
+    let mut until = |wanted: &str| {
+        let mut words = Vec::new();
+        while !text(&words).ends_with(wanted) {
+            let read = shown.by_ref().take(1).read_to_end(&mut words).unwrap();
+            assert_eq!(read, 1, "{wanted:?} not in {:?}", text(&words));
+        }
+        text(&words)
+    };
+    until("Which server, as [USER@]HOST[:PORT]? ");
+    writeln!(terminal, "{}", nobody()).unwrap();
+    let words = until("Press Enter to close. ");
+    assert!(words.contains("nobody listens"), "{words}");
+    assert!(child.try_wait().unwrap().is_none());
+    terminal.write_all(b"\n").unwrap();
+    assert_eq!(wait(child).status.code(), Some(1));
 }

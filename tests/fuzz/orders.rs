@@ -37,7 +37,11 @@ fn number(chance: &mut Chance) -> u32 {
 fn event(chance: &mut Chance) -> Event {
     let is_down = chance.below(3) > 0;
     let [x, y] = [(); 2].map(|()| number(chance) as u16);
-    match chance.below(8) {
+    match chance.below(9) {
+        8 => Event::MoveBy {
+            dx: x.cast_signed(),
+            dy: y.cast_signed(),
+        },
         0 => Event::ReleaseAll,
         1 => Event::Wheel {
             dx: 1,
@@ -92,7 +96,7 @@ impl Desktop {
                     };
                     assert!(is_new, "seed {seed}: {step:?}");
                 }
-                Step::Place { .. } | Step::Wheel { .. } => (),
+                Step::Place { .. } | Step::Wheel { .. } | Step::MoveBy { .. } => (),
             }
         }
         assert!(steps <= STEPS_MAX, "seed {seed}: {steps} steps");

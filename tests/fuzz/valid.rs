@@ -34,7 +34,7 @@ pub(crate) const HEADER: Header = Header {
     encode: Lapse::from_steps(10),
 };
 
-pub(super) const EVENTS: [Event; 4] = [
+pub(super) const EVENTS: [Event; 5] = [
     Event::Key {
         code: 30,
         keysym: 0x61,
@@ -53,6 +53,7 @@ pub(super) const EVENTS: [Event; 4] = [
         y: 2,
     },
     Event::ReleaseAll,
+    Event::MoveBy { dx: -3, dy: 260 },
 ];
 
 pub(super) const POINTER: Move = Move {

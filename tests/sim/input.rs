@@ -26,8 +26,11 @@ struct World {
     down: Link,
     carried: BTreeMap<(Instant, u64), Carried>,
     count: u64,
-    /// Keys and buttons that are on their way.
-    pressed: VecDeque<(Instant, Step)>,
+    /// Keys and buttons that are on their way, each with how far the pointer is moved before it.
+    pressed: VecDeque<(Instant, Step, (i64, i64))>,
+    /// How far the pointer was moved by steps, here and there.
+    moved: (i64, i64),
+    came: (i64, i64),
     took: Vec<Duration>,
     seed: u64,
 }
@@ -51,6 +54,8 @@ impl World {
             carried: BTreeMap::new(),
             count: 0,
             pressed: VecDeque::new(),
+            moved: (0, 0),
+            came: (0, 0),
             took: Vec::new(),
             seed,
         }
@@ -125,18 +130,29 @@ impl World {
     /// Holds what is done on the desktop against what was pressed.
     fn take_steps(&mut self) {
         while let Some(step) = self.receiver.poll_step() {
-            if matches!(step, Step::Place { .. }) {
-                continue;
+            match step {
+                Step::Place { .. } => continue,
+                Step::MoveBy { dx, dy } => {
+                    travel(&mut self.came, dx, dy);
+                    continue;
+                }
+                Step::Key { .. } | Step::Button { .. } | Step::Wheel { .. } => (),
             }
-            let (at, pressed) = self.pressed.pop_front().expect("something was pressed");
-            assert_eq!(step, pressed, "seed {}", self.seed);
+            let (at, pressed, moved) = self.pressed.pop_front().expect("something was pressed");
+            assert_eq!((step, self.came), (pressed, moved), "seed {}", self.seed);
             self.took.push(self.now - at);
         }
     }
 
     fn press(&mut self, event: Event, step: Step) {
         self.sender.handle_event(self.now, event);
-        self.pressed.push_back((self.now, step));
+        self.pressed.push_back((self.now, step, self.moved));
+    }
+
+    fn move_by(&mut self, dx: i16, dy: i16) {
+        travel(&mut self.moved, dx, dy);
+        let event = Event::MoveBy { dx, dy };
+        self.sender.handle_event(self.now, event);
     }
 
     fn key(&mut self, code: u16, is_down: bool) {
@@ -165,7 +181,12 @@ impl World {
     }
 }
 
-/// So many events: typing with overlapping keys, wheel steps, moves.
+fn travel((x, y): &mut (i64, i64), dx: i16, dy: i16) {
+    *x += i64::from(dx);
+    *y += i64::from(dy);
+}
+
+/// So many events: typing with overlapping keys, wheel steps, moves to places and by steps.
 fn use_desktop(world: &mut World, chance: &mut Chance, events: usize) {
     let mut held: Vec<u16> = Vec::new();
     for _ in 0..events {
@@ -174,6 +195,12 @@ fn use_desktop(world: &mut World, chance: &mut Chance, events: usize) {
             1 => world
                 .sender
                 .handle_move(world.now, chance.below(1_920) as u16, 5),
+            2 => {
+                for _ in 0..chance.below(30) {
+                    world.move_by(chance.below(9) as i16 - 4, chance.below(7) as i16 - 2);
+                    world.run(Duration::from_micros(chance.below(3_000)));
+                }
+            }
             _ if held.len() > 3 || (!held.is_empty() && chance.below(2) == 0) => {
                 let code = held.remove(chance.below(held.len() as u64) as usize);
                 world.key(code, false);
@@ -197,6 +224,7 @@ fn use_desktop(world: &mut World, chance: &mut Chance, events: usize) {
 #[track_caller]
 fn assert_all_done(world: &World) {
     assert!(world.pressed.is_empty(), "seed {}", world.seed);
+    assert_eq!(world.came, world.moved, "seed {}", world.seed);
     assert_eq!(world.sender.waiting(), 0, "seed {}", world.seed);
     // Nothing is held: nobody has to confirm it.
     assert_eq!(world.receiver.poll_timeout(), None, "seed {}", world.seed);

@@ -46,6 +46,19 @@ pub(super) fn trust(name: &str, shown: Fingerprint) -> bool {
     matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
+/// Which server.
+pub(super) fn server() -> io::Result<String> {
+    let server = ask(&terminal()?, "Which server, as [USER@]HOST[:PORT]? ")?;
+    Ok(server.trim().to_owned())
+}
+
+/// Whether what stands there has been read.
+pub(super) fn enter() {
+    if let Ok(terminal) = terminal() {
+        let _gone = ask(&terminal, "Press Enter to close. ");
+    }
+}
+
 fn terminal() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/tty")
 }

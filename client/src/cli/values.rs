@@ -1,6 +1,7 @@
 //! What stands after a flag.
 
 use sandbox_client::net::{BadTransport, Transport};
+use sandbox_client::window::{BadMonitors, Monitors};
 use sandbox_protocol::Size;
 
 use super::Failure;
@@ -28,4 +29,9 @@ pub(super) fn size(text: &str) -> Result<Size, Failure> {
 pub(super) fn transport(text: &str) -> Result<Transport, Failure> {
     let transport = text.parse();
     transport.map_err(|bad: BadTransport| Failure::usage(format!("--transport {bad}")))
+}
+
+pub(super) fn monitors(text: &str) -> Result<Monitors, Failure> {
+    let monitors = text.parse();
+    monitors.map_err(|bad: BadMonitors| Failure::usage(bad.to_string()))
 }

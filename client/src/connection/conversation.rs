@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use sandbox_protocol::Size;
 use sandbox_protocol::limits::{
     COPY_BYTES_MAX, CURSOR_SIDE_MAX, DESKTOP_SIZE_MAX, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
 };
 use sandbox_protocol::wire::control::{
-    self, AuthFailure, AuthMethod, Chroma, Codec, ControlError, Display, FEATURES, Frames,
-    FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Profile, Secret, StreamConfig, Trust,
+    self, AuthFailure, AuthMethod, Chroma, Codec, ControlError, Display, FEATURES, Features,
+    Frames, FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Profile, StreamConfig, Trust,
     VideoCapability,
 };
+use sandbox_protocol::{SessionId, Size};
 use sandbox_quic::{Dir, Endpoint, Handle, StreamId};
 
+use super::credentials::{Credentials, Proof, Ticket};
 use super::{End, Shape, Told};
-use crate::device::DeviceKey;
 use crate::origin::BadOrigin;
 
 /// The control stream comes before updates.
@@ -30,65 +29,6 @@ const VIDEO: VideoCapability = VideoCapability {
     // OpenH264 in one thread, 3840×2160, on a core of 2020.
     decode_us: 25_000,
 };
-
-/// Who signs in.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// Account.
-    pub user: String,
-    /// How they prove it.
-    pub proof: Proof,
-    /// Of the connection before; the proof follows where it is refused.
-    pub ticket: Option<Ticket>,
-}
-
-/// How a user proves who they are.
-#[derive(Clone, Debug)]
-pub enum Proof {
-    /// By a password.
-    Password(Secret<String>),
-    /// By this device's key, which the server knows.
-    Device(DeviceKey),
-    /// By a code for one use, with which the server learns this device's key.
-    Enrol {
-        /// The code.
-        code: Secret<String>,
-        /// The key.
-        key: DeviceKey,
-        /// What the user calls the device.
-        name: String,
-    },
-}
-
-impl Credentials {
-    /// The server has let the user in, and knows this device's key from here on.
-    pub fn handle_welcome(&mut self, ticket: Ticket) {
-        self.ticket = Some(ticket);
-        if let Proof::Enrol { key, .. } = &self.proof {
-            self.proof = Proof::Device(key.clone());
-        }
-    }
-}
-
-/// Signs in once, without a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// Its name.
-    pub id: [u8; 16],
-    /// Its key.
-    pub key: Secret<[u8; 32]>,
-}
-
-impl Ticket {
-    fn method(&self, exporter: &[u8; 32]) -> AuthMethod {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key.0);
-        let proof = hmac::sign(&key, exporter);
-        AuthMethod::Ticket {
-            id: self.id,
-            proof: Secret(proof.as_ref().try_into().expect("SHA-256 has 32 bytes")),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -121,6 +61,8 @@ pub(super) struct Conversation {
     /// What is wanted, and what the server was told of it.
     size: Size,
     asked: Size,
+    /// Whether anybody can see the picture.
+    is_shown: bool,
     cache_mib: u16,
     stream: Option<StreamId>,
     frames: Frames,
@@ -129,6 +71,8 @@ pub(super) struct Conversation {
     /// A copied text that is not whole.
     copied: String,
     has_control: bool,
+    /// What both ends can do, once the server has said what it can.
+    features: Features,
     goodbye: Option<Goodbye>,
 }
 
@@ -140,18 +84,25 @@ pub(super) struct Goodbye {
 }
 
 impl Conversation {
-    pub(super) fn new(credentials: Credentials, size: Size, cache_mib: u16) -> Self {
+    pub(super) fn new(
+        credentials: Credentials,
+        size: Size,
+        is_shown: bool,
+        cache_mib: u16,
+    ) -> Self {
         Self {
             state: State::Silent,
             credentials,
             size,
             asked: size,
+            is_shown,
             cache_mib,
             stream: None,
             frames: Frames::default(),
             unsent: Vec::new(),
             copied: String::new(),
             has_control: true,
+            features: Features::default(),
             goodbye: None,
         }
     }
@@ -162,6 +113,11 @@ impl Conversation {
 
     pub(super) fn is_its(&self, stream: StreamId) -> bool {
         self.stream == Some(stream)
+    }
+
+    /// What both ends can do.
+    pub(super) const fn features(&self) -> Features {
+        self.features
     }
 
     /// What the server said before it closed.
@@ -219,6 +175,17 @@ impl Conversation {
         }
     }
 
+    pub(super) fn show(&mut self, is_shown: bool) {
+        let was_shown = std::mem::replace(&mut self.is_shown, is_shown);
+        if was_shown != is_shown && self.is_live() {
+            self.say(if is_shown {
+                &FromViewer::Resume
+            } else {
+                &FromViewer::Suspend
+            });
+        }
+    }
+
     pub(super) fn ask_whole(&mut self) {
         if self.is_live() {
             self.say(&FromViewer::WholePicture);
@@ -260,7 +227,10 @@ impl Conversation {
         exporter: impl FnOnce() -> Option<[u8; 32]>,
     ) -> Step {
         match (message, self.state) {
-            (FromServer::Hello { .. }, State::Greeting) => self.sign_in(exporter),
+            (FromServer::Hello { features, .. }, State::Greeting) => {
+                self.features = Features(features & FEATURES.0);
+                self.sign_in(exporter)
+            }
             (FromServer::Welcome { ticket, .. }, State::SigningIn { .. }) => {
                 self.state = State::Attaching;
                 let attach = FromViewer::Attach {
@@ -294,13 +264,7 @@ impl Conversation {
                     ..
                 },
                 State::Attaching,
-            ) => {
-                self.state = State::Live;
-                self.say(&FromViewer::Start);
-                // It may have changed meanwhile.
-                self.resize(self.size);
-                Step::Attached(Told::Attached { session, notices }, config)
-            }
+            ) => self.attach(session, config, notices),
             (
                 FromServer::Goodbye {
                     code,
@@ -328,6 +292,22 @@ impl Conversation {
             (message, State::Live) => self.handle_live(message),
             (message, _) => Step::Violation(format!("out of order: {}", kind(&message))),
         }
+    }
+
+    fn attach(&mut self, session: SessionId, config: StreamConfig, notices: Vec<String>) -> Step {
+        self.state = State::Live;
+        self.say(&FromViewer::Start);
+        if !self.is_shown {
+            self.say(&FromViewer::Suspend);
+        }
+        // It may have changed meanwhile.
+        self.resize(self.size);
+        let told = Told::Attached {
+            session,
+            features: self.features,
+            notices,
+        };
+        Step::Attached(told, config)
     }
 
     fn handle_live(&mut self, message: FromServer) -> Step {

@@ -14,13 +14,15 @@ impl Connection {
         self.finish(now, CloseCode::Superseded, End::Left);
     }
 
-    /// What the user did meanwhile: the input that outlives connections, and the size by now.
-    pub fn take_over(&mut self, now: Instant, mut input: InputSender, size: Size) {
+    /// What the user did meanwhile: the input that outlives connections, the size by now, and
+    /// whether anybody can see the picture.
+    pub fn take_over(&mut self, now: Instant, mut input: InputSender, size: Size, is_shown: bool) {
         if let Some(sample) = self.endpoint.round_trip(self.handle) {
             input.handle_round_trip(sample);
         }
         self.input = input;
         self.handle_size(now, size);
+        self.handle_shown(now, is_shown);
     }
 
     /// What of the input the next connection has to say.

@@ -39,6 +39,12 @@ impl Hold {
     }
 
     pub(super) fn push_input(&mut self, event: Input) {
+        if let Some(Held::Input(last)) = self.waiting.back_mut()
+            && let Some(both) = last.joined(event)
+        {
+            *last = both;
+            return;
+        }
         self.waiting.push_back(Held::Input(event));
     }
 

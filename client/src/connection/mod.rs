@@ -5,13 +5,15 @@
 //! [`Connection::poll_timeout`] for the next deadline.
 
 mod conversation;
+mod credentials;
 mod end;
 mod handover;
 mod hold;
+mod input;
 mod media;
 mod streams;
 
-pub use self::conversation::{Credentials, Proof, Ticket};
+pub use self::credentials::{Credentials, Proof, Ticket};
 pub use self::end::End;
 
 use std::collections::VecDeque;
@@ -25,20 +27,16 @@ use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::stream::reassemble::Update;
 use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::{FromServer, StreamConfig};
-use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::wire::control::{Features, FromServer, StreamConfig};
 use sandbox_protocol::{SessionId, Size};
 use sandbox_quic::{
     Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, Trust,
 };
 
 use self::conversation::{Conversation, Step};
-use self::hold::{Held, Hold};
+use self::hold::Hold;
 use self::streams::UpdateStreams;
 use crate::origin::Origin;
-
-/// A text could not even be handed to QUIC.
-const LOST_TEXT: &str = "a text was not pasted: the one before it is still on its way";
 
 /// How a connection begins.
 #[derive(Debug)]
@@ -49,6 +47,8 @@ pub struct Setup {
     pub credentials: Credentials,
     /// Size of the desktop that is wanted; made to fit its bounds.
     pub size: Size,
+    /// Whether anybody can see the picture.
+    pub is_shown: bool,
     /// Mebibytes for the tile cache.
     pub cache_mib: u16,
     /// Random bytes: the endpoint's secret.
@@ -71,6 +71,8 @@ pub enum Told {
     Attached {
         /// To which session.
         session: SessionId,
+        /// What both ends can do.
+        features: Features,
         /// What is weaker at the server than designed, one sentence each.
         notices: Vec<String>,
     },
@@ -160,7 +162,12 @@ impl Connection {
             endpoint,
             handle,
             known: setup.known,
-            conversation: Conversation::new(setup.credentials, size, setup.cache_mib),
+            conversation: Conversation::new(
+                setup.credentials,
+                size,
+                setup.is_shown,
+                setup.cache_mib,
+            ),
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
             input: setup.input,
@@ -247,62 +254,11 @@ impl Connection {
         self.finish(now, CloseCode::NoError, End::Left);
     }
 
-    /// Something was pressed, released or turned. Returns its number; `None` where nobody waits
-    /// for input, or where it waits behind a pasted text.
-    pub fn handle_input(&mut self, now: Instant, event: Input) -> Option<u32> {
-        if !self.is_live() && !self.input.is_interrupted() {
-            return None;
-        }
-        if self.hold.is_on() {
-            self.hold.push_input(event);
-            return None;
-        }
-        self.input.handle_event(now, event);
-        Some(self.input.last_seq())
-    }
-
-    /// The pointer moved.
-    pub fn handle_move(&mut self, now: Instant, x: u16, y: u16) {
-        if self.is_live() {
-            self.input.handle_move(now, x, y);
-        }
-    }
-
     /// Another size of the desktop is wanted.
     pub fn handle_size(&mut self, now: Instant, size: Size) {
         let size = size.fit(DESKTOP_SIZE_MIN, DESKTOP_SIZE_MAX);
         self.conversation.resize(size);
         self.settle(now);
-    }
-
-    /// The user pasted. What is pressed after it reaches the desktop after it. Returns whether
-    /// there was room.
-    pub fn handle_paste(&mut self, now: Instant, text: &str) -> bool {
-        if self.hold.is_on() {
-            return self.hold.push_paste(text);
-        }
-        let is_taken = self.paste(now, text);
-        self.settle(now);
-        is_taken
-    }
-
-    fn paste(&mut self, now: Instant, text: &str) -> bool {
-        let is_taken = self.conversation.paste(text);
-        if is_taken {
-            self.hold.begin(now);
-        }
-        is_taken
-    }
-
-    /// What waited behind a text goes on, up to the next text.
-    fn let_go(&mut self, now: Instant) {
-        while let Some(held) = self.hold.poll() {
-            match held {
-                Held::Input(event) => self.input.handle_event(now, event),
-                Held::Paste(text) if self.paste(now, &text) => (),
-                Held::Paste(_) => self.told.push_back(Told::Notice(LOST_TEXT.to_owned())),
-            }
-        }
     }
 
     /// The picture cannot be continued: a whole one, please.

@@ -2,6 +2,7 @@
 
 mod apart;
 mod join;
+mod news;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use smol::Timer;
 
 use self::join::Joined;
 use super::host::{fresh_input, resolve, signalled};
-use super::memory::{Arrival, Network};
+use super::memory::Network;
 use super::race::{Transport, Way};
 use super::{Command, Ended, News, Shared, Task};
 use crate::carrier::Carrier;
@@ -65,6 +66,7 @@ pub(super) struct Driver {
     whole_asked: Option<Instant>,
     /// Between two connections.
     input: Option<InputSender>,
+    is_shown: bool,
     slots: Slots,
     /// Those that end the program: it leaves before. None where the kernel refuses.
     signals: Option<Signals>,
@@ -102,6 +104,7 @@ impl Driver {
             was_live: false,
             whole_asked: None,
             input: None,
+            is_shown: true,
             slots: Slots::new(),
             signals: Signals::new([Signal::Int, Signal::Term]).ok(),
         }
@@ -158,7 +161,10 @@ impl Driver {
         let now = clock::now();
         let input = self.input.take().map_or_else(fresh_input, Ok);
         match input {
-            Ok(input) => joined.connection.take_over(now, input, self.task.size),
+            Ok(input) => {
+                let size = self.task.size;
+                joined.connection.take_over(now, input, size, self.is_shown);
+            }
             Err(error) => return End::Broken(error.to_string()),
         }
         let end = self.drive(&mut joined).await;
@@ -252,6 +258,7 @@ impl Driver {
             known: self.task.known,
             credentials: self.task.credentials.clone(),
             size: self.task.size,
+            is_shown: self.is_shown,
             cache_mib: CACHE_MIB,
             secret,
             input: fresh_input()?,
@@ -316,13 +323,9 @@ impl Driver {
                 self.tell(News::FirstUse(shown));
             }
             Told::Welcome(ticket) => self.task.credentials.handle_welcome(ticket),
-            Told::Attached { notices, .. } => {
-                self.was_live = true;
-                if let Some(probe) = &mut self.probe {
-                    probe.handle_attached(clock::now());
-                }
-                self.arrive(from, notices);
-            }
+            Told::Attached {
+                features, notices, ..
+            } => self.handle_attached(from, features, notices),
             Told::PublicUrl(origin) => self.origin = Some(origin),
             Told::Config(config) => self.shared.view().screen.configure(&config),
             Told::Notice(words) => self.tell(News::Notice(words)),
@@ -337,18 +340,6 @@ impl Driver {
             Told::Over(end) => return Some(end),
         }
         None
-    }
-
-    fn arrive(&mut self, (way, network): Place<'_>, notices: Vec<String>) {
-        let Some(key) = self.task.known else { return };
-        let arrival = Arrival {
-            key,
-            way,
-            network: network.clone(),
-            origin: self.origin.clone(),
-        };
-        self.task.memory.handle_arrival(&arrival);
-        self.tell(News::Live(arrival, notices));
     }
 
     fn apply_updates(&mut self, connection: &mut Connection) {
@@ -445,6 +436,10 @@ impl Driver {
                 self.task.size = size;
                 connection.handle_size(now, size);
             }
+            Command::Shown(is_shown) => {
+                self.is_shown = is_shown;
+                connection.handle_shown(now, is_shown);
+            }
             Command::Paste(text) => {
                 if !connection.handle_paste(now, &text) {
                     let words = "the text was not pasted: it is longer than 1 MiB, or the one \
@@ -458,11 +453,5 @@ impl Driver {
             }
             Command::Leave => connection.leave(now),
         }
-    }
-
-    fn tell(&self, news: News) {
-        // With nobody to read, or too much unread, it does not matter.
-        let _unread = self.news.try_send(news);
-        self.shared.wake();
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sandbox_protocol::wire::input::Event as Input;
+use sandbox_protocol::wire::input::{Event as Input, HERE};
 use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, WindowEvent};
 use winit::keyboard::{Key, KeyCode, KeyLocation, ModifiersState, NamedKey, PhysicalKey};
 
 use super::layout::Layout;
-use crate::keys::{evdev_code, keysym};
+use super::touch::Act;
+use crate::keys::{evdev_code, is_composing, keysym};
 use crate::net::Command;
 
 /// One step of a wheel on the wire.
@@ -21,14 +22,17 @@ const CHORD: ModifiersState = ModifiersState::CONTROL
     .union(ModifiersState::SHIFT);
 
 /// What a key means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Input(Input),
+    /// Several characters of one key.
+    Text(String),
     /// A key that makes programs paste.
     Paste(Input),
     Fullscreen,
     Figures,
     TakeControl,
+    Capture,
     Leave,
 }
 
@@ -79,6 +83,14 @@ impl Keyboard {
                 return Some(meaning);
             }
         }
+        if is_composing(key) {
+            return None;
+        }
+        if let Key::Character(text) = key
+            && text.chars().nth(1).is_some()
+        {
+            return is_down.then(|| Meaning::Text(text.to_string()));
+        }
         let (code, keysym) = (evdev_code(place), keysym(key, location));
         let input = Input::Key {
             code,
@@ -123,6 +135,7 @@ impl Keyboard {
         match code {
             KeyCode::KeyS => Some(Meaning::Figures),
             KeyCode::KeyC => Some(Meaning::TakeControl),
+            KeyCode::KeyM => Some(Meaning::Capture),
             KeyCode::KeyQ => Some(Meaning::Leave),
             _ => None,
         }
@@ -139,6 +152,12 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
+    /// It moves by steps from here on: where it is on the desktop is not known until it comes to a
+    /// place again.
+    pub(super) const fn handle_captured(&mut self) {
+        (self.x, self.y) = HERE;
+    }
+
     pub(super) fn handle_event(&mut self, event: &WindowEvent, layout: &Layout) -> Option<Command> {
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -172,6 +191,28 @@ impl Pointer {
         }
     }
 
+    /// What the fingers do.
+    pub(super) fn handle_act(&mut self, act: Act, layout: &Layout) -> Option<Command> {
+        let (Act::Move(place) | Act::Button { place, .. } | Act::Scroll { place, .. }) = act;
+        let (x, y) = layout.desktop_at(place.0, place.1);
+        (self.x, self.y) = (x, y);
+        match act {
+            Act::Move(_) => Some(Command::Move { x, y }),
+            Act::Button {
+                button, is_down, ..
+            } => Some(Command::Input(Input::Button {
+                button,
+                is_down,
+                x,
+                y,
+            })),
+            Act::Scroll { by, .. } => {
+                let steps = |pixels: f64| -pixels / STEP_PIXELS * STEP;
+                self.turn(steps(by.0), steps(by.1))
+            }
+        }
+    }
+
     fn turn(&mut self, dx: f64, dy: f64) -> Option<Command> {
         let (dx, dy) = (self.rest.0 + dx, self.rest.1 + dy);
         self.rest = (dx.fract(), dy.fract());
@@ -198,6 +239,7 @@ const fn button_number(button: MouseButton) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::monitors::Part;
     use super::*;
 
     fn press(keyboard: &mut Keyboard, code: KeyCode, key: Key, is_down: bool) -> Option<Meaning> {
@@ -273,10 +315,64 @@ mod tests {
     }
 
     #[test]
+    fn only_the_whole_of_what_is_composed_goes_to_the_desktop() {
+        let mut keyboard = Keyboard::default();
+        let mut press = |key, is_down| press(&mut keyboard, KeyCode::Quote, key, is_down);
+        let dead = Key::Dead(Some('´'));
+        assert_eq!(press(dead.clone(), true), None, "nor what is in its place");
+        assert_eq!(press(dead, false), None);
+        let whole = press(Key::Character("é".into()), true);
+        let key = Input::Key {
+            code: 40,
+            keysym: 0xe9,
+            is_down: true,
+        };
+        assert_eq!(whole, Some(Meaning::Input(key)));
+        let several = Key::Character("o̧".into());
+        let text = Meaning::Text("o̧".to_owned());
+        assert_eq!(press(several.clone(), true), Some(text));
+        assert_eq!(press(several, false), None);
+    }
+
+    #[test]
     fn a_key_without_place_and_meaning_is_nothing() {
         let mut keyboard = Keyboard::default();
         let nothing = press(&mut keyboard, KeyCode::Fn, Key::Dead(None), true);
         assert_eq!(nothing, None);
+    }
+
+    #[test]
+    fn a_captured_pointer_is_clicked_where_the_desktop_has_it() {
+        let mut pointer = Pointer::default();
+        pointer.handle_captured();
+        let wheel = Command::Input(Input::Wheel {
+            dx: 0,
+            dy: 120,
+            x: u16::MAX,
+            y: u16::MAX,
+        });
+        assert_eq!(pointer.turn(0.0, 120.0), Some(wheel));
+    }
+
+    #[test]
+    fn what_lies_under_two_fingers_follows_them() {
+        let size = sandbox_protocol::Size {
+            width: 640,
+            height: 400,
+        };
+        let layout = Layout::new(size, Part::WHOLE, (1_280, 800));
+        let scroll = Act::Scroll {
+            place: (200.0, 100.0),
+            by: (0.0, 50.0),
+        };
+        let wheel = Command::Input(Input::Wheel {
+            dx: 0,
+            dy: -60,
+            x: 100,
+            y: 50,
+        });
+        let turned = Pointer::default().handle_act(scroll, &layout);
+        assert_eq!(turned, Some(wheel));
     }
 
     #[test]

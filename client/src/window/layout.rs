@@ -2,6 +2,8 @@
 
 use sandbox_protocol::{Rect, Size};
 
+use super::monitors::Part;
+
 /// One step of the fractions that positions are reckoned in.
 const ONE: u32 = 1 << 16;
 
@@ -12,6 +14,8 @@ const SHARP_HUNDREDTHS: u32 = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) desktop: Size,
+    /// What of it is shown.
+    pub(super) part: Rect,
     pub(super) window: (u32, u32),
     /// Where it is in the window.
     pub(super) left: u32,
@@ -23,7 +27,7 @@ pub(super) struct Layout {
 }
 
 /// A rectangle of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Area {
     pub(super) left: u32,
     pub(super) top: u32,
@@ -32,8 +36,9 @@ pub(super) struct Area {
 }
 
 impl Layout {
-    pub(super) fn new(desktop: Size, window: (u32, u32)) -> Self {
-        let (width, height) = (u32::from(desktop.width), u32::from(desktop.height));
+    pub(super) fn new(desktop: Size, part: Part, window: (u32, u32)) -> Self {
+        let part = part.within(desktop);
+        let (width, height) = (u32::from(part.width), u32::from(part.height));
         let (wide, high) = (window.0.max(1), window.1.max(1));
         // The window's pixels for one of the desktop, in hundredths.
         let scale = (wide * 100 / width.max(1)).min(high * 100 / height.max(1));
@@ -46,6 +51,7 @@ impl Layout {
         };
         Self {
             desktop,
+            part,
             window,
             left: (wide.saturating_sub(shown_width)) / 2,
             top: (high.saturating_sub(shown_height)) / 2,
@@ -62,24 +68,41 @@ impl Layout {
 
     /// Whether each pixel of the desktop is a square of the window's.
     pub(super) const fn is_sharp(&self) -> bool {
-        self.width.is_multiple_of(self.desktop.width as u32) && self.step <= ONE
+        self.width.is_multiple_of(self.part.width as u32) && self.step <= ONE
     }
 
-    /// The desktop's pixel at a place of the window; the nearest one beside it.
+    /// The desktop's pixel at a place of the window; beside the desktop the nearest one. What is
+    /// dragged past the window's border goes on in the part that lies there.
     pub(super) fn desktop_at(&self, x: f64, y: f64) -> (u16, u16) {
-        let along = |at: f64, first: u32, shown: u32, side: u16| {
+        let along = |at: f64, first: u32, shown: u32, (from, part): (u16, u16), side: u16| {
             let share = (at - f64::from(first)) / f64::from(shown.max(1));
             let last = f64::from(side.saturating_sub(1));
-            (share * f64::from(side)).floor().clamp(0.0, last) as u16
+            let at = f64::from(from) + (share * f64::from(part)).floor();
+            at.clamp(0.0, last) as u16
         };
+        let Rect {
+            x: left,
+            y: top,
+            width,
+            height,
+        } = self.part;
         (
-            along(x, self.left, self.width, self.desktop.width),
-            along(y, self.top, self.height, self.desktop.height),
+            along(x, self.left, self.width, (left, width), self.desktop.width),
+            along(y, self.top, self.height, (top, height), self.desktop.height),
         )
     }
 
     /// Where a rectangle of the desktop shows, with all the pixels that it has a part in.
     pub(super) fn area_of(&self, rect: Rect) -> Area {
+        let (right, bottom) = (self.part.right(), self.part.bottom());
+        let [x, y] = [(rect.x, self.part.x), (rect.y, self.part.y)]
+            .map(|(it, first)| it.saturating_sub(first));
+        let right = rect.right().min(right).saturating_sub(self.part.x);
+        let bottom = rect.bottom().min(bottom).saturating_sub(self.part.y);
+        let rect = Rect::between(x, y, right, bottom);
+        if rect.is_empty() {
+            return Area::default();
+        }
         // Between two pixels both have a part.
         let margin = u32::from(!self.is_sharp());
         let along = |from: u16, to: u16, shown: u32, side: u16| {
@@ -89,8 +112,8 @@ impl Layout {
             let last = (last as u32 + margin).min(shown);
             ((first as u32).saturating_sub(margin), last)
         };
-        let (left, right) = along(rect.x, rect.right(), self.width, self.desktop.width);
-        let (top, bottom) = along(rect.y, rect.bottom(), self.height, self.desktop.height);
+        let (left, right) = along(rect.x, rect.right(), self.width, self.part.width);
+        let (top, bottom) = along(rect.y, rect.bottom(), self.height, self.part.height);
         Area {
             left: self.left + left,
             top: self.top + top,
@@ -117,6 +140,7 @@ impl Area {
 
 #[cfg(test)]
 mod tests {
+    use super::super::monitors::{Monitor, Monitors, arrange};
     use super::*;
 
     const DESKTOP: Size = Size {
@@ -126,7 +150,7 @@ mod tests {
 
     #[track_caller]
     fn check(window: (u32, u32), expected: (u32, u32, u32, u32)) {
-        let it = Layout::new(DESKTOP, window);
+        let it = Layout::new(DESKTOP, Part::WHOLE, window);
         assert_eq!((it.left, it.top, it.width, it.height), expected);
     }
 
@@ -144,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_place_in_the_window_is_a_pixel_of_the_desktop() {
-        let it = Layout::new(DESKTOP, (1_280, 900));
+        let it = Layout::new(DESKTOP, Part::WHOLE, (1_280, 900));
         assert_eq!(it.desktop_at(0.0, 50.0), (0, 0));
         assert_eq!(it.desktop_at(3.9, 53.9), (1, 1));
         assert_eq!(it.desktop_at(1_279.9, 849.9), (639, 399));
@@ -160,12 +184,41 @@ mod tests {
             height: 40,
         };
         let area = |window| {
-            let it = Layout::new(DESKTOP, window).area_of(rect);
+            let it = Layout::new(DESKTOP, Part::WHOLE, window).area_of(rect);
             (it.left, it.top, it.right, it.bottom)
         };
         assert_eq!(area((640, 400)), (10, 20, 40, 60));
         assert_eq!(area((1_280, 800)), (20, 40, 80, 120));
         assert_eq!(area((960, 600)), (14, 29, 61, 91));
         assert_eq!(area((320, 200)), (4, 9, 21, 31));
+    }
+
+    #[test]
+    fn a_part_begins_where_the_one_beside_it_ends() {
+        let monitor = |x| Monitor {
+            x,
+            y: 0,
+            width: 320,
+            height: 400,
+        };
+        let both = arrange(&[monitor(0), monitor(320)], &Monitors::All).unwrap();
+        assert_eq!(both.size, DESKTOP);
+        let [first, second] = [0, 1].map(|it| Layout::new(DESKTOP, both.parts[it].1, (320, 400)));
+        assert!(first.is_exact() && second.is_exact());
+        assert_eq!(first.desktop_at(5.0, 6.0), (5, 6));
+        assert_eq!(second.desktop_at(5.0, 6.0), (325, 6));
+        // What is dragged out of a window goes on in the next.
+        assert_eq!(first.desktop_at(330.0, 6.0), (330, 6));
+        assert_eq!(second.desktop_at(-20.0, 6.0), (300, 6));
+        assert_eq!(second.desktop_at(900.0, -6.0), (639, 0));
+        let rect = Rect::between(310, 10, 335, 20);
+        let area = |it: &Layout| {
+            let it = it.area_of(rect);
+            (it.left, it.top, it.right, it.bottom)
+        };
+        assert_eq!(area(&first), (310, 10, 320, 20));
+        assert_eq!(area(&second), (0, 10, 15, 20));
+        let left = Rect::between(0, 0, 320, 400);
+        assert!(second.area_of(left).is_empty());
     }
 }

@@ -1,33 +1,44 @@
 //! The window: shows the desktop, and turns what the window system tells into input.
 
+mod acts;
+mod capture;
 mod clipboard;
 mod input;
 mod layout;
+mod monitors;
+mod overlay;
 mod paint;
 mod pane;
+mod panes;
+mod pasting;
 mod text;
+mod touch;
+mod visibility;
 
-use std::rc::Rc;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use sandbox_protocol::Size;
-use sandbox_protocol::limits::PASTE_BYTES_MAX;
+use sandbox_protocol::wire::control::Features;
 use sandbox_protocol::wire::input::Event as Input;
 use winit::application::ApplicationHandler;
-use winit::dpi::PhysicalSize;
-use winit::event::{ElementState, KeyEvent, WindowEvent};
+use winit::dpi::PhysicalPosition;
+use winit::event::{DeviceEvent, DeviceId, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoop};
-use winit::window::{CustomCursor, Fullscreen, Window, WindowId};
+use winit::window::{CustomCursor, WindowId};
 
-use self::clipboard::Clipboard;
-use self::input::{Keyboard, Meaning, Pointer};
-use self::pane::Pane;
-use self::text::{Place, Words};
+use self::capture::Capture;
+use self::clipboard::{Clipboard, Told};
+use self::input::{Keyboard, Pointer};
+pub use self::monitors::{BadMonitors, Monitors};
+use self::overlay::State;
+use self::panes::Panes;
+use self::pasting::Pasting;
+use self::touch::Touch;
+use self::visibility::Visibility;
 use crate::clock;
 use crate::connection::{End, Shape};
-use crate::figures::Second;
-use crate::net::{Arrival, Client, Command, Ended, News, Way};
+use crate::net::{Arrival, Client, Command, Ended, News};
 
 /// The desktop follows the window when it has had its size for so long: a border that is dragged
 /// would begin a new picture with each step.
@@ -45,27 +56,31 @@ pub struct Options {
     pub size: Size,
     /// Whether it fills the screen.
     pub is_fullscreen: bool,
+    /// Which monitors it fills, where it is one window on each.
+    pub monitors: Option<Monitors>,
 }
 
 /// There can be no window.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "there can be no window ({0}): DISPLAY or WAYLAND_DISPLAY must lead to a screen, and libX11 \
-     with libxkbcommon-x11 or libwayland-client be installed; --headless needs none"
-)]
-pub struct NoWindow(String);
+#[non_exhaustive]
+pub enum NoWindow {
+    /// The window system does not give one.
+    #[error(
+        "there can be no window ({0}): DISPLAY or WAYLAND_DISPLAY must lead to a screen, and \
+         libX11 with libxkbcommon-x11 or libwayland-client be installed; --headless needs none"
+    )]
+    System(String),
+    /// The monitors are not what was asked for.
+    #[error("{0}")]
+    Monitors(String),
+}
 
-/// There is something to look at.
-#[derive(Clone, Copy, Debug)]
-struct Wake;
-
-/// What the window shows beside the picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Live,
-    Lost(String),
-    Over(String),
+/// What comes from other threads.
+#[derive(Clone, Debug)]
+enum Wake {
+    /// There is something to look at.
+    News,
+    Clipboard(Told),
 }
 
 /// Shows a client's desktop until its end, and the reason of that until the user has read it.
@@ -79,23 +94,35 @@ pub fn run(
     options: Options,
     on_live: impl FnMut(&Arrival),
 ) -> Result<Ended, NoWindow> {
-    let failed = |error: &dyn std::fmt::Display| NoWindow(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| NoWindow::System(error.to_string());
     let event_loop = EventLoop::<Wake>::with_user_event()
         .build()
         .map_err(|it| failed(&it))?;
+    // With the loop gone there is nobody to wake.
     let proxy = event_loop.create_proxy();
     client.on_wake(move || {
-        // With the loop gone there is nobody to wake.
-        let _gone = proxy.send_event(Wake);
+        let _gone = proxy.send_event(Wake::News);
+    });
+    let proxy = event_loop.create_proxy();
+    let clipboard = Clipboard::start(move |told| {
+        let _gone = proxy.send_event(Wake::Clipboard(told));
     });
     let mut app = App {
         client,
         on_live,
-        pane: None,
+        panes: Panes::default(),
+        visibility: Visibility::default(),
         state: State::Connecting,
         keyboard: Keyboard::default(),
         pointer: Pointer::default(),
-        clipboard: Clipboard::default(),
+        touch: Touch::default(),
+        capture: Capture::default(),
+        can_capture: false,
+        is_pointer_shown: true,
+        clipboard: clipboard.map_err(|it| failed(&it))?,
+        pasting: Pasting::default(),
+        preedit: String::new(),
+        place: PhysicalPosition::default(),
         asked: options.size,
         resize_due: None,
         notice: None,
@@ -106,7 +133,7 @@ pub fn run(
     };
     event_loop.run_app(&mut app).map_err(|it| failed(&it))?;
     if let Some(failure) = app.failure {
-        return Err(NoWindow(failure));
+        return Err(failure);
     }
     app.client.command(Command::Leave);
     Ok(app.client.join())
@@ -116,36 +143,33 @@ struct App<F> {
     client: Client,
     on_live: F,
     options: Options,
-    pane: Option<Pane>,
+    panes: Panes,
+    visibility: Visibility,
     state: State,
     keyboard: Keyboard,
     pointer: Pointer,
+    touch: Touch,
+    capture: Capture,
+    /// The server takes steps of the pointer.
+    can_capture: bool,
+    /// The desktop shows its pointer.
+    is_pointer_shown: bool,
     clipboard: Clipboard,
+    pasting: Pasting,
+    /// What an input method has not finished.
+    preedit: String,
+    /// Where the pointer is in the window.
+    place: PhysicalPosition<f64>,
     /// The desktop's size that was asked for.
     asked: Size,
     resize_due: Option<Instant>,
     notice: Option<(String, Instant)>,
     has_control: bool,
     shows_figures: bool,
-    failure: Option<String>,
+    failure: Option<NoWindow>,
 }
 
 impl<F: FnMut(&Arrival)> App<F> {
-    fn open(&self, event_loop: &ActiveEventLoop) -> Result<Pane, String> {
-        let Size { width, height } = self.options.size;
-        let fullscreen = self
-            .options
-            .is_fullscreen
-            .then_some(Fullscreen::Borderless(None));
-        let attributes = Window::default_attributes()
-            .with_title(self.options.title.clone())
-            .with_inner_size(PhysicalSize::new(width, height))
-            .with_fullscreen(fullscreen);
-        let window = event_loop.create_window(attributes);
-        let window = window.map_err(|it| it.to_string())?;
-        Pane::new(Rc::new(window), event_loop.owned_display_handle())
-    }
-
     /// Takes what the thread has to tell.
     fn take_news(&mut self, event_loop: &ActiveEventLoop) {
         self.client.take_wake();
@@ -160,8 +184,8 @@ impl<F: FnMut(&Arrival)> App<F> {
             }
         }
         let shape = self.client.view().shape.take();
-        if let (Some(shape), Some(pane)) = (shape, &self.pane) {
-            show_pointer(event_loop, &pane.window, shape);
+        if let Some(shape) = shape {
+            self.show_pointer(event_loop, shape);
         }
         self.redraw(event_loop);
     }
@@ -170,8 +194,13 @@ impl<F: FnMut(&Arrival)> App<F> {
         match news {
             // Answered before there is a window; a key that changes later is refused.
             News::FirstUse(_) => self.client.command(Command::Distrust),
-            News::Live(arrival, notices) => {
+            News::Live {
+                arrival,
+                features,
+                notices,
+            } => {
                 (self.on_live)(&arrival);
+                self.can_capture = features.contains(Features::RELATIVE_POINTER);
                 self.clipboard.forget();
                 let before = std::mem::replace(&mut self.state, State::Live);
                 if let (State::Connecting, Some(words)) = (before, notices.first()) {
@@ -179,16 +208,18 @@ impl<F: FnMut(&Arrival)> App<F> {
                 }
             }
             News::Lost { words, wait } => {
+                self.release();
                 let seconds = wait.as_secs_f64();
                 self.state = State::Lost(format!("{words}\n\nConnecting again in {seconds:.1} s."));
             }
             News::Notice(words) => self.show_notice(words),
-            News::Copied(text) => {
-                if let Err(words) = self.clipboard.put(text) {
-                    self.show_notice(words);
+            News::Copied(text) => self.clipboard.put(text),
+            News::Control(has_control) => {
+                self.has_control = has_control;
+                if !has_control {
+                    self.release();
                 }
             }
-            News::Control(has_control) => self.has_control = has_control,
         }
     }
 
@@ -203,99 +234,48 @@ impl<F: FnMut(&Arrival)> App<F> {
         self.notice = Some((words, clock::now() + NOTICE));
     }
 
-    fn words(&self, window: (u32, u32)) -> Vec<(Place, Words)> {
-        let mut words = Vec::new();
-        let middle = match &self.state {
-            State::Connecting => Some(format!("Connecting to {} ...", self.options.title)),
-            State::Live => None,
-            State::Lost(text) | State::Over(text) => Some(text.clone()),
-        };
-        words.extend(middle.map(|it| (Place::Middle, Words::new(&it, window))));
-        let mut corner = Vec::new();
-        if self.shows_figures {
-            corner.push(figures(&self.client.view().figures));
+    /// The desktop's pointer is the window's own.
+    fn show_pointer(&mut self, event_loop: &ActiveEventLoop, shape: Shape) {
+        let Size { width, height } = shape.size;
+        self.is_pointer_shown = width > 0 && height > 0;
+        let is_shown = self.is_pointer_shown && !self.capture.is_on();
+        let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
+        // A picture that the window system cannot show leaves the pointer as it is.
+        let cursor = source.map(|it| event_loop.create_custom_cursor(it));
+        for window in self.panes.windows() {
+            window.set_cursor_visible(is_shown);
+            if let Ok(cursor) = &cursor {
+                window.set_cursor(cursor.clone());
+            }
         }
-        if !self.has_control {
-            corner.push("You are watching. Ctrl+Alt+Shift+C takes control.".to_owned());
-        }
-        corner.extend(self.notice.as_ref().map(|(words, _)| words.clone()));
-        if !corner.is_empty() {
-            words.push((Place::UpperLeft, Words::new(&corner.join("\n"), window)));
-        }
-        words
     }
 
     fn redraw(&mut self, event_loop: &ActiveEventLoop) {
-        let Some(size) = self.pane.as_ref().map(|it| it.window.inner_size()) else {
-            return;
-        };
-        let words = self.words((size.width, size.height));
-        if let Some(pane) = &mut self.pane
-            && let Err(error) = pane.redraw(&self.client, words)
-        {
-            self.failure = Some(error.to_string());
+        // The words are not theirs.
+        let mut panes = std::mem::take(&mut self.panes);
+        let drawn = panes.redraw(&self.client, |size| self.words(size));
+        self.panes = panes;
+        if let Err(error) = drawn {
+            self.failure = Some(NoWindow::System(error.to_string()));
             event_loop.exit();
         }
     }
 
-    fn handle_key(&mut self, event_loop: &ActiveEventLoop, event: &KeyEvent) {
-        let is_over = matches!(self.state, State::Over(_));
-        if is_over && event.state == ElementState::Pressed {
-            return event_loop.exit();
-        }
-        match self.keyboard.handle_key(event) {
-            Some(Meaning::Input(input)) => self.client.command(Command::Input(input)),
-            Some(Meaning::Paste(input)) => {
-                self.paste();
-                self.client.command(Command::Input(input));
-            }
-            Some(Meaning::Fullscreen) => {
-                if let Some(pane) = &self.pane {
-                    let is_full = pane.window.fullscreen().is_some();
-                    let full = (!is_full).then_some(Fullscreen::Borderless(None));
-                    pane.window.set_fullscreen(full);
-                }
-            }
-            Some(Meaning::Figures) => {
-                self.shows_figures = !self.shows_figures;
-                self.client.command(Command::Figures(self.shows_figures));
-            }
-            Some(Meaning::TakeControl) => self.client.command(Command::TakeControl),
-            Some(Meaning::Leave) => event_loop.exit(),
-            None => (),
-        }
-        self.redraw(event_loop);
-    }
-
-    /// The user pastes: what is in the clipboard here goes ahead of the key.
-    fn paste(&mut self) {
-        if self.state != State::Live || !self.has_control {
-            return;
-        }
-        match self.clipboard.take() {
-            Ok(Some(text)) if text.len() > PASTE_BYTES_MAX => {
-                let words = "The text is too long to paste: at most 1 MiB at a time.";
-                self.show_notice(words.to_owned());
-            }
-            Ok(Some(text)) => self.client.command(Command::Paste(text)),
-            Ok(None) => (),
-            Err(words) => self.show_notice(words),
-        }
-    }
-
-    fn handle_pointer(&mut self, event: &WindowEvent) {
-        let Some(pane) = &self.pane else {
-            return;
-        };
-        if let Some(command) = self.pointer.handle_event(event, pane.layout()) {
-            self.client.command(command);
+    /// The window may be seen again.
+    fn hope(&mut self) {
+        if self.visibility.handle_hope(|| self.panes.are_hidden()) {
+            self.client.command(Command::Shown(true));
         }
     }
 
     /// The window has had its size for a while: the desktop follows.
     fn follow(&mut self) {
         self.resize_due = None;
-        let Some(pane) = &self.pane else {
+        let Some(pane) = self
+            .panes
+            .current()
+            .filter(|_| self.options.monitors.is_none())
+        else {
             return;
         };
         let size = pane.window.inner_size();
@@ -313,11 +293,15 @@ impl<F: FnMut(&Arrival)> App<F> {
 
 impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
     fn resumed(&mut self, event_loop: &ActiveEventLoop) {
-        if self.pane.is_some() {
+        if !self.panes.is_empty() {
             return;
         }
-        match self.open(event_loop) {
-            Ok(pane) => self.pane = Some(pane),
+        match self.panes.open(event_loop, &self.options) {
+            Ok(None) => (),
+            Ok(Some(size)) => {
+                self.asked = size;
+                self.client.command(Command::Size(size));
+            }
             Err(failure) => {
                 self.failure = Some(failure);
                 return event_loop.exit();
@@ -326,11 +310,18 @@ impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
         self.take_news(event_loop);
     }
 
-    fn user_event(&mut self, event_loop: &ActiveEventLoop, _: Wake) {
-        self.take_news(event_loop);
+    fn user_event(&mut self, event_loop: &ActiveEventLoop, wake: Wake) {
+        match wake {
+            Wake::News => self.take_news(event_loop),
+            Wake::Clipboard(told) => {
+                self.handle_clipboard(told);
+                self.redraw(event_loop);
+            }
+        }
     }
 
-    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
+        self.panes.turn_to(id);
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the enum is open: the rest is of no use to a desktop"
@@ -340,9 +331,8 @@ impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
             // What changed is presented when it is told of; this is about what the window system
             // has lost, without saying where.
             WindowEvent::RedrawRequested => {
-                if let Some(pane) = &mut self.pane {
-                    pane.want_whole();
-                }
+                self.hope();
+                self.panes.want_whole();
                 self.redraw(event_loop);
             }
             WindowEvent::Resized(_) => {
@@ -359,12 +349,49 @@ impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
             }
             WindowEvent::Focused(false) => {
                 self.keyboard.handle_focus_lost();
-                self.client.command(Command::Input(Input::ReleaseAll));
+                self.touch.cancel();
+                self.act_by_touch();
+                self.release();
+                self.send(Input::ReleaseAll);
+                // It may have been minimized, which nothing tells.
+                self.visibility.handle_doubt(clock::now());
             }
-            WindowEvent::CursorMoved { .. }
-            | WindowEvent::MouseInput { .. }
-            | WindowEvent::MouseWheel { .. } => self.handle_pointer(&event),
+            WindowEvent::Focused(true) => self.hope(),
+            WindowEvent::Occluded(is_covered) => {
+                self.panes.handle_covered(is_covered);
+                self.visibility.handle_doubt(clock::now());
+                self.hope();
+            }
+            WindowEvent::CursorMoved { position, .. } if self.capture.is_on() => {
+                let step = self.panes.current().and_then(|pane| {
+                    let place = (position.x, position.y);
+                    self.capture.handle_place(&pane.window, place)
+                });
+                if let Some(step) = step {
+                    self.send(step);
+                }
+            }
+            WindowEvent::Ime(ime) => {
+                self.handle_ime(ime);
+                self.redraw(event_loop);
+            }
+            WindowEvent::CursorMoved { position, .. } => {
+                self.place = position;
+                self.handle_pointer(&event);
+            }
+            WindowEvent::Touch(touch) => self.handle_touch(&touch),
+            WindowEvent::MouseInput { .. } | WindowEvent::MouseWheel { .. } => {
+                self.handle_pointer(&event)
+            }
             _ => (),
+        }
+    }
+
+    fn device_event(&mut self, _: &ActiveEventLoop, _: DeviceId, event: DeviceEvent) {
+        if let DeviceEvent::MouseMotion { delta } = event
+            && let Some(step) = self.capture.handle_motion(delta)
+        {
+            self.send(step);
         }
     }
 
@@ -373,44 +400,39 @@ impl<F: FnMut(&Arrival)> ApplicationHandler<Wake> for App<F> {
         if self.resize_due.is_some_and(|it| it <= now) {
             self.follow();
         }
+        if self
+            .visibility
+            .handle_timeout(now, || self.panes.are_hidden())
+        {
+            self.client.command(Command::Shown(false));
+        }
+        self.touch.handle_timeout(now);
+        self.act_by_touch();
+        if self.pasting.handle_timeout(now) {
+            let words = "Nothing was pasted: the program that copied the text does not give it.";
+            self.show_notice(words.to_owned());
+            self.send_due();
+            self.redraw(event_loop);
+        }
         if self.notice.take_if(|(_, until)| *until <= now).is_some() {
             self.redraw(event_loop);
         }
         let notice = self.notice.as_ref().map(|(_, until)| *until);
-        let due = [self.resize_due, notice].into_iter().flatten().min();
+        let due = [
+            self.resize_due,
+            notice,
+            self.pasting.poll_timeout(),
+            self.touch.poll_timeout(),
+            self.visibility.poll_timeout(),
+        ];
+        let due = due.into_iter().flatten().min();
         event_loop.set_control_flow(due.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
 }
 
-/// The desktop's pointer is the window's own.
-fn show_pointer(event_loop: &ActiveEventLoop, window: &Window, shape: Shape) {
-    let Size { width, height } = shape.size;
-    window.set_cursor_visible(width > 0 && height > 0);
-    let source = CustomCursor::from_rgba(shape.rgba, width, height, shape.hot_x, shape.hot_y);
-    // A picture that the window system cannot show leaves the pointer as it is.
-    if let Ok(source) = source {
-        window.set_cursor(event_loop.create_custom_cursor(source));
-    }
-}
-
-/// Where the time goes, in lines.
-fn figures(second: &Second) -> String {
-    let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
-    let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
-    let stages = &second.stages;
-    format!(
-        "{} updates/s, {} kB/s, lost {} of {}\nby {}, round trip {}\nlag {:.1} encode {:.1} network {} \
-         paint {:.1} ms\npress to picture {}",
-        second.updates,
-        second.bytes_in / 1_000,
-        second.lost,
-        second.packets,
-        second.way.map_or("nothing", Way::name),
-        maybe(second.round_trip),
-        ms(stages.lag),
-        ms(stages.encode),
-        maybe(stages.network),
-        ms(stages.apply),
-        maybe(second.press),
-    )
+/// Each key goes through an input method, where one is allowed. X has one that only composes, as
+/// our own library does without a detour: so there is none where the user has set none up.
+fn has_input_method() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|it| !it.is_empty());
+    is_set("WAYLAND_DISPLAY") || is_set("XMODIFIERS")
 }

@@ -1,7 +1,7 @@
 //! Puts the desktop's pixels into the window's.
 
+use sandbox_protocol::Pixel;
 use sandbox_protocol::screen::Picture;
-use sandbox_protocol::{Pixel, Rect};
 
 use super::layout::{Area, Layout};
 
@@ -59,7 +59,7 @@ pub(super) fn paint_border(layout: &Layout, canvas: &mut Canvas<'_>) {
 
 /// Paints the desktop where it shows in an area.
 pub(super) fn paint(picture: &Picture, layout: &Layout, area: Area, canvas: &mut Canvas<'_>) {
-    let shown = layout.area_of(Rect::whole(layout.desktop));
+    let shown = layout.area_of(layout.part);
     let area = Area {
         left: area.left.max(shown.left),
         top: area.top.max(shown.top),
@@ -69,13 +69,14 @@ pub(super) fn paint(picture: &Picture, layout: &Layout, area: Area, canvas: &mut
     if area.is_empty() || picture.size() != layout.desktop {
         return;
     }
-    let width = usize::from(layout.desktop.width);
+    let (part, width) = (layout.part, usize::from(layout.desktop.width));
     let (x, y) = (area.left - layout.left, area.top - layout.top);
     for (at, row) in canvas.rows(area) {
         let y = y + (at - area.top);
         if layout.is_exact() {
-            let from = picture.pixels().chunks_exact(width).nth(y as usize);
-            let from = from.and_then(|it| it.get(x as usize..)).unwrap_or_default();
+            let (x, y) = (part.x as usize + x as usize, part.y as usize + y as usize);
+            let from = picture.pixels().chunks_exact(width).nth(y);
+            let from = from.and_then(|it| it.get(x..)).unwrap_or_default();
             for (to, from) in row.iter_mut().zip(from) {
                 *to = *from;
             }
@@ -88,10 +89,12 @@ pub(super) fn paint(picture: &Picture, layout: &Layout, area: Area, canvas: &mut
 }
 
 fn paint_steps(picture: &Picture, layout: &Layout, (x, y): (u32, u32), row: &mut [Pixel]) {
-    let width = u32::from(layout.desktop.width);
-    let times = (layout.width / width).max(1);
-    let mut rows = picture.pixels().chunks_exact(width as usize);
-    let from = rows.nth((y / times) as usize).unwrap_or_default();
+    let part = layout.part;
+    let times = (layout.width / u32::from(part.width)).max(1);
+    let mut rows = picture.pixels().chunks_exact(layout.desktop.width.into());
+    let from = rows.nth(usize::from(part.y) + (y / times) as usize);
+    let from = from.and_then(|it| it.get(part.x.into()..));
+    let from = from.unwrap_or_default();
     for (x, to) in (x..).zip(row) {
         *to = from.get((x / times) as usize).copied().unwrap_or_default();
     }
@@ -100,13 +103,16 @@ fn paint_steps(picture: &Picture, layout: &Layout, (x, y): (u32, u32), row: &mut
 /// Each pixel is mixed of the four around its centre.
 fn paint_smooth(picture: &Picture, layout: &Layout, (x, y): (u32, u32), row: &mut [Pixel]) {
     let width = usize::from(layout.desktop.width);
-    let vertical = Mix::at(y, layout.step, layout.desktop.height);
+    let part = layout.part;
+    let vertical = Mix::at(y, layout.step, part.height);
     let rows = [vertical.first, vertical.second].map(|it| {
-        let row = picture.pixels().chunks_exact(width).nth(it);
-        row.unwrap_or_default()
+        let mut rows = picture.pixels().chunks_exact(width);
+        let row = rows.nth(usize::from(part.y) + it);
+        row.and_then(|it| it.get(part.x.into()..))
+            .unwrap_or_default()
     });
     for (x, to) in (x..).zip(row) {
-        let across = Mix::at(x, layout.step, layout.desktop.width);
+        let across = Mix::at(x, layout.step, part.width);
         let [above, below] = rows.map(|row| {
             let at = |it: usize| row.get(it).copied().unwrap_or_default();
             mix(at(across.first), at(across.second), across.share)
@@ -150,8 +156,9 @@ const fn mix(a: Pixel, b: Pixel, share: u32) -> Pixel {
 
 #[cfg(test)]
 mod tests {
-    use sandbox_protocol::Size;
+    use sandbox_protocol::{Rect, Size};
 
+    use super::super::monitors::{Monitor, Monitors, Part, arrange};
     use super::*;
 
     const DESKTOP: Size = Size {
@@ -167,7 +174,11 @@ mod tests {
     }
 
     fn shown(window: (u32, u32)) -> Vec<Pixel> {
-        let layout = Layout::new(DESKTOP, window);
+        shown_part(Part::WHOLE, window)
+    }
+
+    fn shown_part(part: Part, window: (u32, u32)) -> Vec<Pixel> {
+        let layout = Layout::new(DESKTOP, part, window);
         let mut pixels = vec![0xdead; (window.0 * window.1) as usize];
         let mut canvas = Canvas {
             pixels: &mut pixels,
@@ -190,6 +201,29 @@ mod tests {
             let (x, y) = (at % 8, at / 8);
             assert_eq!(*pixel, picture().pixels()[y / 2 * 4 + x / 2]);
         }
+    }
+
+    #[test]
+    fn a_part_is_shown_as_the_whole_is() {
+        let monitor = |x| Monitor {
+            x,
+            y: 0,
+            width: 2,
+            height: 2,
+        };
+        let both = arrange(&[monitor(0), monitor(2)], &Monitors::All).unwrap();
+        let second = both.parts[1].1;
+        let all = picture();
+        let right = [2, 3, 6, 7].map(|it: usize| all.pixels()[it]);
+        assert_eq!(shown_part(second, (2, 2)), right);
+        let twice = shown_part(second, (4, 4));
+        for (at, pixel) in twice.iter().enumerate() {
+            let (x, y) = (at % 4, at / 4);
+            assert_eq!(*pixel, right[y / 2 * 2 + x / 2]);
+        }
+        let smooth = shown_part(second, (3, 3));
+        let corners = [0, 2, 6, 8].map(|it: usize| smooth[it]);
+        assert_eq!(corners, right, "nothing of the other part is mixed in");
     }
 
     #[test]

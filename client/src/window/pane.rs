@@ -3,22 +3,29 @@
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
-use sandbox_protocol::Size;
+use sandbox_protocol::{Rect, Size};
 use softbuffer::{Context, Rect as Damage, SoftBufferError, Surface};
 use winit::event_loop::OwnedDisplayHandle;
 use winit::window::Window;
 
 use super::layout::{Area, Layout};
+use super::monitors::Part;
 use super::paint::{Canvas, paint, paint_border};
 use super::text::{Place, Words};
 use crate::net::Client;
 
+/// Places that wait for a redraw, at most: a window that shows nothing must not collect them.
+const AREAS_MAX: usize = 1_024;
+
 /// A window and its pixels.
 pub(super) struct Pane {
     pub(super) window: Rc<Window>,
+    /// Other windows lie over all of it.
+    pub(super) is_covered: bool,
     surface: Surface<OwnedDisplayHandle, Rc<Window>>,
+    part: Part,
     layout: Layout,
-    /// What is presented now, and what was last, for surfaces that have two buffers.
+    /// What is presented next, and what was last, for surfaces that have two buffers.
     areas: Vec<Area>,
     before: Vec<Area>,
     damage: Vec<Damage>,
@@ -27,7 +34,11 @@ pub(super) struct Pane {
 }
 
 impl Pane {
-    pub(super) fn new(window: Rc<Window>, handle: OwnedDisplayHandle) -> Result<Self, String> {
+    pub(super) fn new(
+        window: Rc<Window>,
+        handle: OwnedDisplayHandle,
+        part: Part,
+    ) -> Result<Self, String> {
         let failed = |error: SoftBufferError| error.to_string();
         let context = Context::new(handle).map_err(failed)?;
         let surface = Surface::new(&context, Rc::clone(&window)).map_err(failed)?;
@@ -37,8 +48,10 @@ impl Pane {
         };
         Ok(Self {
             window,
+            is_covered: false,
             surface,
-            layout: Layout::new(nothing, (0, 0)),
+            part,
+            layout: Layout::new(nothing, part, (0, 0)),
             areas: Vec::new(),
             before: Vec::new(),
             damage: Vec::new(),
@@ -54,6 +67,17 @@ impl Pane {
     /// Presents all of it with the next redraw.
     pub(super) const fn want_whole(&mut self) {
         self.is_whole_due = true;
+    }
+
+    /// The desktop changed in these places.
+    pub(super) fn handle_damage(&mut self, damage: &[Rect]) {
+        if self.areas.len() + damage.len() > AREAS_MAX {
+            self.is_whole_due = true;
+        }
+        if !self.is_whole_due {
+            let areas = damage.iter().map(|it| self.layout.area_of(*it));
+            self.areas.extend(areas.filter(|it| !it.is_empty()));
+        }
     }
 
     /// Presents what changed since the last time, whatever came in between.
@@ -81,21 +105,17 @@ impl Pane {
             width: size.width,
         };
 
-        let mut view = client.view();
-        let layout = Layout::new(view.screen.picture().size(), window);
+        let view = client.view();
+        let layout = Layout::new(view.screen.picture().size(), self.part, window);
         // A surface has two buffers at most.
         let is_stale = age == 0 || age > 2;
         let is_whole = self.is_whole_due || layout != self.layout || is_stale;
         let has_other_boxes = boxes != self.boxes;
         let areas = &mut self.areas;
-        areas.clear();
         if is_whole {
+            areas.clear();
             areas.push(layout.whole_window());
-        } else {
-            let damage = view.screen.damage().iter();
-            areas.extend(damage.map(|it| layout.area_of(*it)));
         }
-        view.screen.clear_damage();
         if has_other_boxes {
             // Where a box was there is picture again.
             let both = self.boxes.iter().chain(&boxes);
@@ -124,6 +144,7 @@ impl Pane {
         let all = areas.iter().chain(boxes.iter().map(|(area, _)| area));
         self.damage.clear();
         self.damage.extend(all.filter_map(damage_of));
+        areas.clear();
         self.boxes = boxes;
         self.layout = layout;
         self.is_whole_due = false;

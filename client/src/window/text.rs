@@ -1,6 +1,6 @@
 //! Words in the window: a few lines in a box, in a built-in font.
 
-use font8x8::legacy::BASIC_LEGACY;
+use font8x8::legacy::{BASIC_LEGACY, HIRAGANA_LEGACY, LATIN_LEGACY};
 use sandbox_protocol::Pixel;
 
 use super::layout::Area;
@@ -93,10 +93,18 @@ impl Words {
     }
 }
 
+/// What a letter looks like; one that the font lacks is a question mark.
+fn glyph(letter: char) -> Option<&'static [u8; 8]> {
+    let in_order = |first: char| (letter as usize).checked_sub(first as usize);
+    let found = BASIC_LEGACY.get(letter as usize);
+    found
+        .or_else(|| LATIN_LEGACY.get(in_order('\u{a0}')?))
+        .or_else(|| HIRAGANA_LEGACY.get(in_order('\u{3040}')?))
+        .or_else(|| BASIC_LEGACY.get('?' as usize))
+}
+
 fn draw_letter(letter: char, cell: Area, canvas: &mut Canvas<'_>) {
-    // The font has no others.
-    let letter = if letter.is_ascii() { letter } else { '?' };
-    let Some(glyph) = BASIC_LEGACY.get(letter as usize) else {
+    let Some(glyph) = glyph(letter) else {
         return;
     };
     for (y, row) in canvas.rows(cell) {
@@ -138,6 +146,15 @@ mod tests {
             assert_eq!(*pixel == 1, !inside(at % 200, at / 200));
         }
         assert!(pixels.contains(&INK));
+    }
+
+    #[test]
+    fn letters_that_the_font_lacks_are_question_marks() {
+        let unknown = glyph('?');
+        assert_eq!(glyph('漢'), unknown);
+        for letter in ['A', 'é', 'か'] {
+            assert_ne!(glyph(letter), unknown, "{letter}");
+        }
     }
 
     #[test]

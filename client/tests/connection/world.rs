@@ -59,6 +59,7 @@ pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
         known,
         credentials: credentials(),
         size: SIZE,
+        is_shown: true,
         cache_mib: 64,
         secret: [9; 32],
         input: InputSender::new(77),

@@ -8,6 +8,7 @@
     reason = "shared by tests, each of which uses a part; a panic is a failed test"
 )]
 
+mod desktop;
 pub mod host;
 mod sign_in;
 
@@ -15,13 +16,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use rcgen::{CertificateParams, KeyPair};
-use sandbox_protocol::screen::{Composer, Frame, Picture, SLOT_BYTES, View};
+use sandbox_protocol::screen::{Composer, Frame, SLOT_BYTES, View};
 use sandbox_protocol::stream::packetize::UpdateKind;
 use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::recovery::Encoder;
 use sandbox_protocol::stream::sender::{Sender, SenderConfig, Transmit};
 use sandbox_protocol::wire::control::{
-    self, AuthFailure, Chroma, Codec, Frames, FromServer, FromViewer, Profile, Secret,
+    self, AuthFailure, Chroma, Codec, FEATURES, Frames, FromServer, FromViewer, Profile, Secret,
     StreamConfig, Trust,
 };
 use sandbox_protocol::wire::datagram::{Epoch, FromViewer as Datagram};
@@ -52,12 +53,15 @@ pub struct Server {
     pub heard: Vec<FromViewer>,
     pub input: Vec<Input>,
     pub moves: Vec<(u16, u16)>,
+    /// How many of `input` were issued before the newest move.
+    pub issued_before_move: u32,
     /// The desktop changes with each key that goes down.
     pub echoes: bool,
     /// A pasted text is said to have come.
     pub confirms: bool,
     /// The desktop follows what the viewer asks for.
     pub follows: bool,
+    pub features: u64,
     pub notices: Vec<String>,
 }
 
@@ -70,6 +74,7 @@ struct Peer {
     composer: Composer,
     is_live: bool,
     is_first: bool,
+    is_suspended: bool,
     damage: Vec<Rect>,
     applied: u32,
     input_stream: u64,
@@ -102,49 +107,15 @@ impl Server {
             heard: Vec::new(),
             input: Vec::new(),
             moves: Vec::new(),
+            issued_before_move: 0,
             echoes: true,
             follows: true,
             confirms: true,
+            features: FEATURES.0,
             notices: vec!["a notice".to_owned()],
         };
         server.paint(1);
         server
-    }
-
-    /// Gives the whole desktop another look.
-    pub fn paint(&mut self, seed: u32) {
-        let width = usize::from(self.size.width);
-        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-        for (at, pixel) in self.desktop.iter_mut().enumerate() {
-            let (x, y) = (at % width, at / width);
-            if (x / 32 + y / 32).is_multiple_of(3) {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *pixel = state >> 8;
-            } else {
-                *pixel = (x as u32 / 8 * 0x0003_0201 + seed * 0x0010_0907) & 0x00FF_FFFF;
-            }
-        }
-        self.damage(Rect::whole(self.size));
-    }
-
-    pub fn fill(&mut self, rect: Rect, colour: Pixel) {
-        let width = usize::from(self.size.width);
-        for y in usize::from(rect.y)..usize::from(rect.bottom()) {
-            self.desktop[y * width..][usize::from(rect.x)..usize::from(rect.right())].fill(colour);
-        }
-        self.damage(rect);
-    }
-
-    fn damage(&mut self, rect: Rect) {
-        if let Some(peer) = &mut self.peer {
-            peer.damage.push(rect);
-        }
-    }
-
-    pub fn hash(&self) -> u128 {
-        let mut picture = Picture::new(self.size);
-        picture.write(Rect::whole(self.size), &self.desktop);
-        picture.hash()
     }
 
     pub fn is_live(&self) -> bool {
@@ -265,6 +236,7 @@ impl Server {
             composer: Composer::new(self.size, slots, 3),
             is_live: false,
             is_first: true,
+            is_suspended: false,
             damage: Vec::new(),
             applied: 0,
             input_stream: 0,
@@ -291,7 +263,7 @@ impl Server {
         match message {
             FromViewer::Hello { .. } => self.say(&FromServer::Hello {
                 minor: 0,
-                features: 1,
+                features: self.features,
                 node: [1; 16],
                 codec: Codec::H264,
                 cache_mib: CACHE_MIB,
@@ -333,6 +305,12 @@ impl Server {
             }
             FromViewer::Paste { is_last: true, .. } if self.confirms => {
                 self.say(&FromServer::Pasted);
+            }
+            FromViewer::Suspend => self.peer.as_mut().unwrap().is_suspended = true,
+            FromViewer::Resume => {
+                let peer = self.peer.as_mut().unwrap();
+                peer.is_suspended = false;
+                peer.is_first = true;
             }
             FromViewer::WholePicture => self.peer.as_mut().unwrap().is_first = true,
             _ => (),
@@ -378,7 +356,10 @@ impl Server {
                 ack.extend(packet.stream.to_le_bytes());
                 ack.extend(peer.applied.to_le_bytes());
                 let _full = self.endpoint.send_datagram(peer.handle, ack.into());
-                self.moves.extend(packet.pointer.map(|it| (it.x, it.y)));
+                if let Some(pointer) = packet.pointer {
+                    self.moves.push((pointer.x, pointer.y));
+                    self.issued_before_move = pointer.after;
+                }
                 for event in fresh {
                     self.apply(event);
                 }
@@ -449,7 +430,8 @@ impl Server {
     fn compose(&mut self, now: Instant) {
         use sandbox_protocol::stream::sender::Readiness;
         let size = self.size;
-        let Some(peer) = self.peer.as_mut().filter(|it| it.is_live) else {
+        let is_wanted = |it: &&mut Peer| it.is_live && !it.is_suspended;
+        let Some(peer) = self.peer.as_mut().filter(is_wanted) else {
             return;
         };
         let is_whole = peer.is_first || peer.sender.readiness() == Readiness::NeedsWhole;

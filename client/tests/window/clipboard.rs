@@ -6,7 +6,8 @@ use x11rb::connection::Connection as _;
 use x11rb::protocol::Event;
 use x11rb::protocol::xproto::{
     Atom, AtomEnum, ConnectionExt as _, CreateWindowAux, EventMask, KEY_PRESS_EVENT,
-    KEY_RELEASE_EVENT, PropMode, SELECTION_NOTIFY_EVENT, SelectionNotifyEvent, Window, WindowClass,
+    KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT, PropMode, SELECTION_NOTIFY_EVENT, SelectionNotifyEvent,
+    Window, WindowClass,
 };
 use x11rb::wrapper::ConnectionExt as _;
 
@@ -120,17 +121,18 @@ fn heard(server: &Server) -> (Vec<String>, usize) {
             texts.push(text.clone());
         }
     }
-    let is_v = |it: &&Input| {
-        matches!(
-            it,
-            Input::Key {
-                code: 47,
-                is_down: true,
-                ..
-            }
-        )
-    };
     (texts, server.input.iter().filter(is_v).count())
+}
+
+fn is_v(input: &&Input) -> bool {
+    matches!(
+        input,
+        Input::Key {
+            code: 47,
+            is_down: true,
+            ..
+        }
+    )
 }
 
 #[test]
@@ -195,4 +197,30 @@ fn the_clipboard_goes_to_the_desktop_when_the_user_pastes() {
     while let Some(event) = world.x.poll_for_event().unwrap() {
         assert!(!matches!(event, Event::SelectionRequest(_)), "{event:?}");
     }
+}
+
+#[test]
+fn a_program_that_does_not_give_its_text_holds_nothing_up_but_the_keys_and_those_not_long() {
+    let world = World::new("hung", Server::new(SIZE), &[]);
+    world.until_same();
+    world.copy();
+    // What the window hears of at once, after the key that pastes.
+    world.send(KEY_PRESS_EVENT, KEY_CONTROL + X_KEYCODE_MIN, (0, 0));
+    world.send(KEY_PRESS_EVENT, KEY_V + X_KEYCODE_MIN, (0, 0));
+    world.send(MOTION_NOTIFY_EVENT, 0, (123, 45));
+    world
+        .host
+        .until("the pointer", |it| it.moves.last() == Some(&(123, 45)));
+    world.host.until("the key", |it| heard(it).1 == 1);
+    let server = world.host.server();
+    assert_eq!(heard(&server), (Vec::new(), 1));
+    let at = server.input.iter().position(|it| is_v(&it)).unwrap();
+    assert!(
+        server.issued_before_move as usize <= at,
+        "the pointer has waited with the key"
+    );
+    drop(server);
+    world.until("words over the desktop", |it| {
+        (it.shown() != it.host.server().desktop).then_some(())
+    });
 }

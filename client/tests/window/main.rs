@@ -1,17 +1,24 @@
 //! The program's window under Xvfb: what it shows, what it hears, how it ends.
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic is a failed test, and X tells more than is looked for"
+)]
 
+mod capture;
 mod clipboard;
+mod composing;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod wayland;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::FromServer;
+use sandbox_protocol::wire::control::{FromServer, FromViewer};
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
@@ -42,16 +49,29 @@ const KEY_A: u8 = 30;
 struct World {
     host: Host,
     x: RustConnection,
+    display: String,
+    address: String,
     root: Window,
     window: Window,
-    program: Child,
-    xvfb: Child,
+    program: Option<Child>,
+    /// What it runs on.
+    screens: Vec<Child>,
     folder: PathBuf,
 }
 
 impl World {
     /// The program shows the server's desktop.
-    fn new(name: &str, mut server: Server, arguments: &[&str]) -> Self {
+    fn new(name: &str, server: Server, arguments: &[&str]) -> Self {
+        let mut world = Self::prepare(name, server);
+        let mut program = program(&world.display, &world.address, &world.folder);
+        world.program = Some(program.args(arguments).spawn().unwrap());
+        world.window = world.until("a window", |it| it.windows().pop());
+        world.give_focus();
+        world
+    }
+
+    /// A screen and the server, without the program.
+    fn prepare(name: &str, mut server: Server) -> Self {
         // They lie over the desktop for some seconds.
         server.notices.clear();
         let mut xvfb = Command::new("Xvfb")
@@ -72,38 +92,42 @@ impl World {
         let address = format!("{USER}@{}#pin={}", host.address, host.server().fingerprint);
         let unique = format!("sandbox-client-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(unique);
-        let program = Command::new(env!("CARGO_BIN_EXE_sandbox-client"))
-            .args(["--size", "640x400", &address])
-            .args(arguments)
-            .env("DISPLAY", display)
-            .env_remove("WAYLAND_DISPLAY")
-            .env("XDG_DATA_HOME", &folder)
-            .env("SANDBOX_PASSWORD", PASSWORD)
-            .spawn()
-            .unwrap();
-        let mut world = Self {
+        Self {
             host,
             x,
+            display,
+            address,
             root,
             window: 0,
-            program,
-            xvfb,
+            program: None,
+            screens: vec![xvfb],
             folder,
-        };
-        world.window = world.until("a window", |it| {
-            let tree = it.x.query_tree(it.root).unwrap().reply().unwrap();
-            tree.children.into_iter().find(|it_| {
-                let attributes = it.x.get_window_attributes(*it_).unwrap().reply();
-                let is_seen = attributes.is_ok_and(|it| u8::from(it.map_state) == 2);
-                is_seen && it.size_of(*it_) != (1, 1)
-            })
+        }
+    }
+
+    /// The windows that can be seen.
+    fn windows(&self) -> Vec<Window> {
+        let tree = self.x.query_tree(self.root).unwrap().reply().unwrap();
+        let mut windows = tree.children;
+        windows.retain(|it| {
+            let attributes = self.x.get_window_attributes(*it).unwrap().reply();
+            let is_seen = attributes.is_ok_and(|it| u8::from(it.map_state) == 2);
+            is_seen && self.size_of(*it) != (1, 1)
         });
-        world
-            .x
-            .set_input_focus(InputFocus::PARENT, world.window, x11rb::CURRENT_TIME)
+        windows
+    }
+
+    fn give_focus(&self) {
+        self.x
+            .set_input_focus(InputFocus::PARENT, self.window, x11rb::CURRENT_TIME)
             .unwrap();
-        world.x.flush().unwrap();
-        world
+        self.x.flush().unwrap();
+    }
+
+    /// Another one of the program, until its end.
+    fn again(&self, arguments: &[&str]) -> Output {
+        let mut program = program(&self.display, &self.address, &self.folder);
+        program.args(arguments).output().unwrap()
     }
 
     #[track_caller]
@@ -126,11 +150,15 @@ impl World {
 
     /// The window's pixels.
     fn shown(&self) -> Vec<u32> {
-        let (width, height) = self.size_of(self.window);
+        self.shown_in(self.window)
+    }
+
+    fn shown_in(&self, window: Window) -> Vec<u32> {
+        let (width, height) = self.size_of(window);
         let format = ImageFormat::Z_PIXMAP;
         let image = self
             .x
-            .get_image(format, self.window, 0, 0, width, height, u32::MAX)
+            .get_image(format, window, 0, 0, width, height, u32::MAX)
             .unwrap()
             .reply()
             .unwrap();
@@ -161,6 +189,20 @@ impl World {
         });
     }
 
+    /// Opens another window over this one.
+    fn cover(&self, (x, y): (i16, i16), (width, height): (u16, u16)) -> Window {
+        let (x11, root, window) = (&self.x, self.root, self.x.generate_id().unwrap());
+        let aux = CreateWindowAux::new()
+            .override_redirect(1)
+            .background_pixel(0x00FF_0000);
+        let opaque = WindowClass::INPUT_OUTPUT;
+        x11.create_window(0, window, root, x, y, width, height, 0, opaque, 0, &aux)
+            .unwrap();
+        x11.map_window(window).unwrap();
+        x11.flush().unwrap();
+        window
+    }
+
     fn send(&self, kind: u8, detail: u8, (x, y): (i16, i16)) {
         let now = x11rb::CURRENT_TIME;
         self.x
@@ -176,9 +218,22 @@ impl World {
     }
 }
 
+fn program(display: &str, address: &str, folder: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sandbox-client"));
+    program
+        .args(["--size", "640x400", address])
+        .env("DISPLAY", display)
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("XMODIFIERS")
+        .env("LC_ALL", "en_US.UTF-8")
+        .env("XDG_DATA_HOME", folder)
+        .env("SANDBOX_PASSWORD", PASSWORD);
+    program
+}
+
 impl Drop for World {
     fn drop(&mut self) {
-        for child in [&mut self.program, &mut self.xvfb] {
+        for child in self.program.iter_mut().chain(self.screens.iter_mut().rev()) {
             let _already_over = child.kill();
             let _reaped = child.wait();
         }
@@ -205,17 +260,7 @@ fn show_small_changes(world: &World) {
 /// Another window covers a part, and goes again.
 #[track_caller]
 fn cover_and_uncover(world: &World) {
-    let other = world.x.generate_id().unwrap();
-    let aux = CreateWindowAux::new()
-        .override_redirect(1)
-        .background_pixel(0x00FF_0000);
-    let opaque = WindowClass::INPUT_OUTPUT;
-    world
-        .x
-        .create_window(0, other, world.root, 50, 60, 200, 100, 0, opaque, 0, &aux)
-        .unwrap();
-    world.x.map_window(other).unwrap();
-    world.x.flush().unwrap();
+    let other = world.cover((50, 60), (200, 100));
     world.until("the other window", |it| {
         (it.shown_on_root(60, 70) == 0x00FF_0000).then_some(())
     });
@@ -323,7 +368,7 @@ fn the_desktop_follows_the_window_and_the_end_is_told_in_it() {
         (middle != before).then_some(())
     });
     world.press(KEY_A);
-    let status = world.program.wait().unwrap();
+    let status = world.program.take().unwrap().wait().unwrap();
     assert_eq!(status.code(), Some(0));
 }
 
@@ -346,4 +391,48 @@ fn a_desktop_that_stays_small_is_enlarged_by_whole_steps() {
     world
         .host
         .until("the pointer", |it| it.moves.last() == Some(&(100, 50)));
+}
+
+#[test]
+fn a_desktop_fills_the_monitors_that_are_named() {
+    let world = World::new("monitors", Server::new(SIZE), &["--monitors", "all"]);
+    world.until("a window on the monitor", |it| {
+        (it.size_of(it.window) == (1_280, 1_024)).then_some(())
+    });
+    world.host.until("a desktop of its size", |it| {
+        (it.size.width, it.size.height) == (1_280, 1_024)
+    });
+    world.until_same();
+    world.send(MOTION_NOTIFY_EVENT, 0, (1_279, 1_023));
+    let corner = Some(&(1_279, 1_023));
+    world
+        .host
+        .until("the pointer", |it| it.moves.last() == corner);
+    let program = world.again(&["--monitors", "2"]);
+    assert_eq!(program.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&program.stderr);
+    assert!(words.contains("1 is 1280x1024+0+0"), "{words}");
+}
+
+#[test]
+fn a_window_that_nobody_sees_asks_for_no_picture() {
+    let world = World::new("hidden", Server::new(SIZE), &[]);
+    world.until_same();
+    let told = |it: &Server| {
+        let told = it.heard.iter();
+        told.filter(|it| matches!(it, FromViewer::Suspend | FromViewer::Resume))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let other = world.cover((0, 0), (1_280, 1_024));
+    let suspended = [FromViewer::Suspend];
+    world
+        .host
+        .until("that nobody sees it", |it| told(it) == suspended);
+    world.host.change(|it| it.paint(5));
+    world.x.destroy_window(other).unwrap();
+    world.x.flush().unwrap();
+    world.until_same();
+    let resumed = [FromViewer::Suspend, FromViewer::Resume];
+    assert_eq!(told(&world.host.server()), resumed);
 }

@@ -21,6 +21,9 @@ const WHEEL_STEPS_MAX: i32 = 20;
 /// X buttons of the DOM's buttons 0 to 4; X keeps 4 to 7 for the wheel.
 const BUTTONS: [u8; 5] = [1, 2, 3, 8, 9];
 
+/// The detail of a motion that is no place (the XTEST extension's protocol: `FakeInput`).
+const RELATIVE: u8 = 1;
+
 /// Wheel buttons: (towards the negative, towards the positive).
 const VERTICAL: (u8, u8) = (4, 5);
 const HORIZONTAL: (u8, u8) = (6, 7);
@@ -88,6 +91,7 @@ impl Injection {
                 turn(&mut self.wheel_x, dx, HORIZONTAL, display)?;
                 turn(&mut self.wheel_y, dy, VERTICAL, display)
             }
+            Step::MoveBy { dx, dy } => move_by(dx, dy, display),
         }
     }
 
@@ -167,6 +171,13 @@ fn place(x: u16, y: u16, display: &Display) -> Result<(), DisplayError> {
     display
         .x()
         .xtest_fake_input(MOTION_NOTIFY_EVENT, 0, 0, display.root(), x, y, 0)?;
+    Ok(())
+}
+
+fn move_by(dx: i16, dy: i16, display: &Display) -> Result<(), DisplayError> {
+    display
+        .x()
+        .xtest_fake_input(MOTION_NOTIFY_EVENT, RELATIVE, 0, x11rb::NONE, dx, dy, 0)?;
     Ok(())
 }
 

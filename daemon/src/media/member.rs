@@ -70,6 +70,14 @@ impl Member {
         }
     }
 
+    /// A page is never suspended: it goes by its link alone.
+    pub(super) fn handle_company(&mut self, has_company: bool) {
+        match self {
+            Self::Page(_) => (),
+            Self::Native(it) => it.handle_company(has_company),
+        }
+    }
+
     pub(super) fn handle_control_lost(&mut self) {
         match self {
             Self::Page(it) => it.handle_control_lost(),

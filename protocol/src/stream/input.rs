@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bincode::{Decode, Encode};
 
 use crate::limits::{INPUT_EVENTS_MAX, KEYS_HELD_MAX};
-use crate::wire::input::{Event, Move};
+use crate::wire::input::{Event, HERE, Move};
 use crate::{Deadline, Wakeup};
 
 /// Keys go up when the viewer has not confirmed them for this long: six missed repeats of the
@@ -75,6 +75,13 @@ pub enum Step {
     },
     /// The wheel turns where the pointer is; 120 units are one step.
     Wheel {
+        /// Right is positive.
+        dx: i16,
+        /// Down is positive.
+        dy: i16,
+    },
+    /// The pointer moves by so much.
+    MoveBy {
         /// Right is positive.
         dx: i16,
         /// Down is positive.
@@ -232,16 +239,26 @@ impl Receiver {
                     y,
                 } => {
                     progress.placed = progress.applied;
-                    self.steps.push_back(Step::Place { x, y });
+                    self.place(x, y);
                     self.apply_button(button, is_down);
                 }
                 Event::Wheel { dx, dy, x, y } => {
                     progress.placed = progress.applied;
-                    self.steps
-                        .extend([Step::Place { x, y }, Step::Wheel { dx, dy }]);
+                    self.place(x, y);
+                    self.steps.push_back(Step::Wheel { dx, dy });
                 }
                 Event::ReleaseAll => self.release_all(),
+                Event::MoveBy { dx, dy } => {
+                    progress.placed = progress.applied;
+                    self.steps.push_back(Step::MoveBy { dx, dy });
+                }
             }
+        }
+    }
+
+    fn place(&mut self, x: u16, y: u16) {
+        if (x, y) != HERE {
+            self.steps.push_back(Step::Place { x, y });
         }
     }
 

@@ -22,7 +22,7 @@ const REPEAT_MAX: Duration = Duration::from_millis(250);
 /// The held set is repeated while keys are down: the server lets go after six that it misses.
 const HELD_INTERVAL: Duration = Duration::from_millis(500);
 
-/// At most 250 moves a second: no screen shows more.
+/// At most 250 moves a second: no screen shows more. Steps in between join.
 const MOVE_INTERVAL: Duration = Duration::from_millis(4);
 
 /// The last place of a movement is sent again so long after it.
@@ -95,22 +95,41 @@ impl InputSender {
     /// [`INPUT_WAITING_MAX`] begins a fresh stream: the server lets go of everything, and what was
     /// not acknowledged is given up.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
+        if let Some(last) = self.waiting.get_mut(self.sent..).and_then(<[_]>::last_mut)
+            && let Some(both) = last.joined(event)
+        {
+            *last = both;
+            return;
+        }
         if self.waiting.len() == INPUT_WAITING_MAX {
             self.start_over(now);
         }
         if !self.hold(now, event) {
             return;
         }
-        match event {
+        let due = match event {
             // They bring the pointer along: a move from before them must not undo that.
-            Event::Button { .. } | Event::Wheel { .. } => self.pointer = None,
-            Event::Key { .. } | Event::ReleaseAll => (),
-        }
+            Event::Button { .. } | Event::Wheel { .. } => {
+                self.pointer = None;
+                now
+            }
+            Event::MoveBy { .. } => {
+                self.pointer = None;
+                self.next_move(now)
+            }
+            Event::Key { .. } | Event::ReleaseAll => now,
+        };
         self.waiting.push(event);
         if self.waiting.len() <= INPUT_EVENTS_MAX {
             self.repeats = 0;
-            self.events_due = Some(now);
+            self.events_due = Some(self.events_due.map_or(due, |it| it.min(due)));
         }
+    }
+
+    /// When another move may leave.
+    fn next_move(&self, now: Instant) -> Instant {
+        self.moved_at
+            .map_or(now, |it| (it + MOVE_INTERVAL).max(now))
     }
 
     /// The pointer moved.
@@ -122,12 +141,9 @@ impl InputSender {
             x,
             y,
         };
-        let due = self
-            .moved_at
-            .map_or(now, |it| (it + MOVE_INTERVAL).max(now));
         self.pointer = Some(Pointer {
             place,
-            due,
+            due: self.next_move(now),
             sent: 0,
         });
     }
@@ -238,6 +254,10 @@ impl InputSender {
 
     fn handle_sent(&mut self, now: Instant, count: usize) {
         if count > 0 {
+            let fresh = self.waiting.get(self.sent..count).unwrap_or_default();
+            if fresh.iter().any(|it| matches!(it, Event::MoveBy { .. })) {
+                self.moved_at = Some(now);
+            }
             self.sent = count;
             self.unheard_since.get_or_insert(now);
             self.events_due = Some(now + self.interval());
@@ -271,7 +291,10 @@ impl InputSender {
     /// Keeps the held set. Returns whether the event is worth sending: X repeats keys by itself.
     fn hold(&mut self, now: Instant, event: Event) -> bool {
         match event {
-            Event::Key { code: 0, .. } | Event::Button { .. } | Event::Wheel { .. } => return true,
+            Event::Key { code: 0, .. }
+            | Event::Button { .. }
+            | Event::Wheel { .. }
+            | Event::MoveBy { .. } => return true,
             Event::Key {
                 code,
                 is_down: true,

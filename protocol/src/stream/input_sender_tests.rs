@@ -156,6 +156,45 @@ fn a_move_from_before_a_click_does_not_follow_it() {
 }
 
 #[test]
+fn steps_of_the_pointer_are_rare_and_none_is_lost() {
+    let start = Instant::now();
+    let mut sender = InputSender::new(STREAM);
+    sender.handle_move(start, 1, 1);
+    let step = Event::MoveBy { dx: 1, dy: -2 };
+    let sum = |count| Event::MoveBy {
+        dx: count,
+        dy: -2 * count,
+    };
+    let mut sent = Vec::new();
+    for at in 0..8 {
+        sender.handle_event(start + ms(at), step);
+        sent.extend(packet(&mut sender, start + ms(at)));
+    }
+    assert!(sent.iter().all(|it| it.pointer.is_none()), "{sent:?}");
+    let events: Vec<_> = sent.iter().map(|it| it.events.clone()).collect();
+    let expected = [vec![step], vec![step, sum(4)]];
+    assert_eq!(events, expected, "a step that has left stays what it is");
+    let rest = packet(&mut sender, start + ms(8)).unwrap();
+    assert_eq!(rest.events, [step, sum(4), sum(3)]);
+
+    // Where no more may be on their way, they wait as one.
+    for at in 0..400 {
+        sender.handle_event(start + ms(9 + at), step);
+        packet(&mut sender, start + ms(9 + at));
+    }
+    assert_eq!(sender.waiting(), INPUT_EVENTS_MAX + 1);
+
+    // A key ends a sum, and what leaves for its sake takes the sum along.
+    sender.handle_ack(start + ms(410), STREAM, INPUT_EVENTS_MAX as u32);
+    packet(&mut sender, start + ms(410));
+    sender.handle_event(start + ms(411), step);
+    sender.handle_event(start + ms(411), key(30, true));
+    sender.handle_event(start + ms(411), step);
+    let keyed = packet(&mut sender, start + ms(411)).unwrap();
+    assert_eq!(keyed.events[1..], [step, key(30, true), step]);
+}
+
+#[test]
 fn held_keys_are_named_until_they_go_up() {
     let start = Instant::now();
     let mut sender = InputSender::new(STREAM);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ack, BUTTONS, HELD_CONFIRMATION_MAX, Input, Receiver, Step};
 use crate::limits::{INPUT_EVENTS_MAX, KEYS_HELD_MAX};
-use crate::wire::input::{Event, Move};
+use crate::wire::input::{Event, HERE, Move};
 
 const STREAM: u64 = 7;
 
@@ -235,6 +235,42 @@ fn a_move_waits_for_its_events_and_never_undoes_a_click() {
         [key_step(1, false), Step::Place { x: 4, y: 0 }],
         "a key does not place the pointer"
     );
+}
+
+#[test]
+fn a_pointer_moved_by_steps_is_left_where_it_is() {
+    let now = Instant::now();
+    let mut receiver = Receiver::default();
+    let (x, y) = HERE;
+    let held = [
+        Event::MoveBy { dx: 3, dy: -4 },
+        Event::Button {
+            button: 0,
+            is_down: true,
+            x,
+            y,
+        },
+        Event::Wheel {
+            dx: 0,
+            dy: 120,
+            x,
+            y,
+        },
+    ];
+    receiver.handle_input(&events(1, &held), now);
+    let expected = [
+        Step::MoveBy { dx: 3, dy: -4 },
+        Step::Button {
+            button: 0,
+            is_down: true,
+        },
+        Step::Wheel { dx: 0, dy: 120 },
+    ];
+    assert_eq!(steps(&mut receiver), expected);
+    receiver.handle_input(&events(4, &[Event::MoveBy { dx: 1, dy: 1 }]), now);
+    receiver.handle_input(&moved(5, 3, 1, 9), now);
+    let expected = [Step::MoveBy { dx: 1, dy: 1 }];
+    assert_eq!(steps(&mut receiver), expected, "a move from before it");
 }
 
 #[test]

@@ -19,6 +19,11 @@ const EVENT_KEY: u8 = 1;
 const EVENT_BUTTON: u8 = 2;
 const EVENT_WHEEL: u8 = 3;
 const EVENT_RELEASE_ALL: u8 = 4;
+const EVENT_MOVE_BY: u8 = 5;
+
+/// The place, of a button or a wheel step, that is where the pointer is: a viewer that moves it
+/// by steps does not know.
+pub const HERE: (u16, u16) = (u16::MAX, u16::MAX);
 
 /// One step that must be applied exactly once and in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -38,7 +43,7 @@ pub enum Event {
         button: u8,
         /// `true` = pressed.
         is_down: bool,
-        /// Pixels from the left; clamped to the desktop by the receiver.
+        /// Pixels from the left; clamped to the desktop by the receiver, or [`HERE`].
         x: u16,
         /// Pixels from the top.
         y: u16,
@@ -56,6 +61,26 @@ pub enum Event {
     },
     /// Every key and button goes up (the viewer lost the focus).
     ReleaseAll,
+    /// The pointer moves by so much, for programs that hold it.
+    MoveBy {
+        /// Right is positive.
+        dx: i16,
+        /// Down is positive.
+        dy: i16,
+    },
+}
+
+impl Event {
+    /// The event that does what this one and the next do, where there is one.
+    pub const fn joined(self, next: Self) -> Option<Self> {
+        let (Self::MoveBy { dx, dy }, Self::MoveBy { dx: x, dy: y }) = (self, next) else {
+            return None;
+        };
+        match (dx.checked_add(x), dy.checked_add(y)) {
+            (Some(dx), Some(dy)) => Some(Self::MoveBy { dx, dy }),
+            _ => None,
+        }
+    }
 }
 
 /// Newest pointer position.
@@ -168,6 +193,10 @@ impl Reader<'_> {
                 y: self.short()?,
             },
             EVENT_RELEASE_ALL => Event::ReleaseAll,
+            EVENT_MOVE_BY => Event::MoveBy {
+                dx: self.signed()?,
+                dy: self.signed()?,
+            },
             value => {
                 return Err(InputError::Unknown {
                     what: "event",
@@ -316,6 +345,11 @@ fn encode_event(event: Event, out: &mut Vec<u8>) {
             out.extend(y.to_le_bytes());
         }
         Event::ReleaseAll => out.push(EVENT_RELEASE_ALL),
+        Event::MoveBy { dx, dy } => {
+            out.push(EVENT_MOVE_BY);
+            out.extend(dx.to_le_bytes());
+            out.extend(dy.to_le_bytes());
+        }
     }
 }
 
@@ -379,6 +413,32 @@ mod tests {
         assert_eq!(packet().encode(), GOLDEN);
         assert_eq!(Packet::decode(GOLDEN), Ok(packet()));
         assert_eq!(encode_ack(1, 2), [2, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_bytes_of_a_step_of_the_pointer_never_change() {
+        let packet = Packet {
+            stream: 1,
+            first_seq: 2,
+            events: vec![Event::MoveBy { dx: -3, dy: 260 }],
+            pointer: None,
+            held: None,
+        };
+        let golden = [
+            1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 5, 253, 255, 4, 1,
+        ];
+        assert_eq!(packet.encode(), golden);
+        assert_eq!(Packet::decode(&golden), Ok(packet));
+    }
+
+    #[test]
+    fn steps_of_the_pointer_join_while_their_sum_can_be_told() {
+        let by = |dx, dy| Event::MoveBy { dx, dy };
+        assert_eq!(by(1, -2).joined(by(3, 4)), Some(by(4, 2)));
+        assert_eq!(by(i16::MAX, 0).joined(by(1, 0)), None);
+        assert_eq!(by(0, i16::MIN).joined(by(0, -1)), None);
+        assert_eq!(by(1, 1).joined(Event::ReleaseAll), None);
+        assert_eq!(Event::ReleaseAll.joined(Event::ReleaseAll), None);
     }
 
     #[test]

@@ -130,7 +130,7 @@ pub(crate) fn address() -> Vec<Vec<u8>> {
 pub(crate) fn script() -> Vec<Vec<u8>> {
     bytes(&[
         "# typed\nat 100 key 30 down\nkey 30 0x61 up\nend\n",
-        "at 5 button 0 down 1 2\nwheel -120 240 3 4\nmove 5 6",
+        "at 5 button 0 down 1 2\nwheel -120 240 3 4\nmove 5 6\nmove-by -7 8",
         "text h\u{e4}llo  world\npaste a text\nat 9 resize 640 480",
         "until-hash 0123456789abcdef0123456789abcdef\nend",
     ])

@@ -45,6 +45,7 @@ impl Driver {
         match command {
             Command::Leave => return false,
             Command::Size(size) => self.task.size = size,
+            Command::Shown(is_shown) => self.is_shown = is_shown,
             Command::Figures(wants) => self.wants_figures = wants,
             // It waits for the next connection, as what was pressed before it was lost.
             Command::Input(event) => {

@@ -143,6 +143,6 @@ fn is_gesture(events: &[InputEvent], applied: u64) -> bool {
     let applied = usize::try_from(applied).unwrap_or(usize::MAX);
     events.iter().rev().take(applied).any(|it| match it {
         InputEvent::Key { .. } | InputEvent::Button { .. } => true,
-        InputEvent::Wheel { .. } | InputEvent::ReleaseAll => false,
+        InputEvent::Wheel { .. } | InputEvent::ReleaseAll | InputEvent::MoveBy { .. } => false,
     })
 }

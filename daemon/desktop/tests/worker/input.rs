@@ -1,7 +1,7 @@
 //! What the viewer does reaches the programs; what they do to the pointer reaches the viewer.
 
 use sandbox_protocol::local::worker::ToWorker;
-use sandbox_protocol::wire::input::{Event, Move};
+use sandbox_protocol::wire::input::{Event, HERE, Move};
 use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _};
 
@@ -133,6 +133,42 @@ fn the_pointer_goes_where_the_viewer_points_but_never_outside() {
     let pointer = x.query_pointer(x.setup().roots[0].root).unwrap();
     let pointer = pointer.reply().unwrap();
     assert_eq!((pointer.root_x, pointer.root_y), (639, 479));
+}
+
+#[test]
+fn the_pointer_moves_by_steps_and_is_clicked_where_it_is() {
+    let desktop = Desktop::start();
+    let program = Program::start(&desktop);
+    let mut viewer = desktop.attach(SIZE);
+    let (x, y) = HERE;
+    let place = Event::Button {
+        button: 0,
+        is_down: false,
+        x: 20,
+        y: 30,
+    };
+    let click = [true, false].map(|is_down| Event::Button {
+        button: 0,
+        is_down,
+        x,
+        y,
+    });
+    // Steps of a fast hand, too: none is made longer.
+    let by = |dx, dy| Event::MoveBy { dx, dy };
+    viewer.send_events(
+        STREAM,
+        1,
+        &[place, by(100, 40), by(-7, 3), click[0], click[1]],
+    );
+    viewer.wait_for_ack(STREAM, 5);
+    let seen: Vec<_> = (0..4).map(|_| program.next()).collect();
+    let at = |x, y| Seen::Moved { x, y };
+    let clicked = Seen::Button {
+        button: 1,
+        x: 113,
+        y: 73,
+    };
+    assert_eq!(seen, [at(20, 30), at(120, 70), at(113, 73), clicked]);
 }
 
 #[test]

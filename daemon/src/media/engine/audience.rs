@@ -74,13 +74,22 @@ impl Audience {
 
     pub(super) fn add(&self, seat: Rc<Seat>) {
         self.seats.borrow_mut().push(seat);
+        self.tell_company();
+    }
+
+    fn tell_company(&self) {
+        let has_company = self.count() > 1;
+        self.each(|seat| seat.member.borrow_mut().handle_company(has_company));
     }
 
     /// A viewer has left; says whether others remain.
     fn remove(&self, seat: &Seat) -> bool {
         let mut seats = self.seats.borrow_mut();
         seats.retain(|it| it.id != seat.id);
-        !seats.is_empty()
+        let remain = !seats.is_empty();
+        drop(seats);
+        self.tell_company();
+        remain
     }
 
     /// What the viewers take: pages access units, native viewers updates, as soon as media may

@@ -301,6 +301,10 @@ impl Hub {
         });
         self.seats.borrow_mut().insert(id, seat.clone());
         audience.add(seat.clone());
+        // It may see nothing itself, and hold the worker up.
+        if let Some(leader) = audience.leader().filter(|it| it.id != id) {
+            self.serve(&leader, |_| Ok(()));
+        }
         match worker {
             Some(worker) => self.wire(&audience, worker),
             None => self.greet(&seat),

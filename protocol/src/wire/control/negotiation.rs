@@ -43,7 +43,7 @@ impl Features {
 }
 
 /// What this version can do.
-pub const FEATURES: Features = Features::CLIPBOARD;
+pub const FEATURES: Features = Features::CLIPBOARD.and(Features::RELATIVE_POINTER);
 
 /// What one end offers.
 #[derive(Clone, Copy, Debug)]

@@ -169,3 +169,27 @@ fn a_native_observer_that_cannot_keep_up_loses_updates_alone() {
     assert!(before.bytes != last.as_bytes(), "it was left out");
     assert!(second.client.shown.len() + 1 < first.client.shown.len());
 }
+
+#[test]
+fn a_desktop_goes_on_for_others_while_the_viewer_in_control_sees_nothing() {
+    let media = start();
+    let mut first = connect(&media);
+    first.show(b"first", true);
+    first.client.say(&FromViewer::Suspend);
+    let worker = first.worker.clone();
+    first
+        .client
+        .run_until(|_| worker.has(&ToWorker::Flow(false)));
+    let mut second = join(&media, &worker, 64);
+    worker.hear(&ToWorker::Flow(true));
+    worker.hear(&ToWorker::Whole);
+    second.show(b"for the second alone", true);
+    first.synchronize(&media);
+    assert_eq!(first.client.shown.len(), 1);
+
+    media.detach(second.viewer);
+    first.synchronize(&media);
+    worker.hear(&ToWorker::Flow(false));
+    first.client.say(&FromViewer::Resume);
+    first.client.run_until(|_| worker.has(&ToWorker::Whole));
+}

@@ -67,6 +67,8 @@ pub(in crate::media) struct NativeViewer {
     timeline: Timeline,
     config: StreamConfig,
     phase: Phase,
+    /// Others look at the desktop too.
+    has_company: bool,
     /// What could leave waits for room inside QUIC.
     is_held: bool,
     /// Updates were left out: only a whole one can follow.
@@ -123,6 +125,7 @@ impl NativeViewer {
             timeline: begin.timeline,
             config: begin.config,
             phase: Phase::Waiting,
+            has_company: false,
             is_held: false,
             is_cut: false,
             flow: Flow::new(),
@@ -277,6 +280,11 @@ impl NativeViewer {
             ToWorker::Flow(told.is_open),
         ]);
         self.resume();
+    }
+
+    /// Whether others look at the desktop too: for them it goes on while this one sees nothing.
+    pub(in crate::media) const fn handle_company(&mut self, has_company: bool) {
+        self.has_company = has_company;
     }
 
     /// Another viewer has control from here on.

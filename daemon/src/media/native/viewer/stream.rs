@@ -188,7 +188,10 @@ impl NativeViewer {
             Readiness::Ready | Readiness::NeedsWhole => true,
             Readiness::Busy => false,
         };
-        self.phase != Phase::Suspended && is_ready
+        match self.phase {
+            Phase::Suspended => self.has_company,
+            Phase::Waiting | Phase::Started => is_ready,
+        }
     }
 
     /// Updates may come again; where some were left out, with a whole one.

@@ -1,0 +1,64 @@
+//! What the window says over the picture.
+
+use std::time::Duration;
+
+use super::App;
+use super::text::{Place, Words};
+use crate::figures::Second;
+use crate::net::Way;
+
+/// What the window shows beside the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Live,
+    Lost(String),
+    Over(String),
+}
+
+impl<F> App<F> {
+    pub(super) fn words(&self, window: (u32, u32)) -> Vec<(Place, Words)> {
+        let mut words = Vec::new();
+        let middle = match &self.state {
+            State::Connecting => Some(format!("Connecting to {} ...", self.options.title)),
+            State::Live => None,
+            State::Lost(text) | State::Over(text) => Some(text.clone()),
+        };
+        words.extend(middle.map(|it| (Place::Middle, Words::new(&it, window))));
+        let mut corner = Vec::new();
+        if self.shows_figures {
+            corner.push(figures(&self.client.view().figures));
+        }
+        if !self.has_control {
+            corner.push("You are watching. Ctrl+Alt+Shift+C takes control.".to_owned());
+        }
+        corner.extend(self.notice.as_ref().map(|(words, _)| words.clone()));
+        corner.extend((!self.preedit.is_empty()).then(|| self.preedit.clone()));
+        if !corner.is_empty() {
+            words.push((Place::UpperLeft, Words::new(&corner.join("\n"), window)));
+        }
+        words
+    }
+}
+
+/// Where the time goes, in lines.
+fn figures(second: &Second) -> String {
+    let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
+    let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
+    let stages = &second.stages;
+    format!(
+        "{} updates/s, {} kB/s, lost {} of {}\nby {}, round trip {}\n\
+         lag {:.1} encode {:.1} network {} paint {:.1} ms\npress to picture {}",
+        second.updates,
+        second.bytes_in / 1_000,
+        second.lost,
+        second.packets,
+        second.way.map_or("nothing", Way::name),
+        maybe(second.round_trip),
+        ms(stages.lag),
+        ms(stages.encode),
+        maybe(stages.network),
+        ms(stages.apply),
+        maybe(second.press),
+    )
+}
