@@ -15,7 +15,7 @@ const KEY_M: u8 = 50;
 const RELATIVE: u8 = 1;
 
 impl World {
-    fn press_capture(&self) {
+    pub(crate) fn press_capture(&self) {
         for key in CHORD {
             self.send(KEY_PRESS_EVENT, key + X_KEYCODE_MIN, (0, 0));
         }
@@ -39,7 +39,7 @@ impl World {
 }
 
 /// How far the pointer was moved by steps.
-fn travelled(server: &Server) -> (i32, i32) {
+pub(crate) fn travelled(server: &Server) -> (i32, i32) {
     server.input.iter().fold((0, 0), |(x, y), it| match it {
         Input::MoveBy { dx, dy } => (x + i32::from(*dx), y + i32::from(*dy)),
         _ => (x, y),

@@ -52,7 +52,7 @@ impl World {
         })
     }
 
-    fn atom(&self, name: &[u8]) -> Atom {
+    pub(crate) fn atom(&self, name: &[u8]) -> Atom {
         let reply = self.x.intern_atom(false, name).unwrap().reply();
         reply.unwrap().atom
     }

@@ -10,6 +10,7 @@ mod clipboard;
 mod composing;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod hiding;
 mod wayland;
 
 use std::io::{BufRead as _, BufReader};
@@ -18,7 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::{FromServer, FromViewer};
+use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use x11rb::connection::Connection as _;
@@ -412,27 +413,4 @@ fn a_desktop_fills_the_monitors_that_are_named() {
     assert_eq!(program.status.code(), Some(2));
     let words = String::from_utf8_lossy(&program.stderr);
     assert!(words.contains("1 is 1280x1024+0+0"), "{words}");
-}
-
-#[test]
-fn a_window_that_nobody_sees_asks_for_no_picture() {
-    let world = World::new("hidden", Server::new(SIZE), &[]);
-    world.until_same();
-    let told = |it: &Server| {
-        let told = it.heard.iter();
-        told.filter(|it| matches!(it, FromViewer::Suspend | FromViewer::Resume))
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    let other = world.cover((0, 0), (1_280, 1_024));
-    let suspended = [FromViewer::Suspend];
-    world
-        .host
-        .until("that nobody sees it", |it| told(it) == suspended);
-    world.host.change(|it| it.paint(5));
-    world.x.destroy_window(other).unwrap();
-    world.x.flush().unwrap();
-    world.until_same();
-    let resumed = [FromViewer::Suspend, FromViewer::Resume];
-    assert_eq!(told(&world.host.server()), resumed);
 }

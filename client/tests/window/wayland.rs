@@ -13,6 +13,7 @@ use x11rb::protocol::xproto::{
     MOTION_NOTIFY_EVENT, Window,
 };
 
+use crate::capture::travelled;
 use crate::fake::Server;
 use crate::{KEY_A, SIZE, World, program};
 
@@ -104,6 +105,22 @@ fn on_wayland_too_the_window_shows_the_desktop_and_hears_keys_and_pointer() {
     world.host.until("a click", |it| {
         it.input.ends_with(&[button(true), button(false)])
     });
+
+    // A pointer that is held stays where it is, and goes on there.
+    world.press_capture();
+    world.until("words over the desktop", |it| {
+        (it.shown() != it.host.server().desktop).then_some(())
+    });
+    world.send(MOTION_NOTIFY_EVENT, 0, (300, 200));
+    let way = (300 - 123, 200 - 45);
+    world.host.until("a step", |it| travelled(it) == way);
+    world.press_capture();
+    world.until_same();
+    world.send(MOTION_NOTIFY_EVENT, 0, (301, 201));
+    world
+        .host
+        .until("a place", |it| it.moves.last() == Some(&(124, 46)));
+    assert_eq!(travelled(&world.host.server()), way);
 }
 
 #[test]
