@@ -232,6 +232,23 @@ fn datagrams_and_streams_arrive_whole() {
     assert!(world.at_client.iter().any(|(_, it)| *it == tile));
 }
 
+/// The rate is decided above QUIC, which must not stretch it.
+#[test]
+fn a_first_picture_leaves_at_once() {
+    let (mut world, _, server) = World::connected();
+    let began = world.now;
+    let stream = world.server.open_stream(server, Dir::Uni, 0).unwrap();
+    let picture = vec![42; 150_000];
+    let written = world.server.write(server, stream, &picture);
+    assert_eq!(written, picture.len());
+    world.server.finish(server, stream);
+    let has_come = |(_, it): &(Handle, Event)| matches!(it, Event::Read { is_end: true, .. });
+    world.run_until(|it| it.at_client.iter().any(has_come));
+    // At 100 Mbit/s it takes 12 ms to leave.
+    let took = world.now - began;
+    assert!(took <= ONE_WAY + Duration::from_millis(8), "{took:?}");
+}
+
 #[test]
 fn both_ends_export_the_same_secret_and_no_other_connection_does() {
     let (mut world, client, server) = World::connected();
