@@ -20,6 +20,7 @@ mod rate;
 mod recovery;
 mod reliable;
 mod rest;
+mod streams;
 mod urgency;
 mod world;
 

@@ -8,7 +8,7 @@ use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::stream::recovery::{Demand, Encoder};
 use sandbox_protocol::stream::sender::{Readiness, Sender, SenderConfig, Transmit};
-use sandbox_protocol::wire::datagram::{FromServer, FromViewer};
+use sandbox_protocol::wire::datagram::{Epoch, FromServer, FromViewer};
 use sandbox_protocol::{Bitrate, Micros};
 
 use crate::chance::Chance;
@@ -30,6 +30,10 @@ enum Carried {
     Segment(Segment),
     /// A segment that was lost.
     Resend(Segment),
+    /// All of an update's stream is acknowledged.
+    Arrived((u16, u32)),
+    /// The acknowledgement was lost.
+    ArrivedAgain((u16, u32)),
     PathChange,
 }
 
@@ -112,21 +116,27 @@ pub(crate) const RATE: RateConfig = RateConfig {
 
 impl World {
     pub(crate) fn new(seed: u64, one_way: Duration) -> Self {
+        Self::with_rate(seed, one_way, RATE)
+    }
+
+    pub(crate) fn with_rate(seed: u64, one_way: Duration, rate: RateConfig) -> Self {
         let start = epoch();
         let config = SenderConfig {
-            rate: RATE,
+            rate,
             encoder: Encoder::Invalidates,
             clock: Micros(1_000_000),
         };
         let mut receiver = Receiver::new(start);
+        let mut sender = Sender::new(config, start);
         // The handshake has measured it.
         receiver.handle_round_trip(2 * one_way);
+        sender.handle_round_trip(start, 2 * one_way);
         Self {
             start,
             now: start,
             down: Link::new(seed ^ 0xd0, one_way),
             up: Link::new(seed ^ 0x0b, one_way),
-            sender: Sender::new(config, start),
+            sender,
             receiver,
             delivered: Vec::new(),
             skipped: Vec::new(),
@@ -323,7 +333,7 @@ impl World {
         let bytes = match &carried {
             Carried::ToViewer(bytes) | Carried::ToServer(bytes) => bytes.len(),
             Carried::Segment(it) | Carried::Resend(it) => it.bytes.len(),
-            Carried::PathChange => 0,
+            Carried::Arrived(_) | Carried::ArrivedAgain(_) | Carried::PathChange => 0,
         };
         match (self.down.carry(self.now, bytes), carried) {
             ([None, _], Carried::Segment(segment)) => {
@@ -340,10 +350,23 @@ impl World {
         }
     }
 
+    fn carry_arrived(&mut self, name: (u16, u32)) {
+        match self.up.carry(self.now, 30) {
+            [Some(at), _] => self.put(at, Carried::Arrived(name)),
+            [None, _] => {
+                let at = resend_at(self.now, self.down.one_way + self.up.one_way);
+                self.put(at, Carried::ArrivedAgain(name));
+            }
+        }
+    }
+
     fn put(&mut self, at: Instant, carried: Carried) {
         self.count += 1;
         let place = match carried {
-            Carried::ToServer(_) | Carried::PathChange => self.place,
+            Carried::ToServer(_)
+            | Carried::Arrived(_)
+            | Carried::ArrivedAgain(_)
+            | Carried::PathChange => self.place,
             Carried::ToViewer(_) | Carried::Segment(_) | Carried::Resend(_) => self.server_knows,
         };
         self.carried.insert((at, self.count), (place, carried));
@@ -369,17 +392,25 @@ impl World {
                             receiver
                                 .handle_stream_update(self.now, &header, bytes)
                                 .unwrap();
+                            self.carry_arrived((header.epoch.0, header.update));
                         }
                     }
                 }
             }
             Carried::Resend(segment) => self.carry_down(Carried::Segment(segment)),
-            Carried::ToServer(_) | Carried::PathChange if place != self.server_knows => {
+            Carried::ArrivedAgain(name) => self.carry_arrived(name),
+            Carried::ToServer(_) | Carried::Arrived(_) | Carried::PathChange
+                if place != self.server_knows =>
+            {
                 self.server_knows = place;
                 self.sender.handle_path_change(self.now);
                 self.arrive(place, carried);
             }
             Carried::ToServer(bytes) => self.arrive_at_server(&bytes),
+            Carried::Arrived((epoch, update)) => {
+                let name = (Epoch(epoch), update);
+                self.sender.handle_stream_arrived(self.now, name);
+            }
             Carried::PathChange => (),
         }
     }

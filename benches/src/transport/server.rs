@@ -10,7 +10,7 @@ use sandbox_protocol::stream::packetize::UpdateKind;
 use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::recovery::Encoder;
 use sandbox_protocol::stream::sender::{Readiness, Sender, SenderConfig, Transmit};
-use sandbox_protocol::wire::datagram::FromViewer;
+use sandbox_protocol::wire::datagram::{Epoch, FromViewer};
 use sandbox_protocol::wire::input::{Packet, encode_ack};
 use sandbox_protocol::{Bitrate, Micros, Wakeup};
 use sandbox_quic::{
@@ -68,6 +68,7 @@ struct Stream {
     id: Option<StreamId>,
     waiting: Vec<u8>,
     is_whole: bool,
+    is_finished: bool,
 }
 
 impl<'a> Server<'a> {
@@ -131,14 +132,23 @@ impl<'a> Server<'a> {
                     encoder: Encoder::Invalidates,
                     clock: Micros(1_000_000),
                 };
+                let mut sender = Sender::new(config, now);
+                if let Some(sample) = self.endpoint.round_trip(handle) {
+                    sender.handle_round_trip(now, sample);
+                }
                 self.viewer = Some(Viewer {
                     handle,
                     address: self.endpoint.remote(handle),
-                    sender: Sender::new(config, now),
+                    sender,
                     input: input::Receiver::default(),
                     streams: BTreeMap::new(),
                     is_held: false,
                 });
+            }
+            Event::Finished(stream) => {
+                if let Some(viewer) = &mut self.viewer {
+                    viewer.handle_finished(now, stream);
+                }
             }
             Event::Datagram(bytes) => self.handle_datagram(now, &bytes)?,
             Event::Closed(why) => return Err(Error::Broken(format!("server: {why:?}"))),
@@ -146,8 +156,7 @@ impl<'a> Server<'a> {
             | Event::Read { .. }
             | Event::Reset { .. }
             | Event::Writable(_)
-            | Event::Stopped { .. }
-            | Event::Finished(_) => (),
+            | Event::Stopped { .. } => (),
         }
         Ok(())
     }
@@ -288,7 +297,15 @@ impl Viewer {
                 Some(Transmit::Bulk { .. }) | None => break,
             }
         }
-        self.streams.retain(|_, it| !it.is_over());
+    }
+
+    fn handle_finished(&mut self, now: Instant, stream: StreamId) {
+        let name = self.streams.iter().find(|(_, it)| it.id == Some(stream));
+        if let Some((epoch, update)) = name.map(|(name, _)| *name) {
+            self.streams.remove(&(epoch, update));
+            let update = (Epoch(epoch), update);
+            self.sender.handle_stream_arrived(now, update);
+        }
     }
 }
 
@@ -300,12 +317,9 @@ impl Stream {
         let Some(id) = self.id else { return };
         let written = endpoint.write(handle, id, &self.waiting);
         self.waiting.drain(..written);
-        if self.is_over() {
+        if self.is_whole && self.waiting.is_empty() && !self.is_finished {
+            self.is_finished = true;
             endpoint.finish(handle, id);
         }
-    }
-
-    const fn is_over(&self) -> bool {
-        self.is_whole && self.waiting.is_empty()
     }
 }

@@ -231,8 +231,12 @@ impl Server {
                 Event::Datagram(bytes) => self.handle_media(now, &bytes),
                 Event::Read { stream, bytes, .. } => self.handle_control(stream, &bytes),
                 Event::Finished(stream) => {
-                    if let Some(peer) = &mut self.peer {
-                        peer.large.retain(|_, it| *it != stream);
+                    let all = self.peer.iter().flat_map(|it| &it.large);
+                    let name = all.filter(|(_, it)| **it == stream).map(|it| *it.0).next();
+                    if let (Some(peer), Some(name)) = (&mut self.peer, name) {
+                        peer.large.remove(&name);
+                        let update = (Epoch(name.0), name.1);
+                        peer.sender.handle_stream_arrived(now, update);
                     }
                 }
                 Event::Closed(_) => {

@@ -22,6 +22,9 @@ const BURST: Micro = 2_000;
 /// What is left of a measured rate for the encoder: room for headers, retransmission and input.
 const SHARE: f64 = 0.85;
 
+/// Share of a measured rate that comes where the link is full.
+const FULL_SHARE: f64 = 0.9;
+
 /// Queueing delay that is nobody's queue: timers, radio slots, a busy receiver.
 const STANDING_QUEUE_MIN: Micro = 20_000;
 
@@ -221,6 +224,29 @@ impl Rate {
         self.adapt(now);
     }
 
+    /// So many bytes came beside packets, and had the link for so long: no report tells their
+    /// queue, but they took longer than the target promises where it is too high.
+    pub fn handle_large(&mut self, now: Instant, bytes: usize, took: Duration) {
+        let micros = self.micros(now);
+        let bps = large_rate(bytes, took);
+        self.bursts.push_train(micros, bps, bytes);
+        if bps < self.target {
+            self.handle_large_at_most(now, bytes, took);
+        } else if self.last_down.is_none_or(|it| micros - it > 500_000) {
+            self.step_up(micros);
+        }
+    }
+
+    /// The same where the time is not known well: it cannot have been shorter.
+    pub fn handle_large_at_most(&mut self, now: Instant, bytes: usize, took: Duration) {
+        let now = self.micros(now);
+        let bps = large_rate(bytes, took);
+        if bps < self.target && self.may_step_down(now) {
+            // One may have met an outage.
+            self.lower_target(now, (bps * SHARE).max(self.target / 2.0));
+        }
+    }
+
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
@@ -268,12 +294,13 @@ impl Rate {
     fn adapt(&mut self, now: Micro) {
         let loss = self.loss();
         let standing = self.bursts.standing_queue(STANDING_QUEUE_MIN);
-        let may_step_down = self
-            .last_down
-            .is_none_or(|it| now - it > 200_000 + self.round_trip_micros());
+        let may_step_down = self.may_step_down(now);
         match standing {
             Some(queue) if may_step_down => self.step_down_for_queue(now, queue),
             Some(_) => (),
+            None if may_step_down && let Some(full) = self.full_rate(now) => {
+                self.lower_target(now, full * SHARE);
+            }
             None if loss > self.loss_max && may_step_down => {
                 // What still arrives can be carried, whatever is lost beside it.
                 let arrives = self.delivered(now, DELIVERED_WINDOW).unwrap_or_default();
@@ -288,6 +315,21 @@ impl Rate {
             }
             None => (),
         }
+    }
+
+    /// The link's rate where it is full and the target lies above: bursts, and all that comes, say
+    /// the same. No queue tells, since updates are held back before one stands.
+    fn full_rate(&self, now: Micro) -> Option<f64> {
+        let measured = self.bursts.measured(now)?;
+        let delivered = self.delivered(now, DELIVERED_WINDOW)?;
+        let is_full = delivered > FULL_SHARE * measured && self.target > measured;
+        is_full.then_some(measured.min(delivered))
+    }
+
+    /// Whether the last step down can be seen in reports.
+    fn may_step_down(&self, now: Micro) -> bool {
+        self.last_down
+            .is_none_or(|it| now - it > 200_000 + self.round_trip_micros())
     }
 
     fn step_down_for_queue(&mut self, now: Micro, queue: Micro) {
@@ -408,6 +450,11 @@ impl Rate {
         let epoch = *self.epoch.get_or_insert(now);
         Micro::try_from(now.saturating_duration_since(epoch).as_micros()).unwrap_or(Micro::MAX / 4)
     }
+}
+
+/// In bit/s; no time is known better than to a millisecond.
+fn large_rate(bytes: usize, took: Duration) -> f64 {
+    bytes as f64 * 8.0 / took.as_secs_f64().max(0.001)
 }
 
 fn bps(rate: Bitrate) -> f64 {

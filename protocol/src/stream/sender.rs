@@ -1,6 +1,7 @@
 //! The server's end of a viewer's stream: updates go in, datagrams come out in the order of their
 //! urgency; what the viewer reports decides rate, parity, repairs and recovery.
 
+mod large;
 mod repairs;
 mod reports;
 mod sent;
@@ -177,7 +178,8 @@ impl Sender {
         if self.recovery.needs_whole() {
             return Readiness::NeedsWhole;
         }
-        let is_full = self.reports.in_flight_bytes() > self.window();
+        let under_way = self.reports.in_flight_bytes() + self.sent.large_bytes();
+        let is_full = under_way > self.window();
         if is_full || !self.repairs.is_empty() || self.sent.waiting().is_some() {
             return Readiness::Busy;
         }
@@ -284,6 +286,7 @@ impl Sender {
         self.set_rate(now);
         self.handle_answer(now);
         self.repairs.clear();
+        self.sent.forget_times();
         let numbers: Vec<u32> = self.sent.numbers_in_datagrams().collect();
         for number in numbers {
             self.sent.change(number, |update| {
@@ -310,6 +313,11 @@ impl Sender {
             self.handle_answer(now);
         }
         self.set_rate(now);
+    }
+
+    /// A round trip was measured elsewhere, as in the handshake.
+    pub fn handle_round_trip(&mut self, now: Instant, sample: Duration) {
+        self.reports.handle_round_trip(now, sample);
     }
 
     /// The viewer misses fragments.

@@ -147,15 +147,17 @@ impl Bursts {
         self.queue.push_back(queue);
         if burst.packets >= TRAIN_PACKETS_MIN {
             let spread = (burst.last_arrival - burst.first_arrival).max(ARRIVAL_CLOCK);
-            if self.trains.len() == TRAINS_MAX {
-                self.trains.pop_front();
-            }
-            self.trains.push_back(Train {
-                at: now,
-                bps: burst.bytes as f64 * 8e6 / spread as f64,
-                bytes: burst.bytes,
-            });
+            let bps = burst.bytes as f64 * 8e6 / spread as f64;
+            self.push_train(now, bps, burst.bytes);
         }
+    }
+
+    /// So many bytes came together at this rate.
+    pub(super) fn push_train(&mut self, at: Micro, bps: f64, bytes: usize) {
+        if self.trains.len() == TRAINS_MAX {
+            self.trains.pop_front();
+        }
+        self.trains.push_back(Train { at, bps, bytes });
     }
 }
 

@@ -93,12 +93,27 @@ impl NativeViewer {
         self.sender.handle_path_change(now);
     }
 
+    /// All of an update's stream has arrived.
+    pub(in crate::media) fn handle_stream_arrived(&mut self, now: Instant, update: (Epoch, u32)) {
+        self.sender.handle_stream_arrived(now, update);
+    }
+
+    /// The viewer does not want an update's stream.
+    pub(in crate::media) fn handle_stream_stopped(&mut self, update: (Epoch, u32)) {
+        self.sender.handle_stream_stopped(update);
+    }
+
     /// What QUIC knows of the path.
     pub(in crate::media) fn handle_path(
         &mut self,
+        now: Instant,
         datagram_max: Option<usize>,
         round_trip: Option<Duration>,
     ) {
+        // The handshake's. Later ones have the queue in them.
+        if let (None, Some(sample)) = (self.round_trip, round_trip) {
+            self.sender.handle_round_trip(now, sample);
+        }
         if let Some(bytes) = datagram_max.filter(|it| *it != self.datagram_max) {
             self.datagram_max = bytes;
             self.sender.handle_datagram_max(bytes);
