@@ -10,6 +10,7 @@
 )]
 
 mod chance;
+mod hint;
 mod hostile;
 mod input;
 mod invariants;

@@ -76,6 +76,7 @@ pub(crate) struct World {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) delivered: Vec<Delivered>,
+    pub(crate) delivered_bytes: u64,
     /// Times at which the source would have made an update, and was held back.
     pub(crate) skipped: Vec<Instant>,
     pub(crate) demands: Vec<Demand>,
@@ -114,6 +115,14 @@ pub(crate) const RATE: RateConfig = RateConfig {
     max: Bitrate::kbps(50_000),
 };
 
+const fn config(rate: RateConfig) -> SenderConfig {
+    SenderConfig {
+        rate,
+        encoder: Encoder::Invalidates,
+        clock: Micros(1_000_000),
+    }
+}
+
 impl World {
     pub(crate) fn new(seed: u64, one_way: Duration) -> Self {
         Self::with_rate(seed, one_way, RATE)
@@ -121,13 +130,8 @@ impl World {
 
     pub(crate) fn with_rate(seed: u64, one_way: Duration, rate: RateConfig) -> Self {
         let start = epoch();
-        let config = SenderConfig {
-            rate,
-            encoder: Encoder::Invalidates,
-            clock: Micros(1_000_000),
-        };
         let mut receiver = Receiver::new(start);
-        let mut sender = Sender::new(config, start);
+        let mut sender = Sender::new(config(rate), start);
         // The handshake has measured it.
         receiver.handle_round_trip(2 * one_way);
         sender.handle_round_trip(start, 2 * one_way);
@@ -139,6 +143,7 @@ impl World {
             sender,
             receiver,
             delivered: Vec::new(),
+            delivered_bytes: 0,
             skipped: Vec::new(),
             demands: Vec::new(),
             sounds: Vec::new(),
@@ -163,6 +168,15 @@ impl World {
             steps: 0,
             seed,
         }
+    }
+
+    /// The viewer says what its path took last time.
+    pub(crate) fn hinted(seed: u64, one_way: Duration, kbps: u64) -> Self {
+        let mut world = Self::new(seed, one_way);
+        let sender = Sender::new(config(RATE), world.start);
+        world.sender = sender.beginning_with(Bitrate::kbps(kbps));
+        world.sender.handle_round_trip(world.start, 2 * one_way);
+        world
     }
 
     /// Lets time pass.
@@ -316,6 +330,7 @@ impl World {
             }
             let made = self.made.remove(&name).expect("an update that was made");
             assert!(made.bytes == update.bytes, "seed {}: {name:?}", self.seed);
+            self.delivered_bytes += update.bytes.len() as u64;
             self.delivered.push(Delivered {
                 made: made.at,
                 at: self.now,

@@ -78,6 +78,8 @@ pub struct Arrival {
 pub struct Rate {
     config: RateConfig,
     target: f64,
+    /// The target is a hint from elsewhere: nothing was measured yet.
+    is_hint: bool,
     epoch: Option<Instant>,
     flight: Flight,
     bursts: Bursts,
@@ -110,6 +112,7 @@ impl Rate {
         let mut rate = Self {
             config,
             target: 0.0,
+            is_hint: false,
             epoch: None,
             flight: Flight::default(),
             bursts: Bursts::default(),
@@ -134,6 +137,29 @@ impl Rate {
     pub fn bearing_loss(mut self, share: f64) -> Self {
         self.loss_max = share;
         self
+    }
+
+    /// Begins with what the link is said to have taken before. The first burst measures it.
+    #[must_use]
+    pub fn beginning_with(mut self, hint: Bitrate) -> Self {
+        self.is_hint = true;
+        self.set_target(bps(hint));
+        self
+    }
+
+    /// Rate that may be under way: a hint that is not proven opens no more than is usual.
+    pub fn trusted(&self) -> Bitrate {
+        if self.is_hint {
+            self.target().min(self.config.start)
+        } else {
+            self.target()
+        }
+    }
+
+    /// The target, once the link was measured.
+    pub fn learnt(&self) -> Option<Bitrate> {
+        self.bursts.last_measured()?;
+        Some(self.target())
     }
 
     /// Rate that the encoder should aim for.
@@ -230,6 +256,7 @@ impl Rate {
         let micros = self.micros(now);
         let bps = large_rate(bytes, took);
         self.bursts.push_train(micros, bps, bytes);
+        self.prove(micros);
         if bps < self.target {
             self.handle_large_at_most(now, bytes, took);
         } else if self.last_down.is_none_or(|it| micros - it > 500_000) {
@@ -291,7 +318,18 @@ impl Rate {
         self.bursts.handle_trip(now, trip);
     }
 
+    /// The first measured rate takes the place of a hint that promises more.
+    fn prove(&mut self, now: Micro) {
+        if let Some(measured) = self.bursts.measured(now).filter(|_| self.is_hint) {
+            self.is_hint = false;
+            if measured * SHARE < self.target {
+                self.lower_target(now, measured * SHARE);
+            }
+        }
+    }
+
     fn adapt(&mut self, now: Micro) {
+        self.prove(now);
         let loss = self.loss();
         let standing = self.bursts.standing_queue(STANDING_QUEUE_MIN);
         let may_step_down = self.may_step_down(now);

@@ -148,6 +148,16 @@ impl Sender {
         }
     }
 
+    /// Begins with the rate that the viewer's path is said to have taken before. It is not believed
+    /// further than the encoder's first pictures: what is under way stays within what is usual
+    /// until the path was measured.
+    #[must_use]
+    pub fn beginning_with(mut self, hint: Bitrate) -> Self {
+        self.reports = Reports::beginning_with(self.config.rate, hint);
+        self.pacer = Pacer::new(self.reports.trusted());
+        self
+    }
+
     /// Begins after an epoch that the viewer knows from a stream before.
     #[must_use]
     pub fn after(mut self, epoch: Epoch) -> Self {
@@ -163,6 +173,11 @@ impl Sender {
     /// Rate that the encoder should aim for, parity taken off.
     pub fn target(&self) -> Bitrate {
         self.reports.target_of_data()
+    }
+
+    /// What the path takes, once it was measured: a hint for the next stream.
+    pub fn learnt(&self) -> Option<Bitrate> {
+        self.reports.learnt()
     }
 
     /// What the viewer's decoder and screen are up to, as it last reported.
@@ -470,7 +485,7 @@ impl Sender {
 
     fn window(&self) -> usize {
         let time = self.reports.round_trip().smallest() + QUEUE_ALLOWED;
-        let bits = self.reports.target().bps() as f64 * time.as_secs_f64();
+        let bits = self.reports.trusted().bps() as f64 * time.as_secs_f64();
         WINDOW_MIN.max((bits / 8.0) as usize)
     }
 

@@ -49,6 +49,23 @@ impl Reports {
         }
     }
 
+    /// The same for a path that is said to have taken `hint` before.
+    pub(super) fn beginning_with(config: RateConfig, hint: Bitrate) -> Self {
+        let rate = Rate::new(config).bearing_loss(LOSS_BORNE);
+        Self {
+            rate: rate.beginning_with(hint),
+            ..Self::new(config)
+        }
+    }
+
+    pub(super) fn trusted(&self) -> Bitrate {
+        self.rate.trusted()
+    }
+
+    pub(super) fn learnt(&self) -> Option<Bitrate> {
+        self.rate.learnt()
+    }
+
     pub(super) fn target(&self) -> Bitrate {
         self.rate.target()
     }
