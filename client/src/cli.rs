@@ -2,6 +2,7 @@
 
 mod ask;
 mod proof;
+mod rates;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use sandbox_client::address::Address;
 use sandbox_client::clock;
 use sandbox_client::connection::{Credentials, End, Proof};
 use sandbox_client::device::DeviceKey;
-use sandbox_client::net::{Client, Command, Ended, News, Records, Task};
+use sandbox_client::net::{Client, Command, Ended, LinkRates, News, Records, Task};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
@@ -288,7 +289,7 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Proof::Enrol { key, .. } => Some((credentials.user.clone(), key.clone())),
         Proof::Password(_) | Proof::Device(_) => None,
     };
-    let task = task(&arguments, known, credentials)?;
+    let task = task(&arguments, rates::known(store, &name), known, credentials)?;
     let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
     let keeper = Keeper {
         store,
@@ -306,11 +307,11 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
                 typist::follow(io::stdin().lock(), command, refused);
             });
         }
-        return finish(&watch(client, &keeper));
+        return finish(&keeper, &watch(client, &keeper));
     }
     // The question is for the terminal that the program was started from.
     if known.is_none() && !keeper.settle(&client) {
-        return finish(&client.join());
+        return finish(&keeper, &client.join());
     }
     let options = Options {
         title: keeper.name.clone(),
@@ -318,14 +319,16 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         is_fullscreen: arguments.is_fullscreen,
     };
     let ended = window::run(client, options, |shown| keeper.remember(shown));
-    finish(&ended.map_err(|error| Failure {
+    let ended = ended.map_err(|error| Failure {
         words: error.to_string(),
         code: 4,
-    })?)
+    })?;
+    finish(&keeper, &ended)
 }
 
 fn task(
     arguments: &Arguments,
+    link_rates: LinkRates,
     known: Option<Fingerprint>,
     credentials: Credentials,
 ) -> Result<Task, Failure> {
@@ -357,6 +360,7 @@ fn task(
         script,
         is_probe: arguments.is_probe,
         records,
+        link_rates,
     })
 }
 
@@ -431,7 +435,8 @@ fn watch(client: Client, keeper: &Keeper<'_>) -> Ended {
     client.join()
 }
 
-fn finish(ended: &Ended) -> Result<u8, Failure> {
+fn finish(keeper: &Keeper<'_>, ended: &Ended) -> Result<u8, Failure> {
+    rates::keep(keeper.store, &keeper.name, ended);
     if let Some(probe) = &ended.probe {
         writeln!(io::stdout(), "{}", probe.line)?;
         if probe.is_ok {
@@ -442,11 +447,7 @@ fn finish(ended: &Ended) -> Result<u8, Failure> {
     if ended.end != End::Left {
         warn(&ended.end.to_string());
     }
-    Ok(if ended.probe.is_some() {
-        code.max(1)
-    } else {
-        code
-    })
+    Ok(code.max(u8::from(ended.probe.is_some())))
 }
 
 #[cfg(test)]

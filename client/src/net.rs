@@ -3,8 +3,10 @@
 
 mod driver;
 mod host;
+mod rates;
 mod records;
 
+pub use self::rates::{LinkRates, Network};
 pub use self::records::Records;
 
 use std::io;
@@ -50,6 +52,8 @@ pub struct Task {
     pub is_probe: bool,
     /// Files that are written.
     pub records: Records,
+    /// What networks have carried from this server.
+    pub link_rates: LinkRates,
 }
 
 /// From the user to the thread.
@@ -132,6 +136,8 @@ pub struct Ended {
     pub end: End,
     /// What the probe found.
     pub probe: Option<Outcome>,
+    /// What networks have carried, of those that were used.
+    pub link_rates: LinkRates,
 }
 
 struct Shared {
@@ -240,6 +246,7 @@ impl Client {
         self.thread.join().unwrap_or_else(|_| Ended {
             end: End::Broken("the client's own thread has failed".to_owned()),
             probe: None,
+            link_rates: LinkRates::new(),
         })
     }
 }

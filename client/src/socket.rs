@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use smol::Async;
 
+use crate::net::Network;
+
 /// Bytes asked of the kernel for each direction: a burst of a whole desktop.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -32,6 +34,12 @@ impl Socket {
     /// Whom it speaks to.
     pub(crate) const fn server(&self) -> SocketAddr {
         self.server
+    }
+
+    /// The network that it speaks from.
+    pub(crate) fn network(&self) -> Option<Network> {
+        let local = self.io.get_ref().local_addr().ok()?;
+        Some(Network::of(local.ip()))
     }
 
     /// One on any port, connected: so the kernel tells where nobody listens.

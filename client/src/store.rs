@@ -9,8 +9,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandbox_quic::Fingerprint;
 
+use crate::net::{LinkRates, Network};
+
 /// Schema this code writes; a file of a later one is refused.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Every step of the schema, oldest first; `PRAGMA user_version` counts those that were taken.
 const STEPS: [&str; VERSION as usize] = [
@@ -26,7 +28,17 @@ const STEPS: [&str; VERSION as usize] = [
         pkcs8 BLOB NOT NULL,
         PRIMARY KEY (address, user)
     ) STRICT;",
+    "CREATE TABLE link_rates (
+        address TEXT NOT NULL,
+        network TEXT NOT NULL,
+        kbps INTEGER NOT NULL,
+        last_seen INTEGER NOT NULL,
+        PRIMARY KEY (address, network)
+    ) STRICT;",
 ];
+
+/// Networks that are remembered for a server; those last seen the longest ago go first.
+const NETWORKS_MAX: i64 = 32;
 
 /// Another client of the same user may be writing.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -202,6 +214,49 @@ impl Store {
         Ok(())
     }
 
+    /// What each network has carried from a server, as it was remembered.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be read.
+    pub fn link_rates(&self, address: &str) -> Result<LinkRates, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT network, kbps FROM link_rates WHERE address = ?1")?;
+        let rows = statement.query_map([address], |row| {
+            Ok((Network(row.get(0)?), row.get::<_, u32>(1)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Remembers what networks have carried from a server, in the place of what was known of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be written.
+    pub fn remember_link_rates(
+        &self,
+        address: &str,
+        rates: &LinkRates,
+        unix_seconds: i64,
+    ) -> Result<(), StoreError> {
+        let change = self.connection.unchecked_transaction()?;
+        for (network, kbps) in rates {
+            change.execute(
+                "INSERT OR REPLACE INTO link_rates VALUES (?1, ?2, ?3, ?4)",
+                params![address, network.0, kbps, unix_seconds],
+            )?;
+        }
+        change.execute(
+            "DELETE FROM link_rates WHERE address = ?1 AND network NOT IN
+             (SELECT network FROM link_rates WHERE address = ?1
+              ORDER BY last_seen DESC LIMIT ?2)",
+            params![address, NETWORKS_MAX],
+        )?;
+        change.commit()?;
+        Ok(())
+    }
+
     /// Forgets a server, and this device's keys there; says whether there was anything.
     ///
     /// # Errors
@@ -211,6 +266,7 @@ impl Store {
         let delete = |sql| self.connection.execute(sql, [address]);
         let hosts = delete("DELETE FROM known_hosts WHERE address = ?1")?;
         let keys = delete("DELETE FROM device_keys WHERE address = ?1")?;
+        delete("DELETE FROM link_rates WHERE address = ?1")?;
         Ok(hosts + keys > 0)
     }
 }
@@ -285,6 +341,32 @@ mod tests {
         assert_eq!(store.device_key("box:1", "ada").unwrap(), None);
         assert!(store.forget("box:3478").unwrap());
         assert_eq!(key("ada"), None);
+    }
+
+    #[test]
+    fn what_networks_carry_is_remembered_for_their_server_and_the_oldest_is_forgotten() {
+        let folder = Folder::new("rates");
+        let store = Store::open(&folder.file()).unwrap();
+        let network = |it| Network(format!("10.0.{it}.0/24"));
+        for second in 0..40_u32 {
+            let rates = LinkRates::from([(network(second), second), (network(99), second)]);
+            let now = second.into();
+            store.remember_link_rates("box:3478", &rates, now).unwrap();
+        }
+        drop(store);
+        let store = Store::open(&folder.file()).unwrap();
+        let known = store.link_rates("box:3478").unwrap();
+        assert_eq!(known.len(), 32);
+        assert_eq!(known[&network(99)], 39);
+        assert_eq!((known.get(&network(8)), known[&network(9)]), (None, 9));
+        assert_eq!(store.link_rates("box:1").unwrap(), LinkRates::new());
+        // What was remembered before goes on where nothing was measured.
+        store
+            .remember_link_rates("box:3478", &LinkRates::new(), 50)
+            .unwrap();
+        assert_eq!(store.link_rates("box:3478").unwrap(), known);
+        store.forget("box:3478").unwrap();
+        assert_eq!(store.link_rates("box:3478").unwrap(), LinkRates::new());
     }
 
     #[test]

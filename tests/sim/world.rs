@@ -173,9 +173,7 @@ impl World {
     /// The viewer says what its path took last time.
     pub(crate) fn hinted(seed: u64, one_way: Duration, kbps: u64) -> Self {
         let mut world = Self::new(seed, one_way);
-        let sender = Sender::new(config(RATE), world.start);
-        world.sender = sender.beginning_with(Bitrate::kbps(kbps));
-        world.sender.handle_round_trip(world.start, 2 * one_way);
+        world.sender.handle_hint(Bitrate::kbps(kbps));
         world
     }
 

@@ -121,6 +121,8 @@ pub(super) struct Conversation {
     size: Size,
     asked: Size,
     cache_mib: u16,
+    /// What this network has carried before.
+    link_kbps: Option<u32>,
     stream: Option<StreamId>,
     frames: Frames,
     /// What the stream has not taken yet.
@@ -139,13 +141,19 @@ pub(super) struct Goodbye {
 }
 
 impl Conversation {
-    pub(super) fn new(credentials: Credentials, size: Size, cache_mib: u16) -> Self {
+    pub(super) fn new(
+        credentials: Credentials,
+        size: Size,
+        cache_mib: u16,
+        link_kbps: Option<u32>,
+    ) -> Self {
         Self {
             state: State::Silent,
             credentials,
             size,
             asked: size,
             cache_mib,
+            link_kbps,
             stream: None,
             frames: Frames::default(),
             unsent: Vec::new(),
@@ -295,6 +303,9 @@ impl Conversation {
                 State::Attaching,
             ) => {
                 self.state = State::Live;
+                if let Some(kbps) = self.link_kbps {
+                    self.say(&FromViewer::LinkRate { kbps });
+                }
                 self.say(&FromViewer::Start);
                 // It may have changed meanwhile.
                 self.resize(self.size);
@@ -367,6 +378,11 @@ impl Conversation {
                 }))
             }
             FromServer::Pasted => Step::Pasted,
+            FromServer::LinkRate { kbps } => {
+                // A session that is attached anew begins with it.
+                self.link_kbps = Some(kbps);
+                Step::Tell(Told::LinkRate(kbps))
+            }
             // Keys change by hand here: the known one is compared.
             FromServer::NextKey(_) => Step::Nothing,
             message @ (FromServer::Hello { .. }
@@ -477,5 +493,6 @@ const fn kind(message: &FromServer) -> &'static str {
         FromServer::Goodbye { .. } => "Goodbye",
         FromServer::Control { .. } => "Control",
         FromServer::Pasted => "Pasted",
+        FromServer::LinkRate { .. } => "LinkRate",
     }
 }

@@ -14,6 +14,7 @@ use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
 
 use super::host::{fresh_input, resolve, signalled};
+use super::rates::Rates;
 use super::{Command, Ended, News, Shared, Task};
 use crate::clock;
 use crate::connection::{Connection, End, Setup, Told};
@@ -56,6 +57,7 @@ pub(super) struct Driver {
     shown: Option<Fingerprint>,
     was_live: bool,
     whole_asked: Option<Instant>,
+    rates: Rates,
     /// Between two connections.
     input: Option<InputSender>,
     slots: Slots,
@@ -81,6 +83,7 @@ impl Driver {
         Self {
             wants_figures: task.records.wants_figures(),
             probe: task.is_probe.then(|| Probe::new(now)),
+            rates: Rates::new(task.link_rates.clone()),
             task,
             shared,
             commands,
@@ -123,6 +126,7 @@ impl Driver {
         Ended {
             probe: self.outcome.take().or(failed),
             end,
+            link_rates: self.rates.take_measured(),
         }
     }
 
@@ -230,6 +234,7 @@ impl Driver {
                 // Without a network there is none to bind to: the old one may come back.
                 if let Ok(fresh) = Socket::new(server) {
                     socket = fresh;
+                    self.rates.handle_network(socket.network());
                     connection.handle_network_changed(now);
                     continue;
                 }
@@ -259,6 +264,7 @@ impl Driver {
 
     fn begin(&mut self, now: Instant, server: SocketAddr) -> io::Result<(Socket, Connection)> {
         let socket = Socket::new(server)?;
+        self.rates.handle_network(socket.network());
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
         let setup = Setup {
@@ -266,6 +272,7 @@ impl Driver {
             credentials: self.task.credentials.clone(),
             size: self.task.size,
             cache_mib: CACHE_MIB,
+            link_kbps: self.rates.hint(),
             secret,
             input: self.input.take().map_or_else(fresh_input, Ok)?,
         };
@@ -360,6 +367,7 @@ impl Driver {
             Told::Config(config) => self.shared.view().screen.configure(&config),
             Told::Notice(words) => self.tell(News::Notice(words)),
             Told::Copied(text) => self.tell(News::Copied(text)),
+            Told::LinkRate(kbps) => self.rates.handle_measured(kbps),
             Told::Control(has_control) => self.tell(News::Control(has_control)),
             Told::Shape(shape) => {
                 self.shared.view().shape = Some(shape);

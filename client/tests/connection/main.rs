@@ -225,6 +225,24 @@ fn who_gets_control_back_gets_its_size_back() {
 }
 
 #[test]
+fn what_its_network_has_carried_is_said_before_media_flow_and_what_it_carries_is_told() {
+    let server = Server::new(SIZE);
+    let mut setup = setup(Some(server.fingerprint));
+    setup.link_kbps = Some(7_000);
+    let mut world = World::with(server, setup);
+    world.run_until(World::is_same);
+    let hint = FromViewer::LinkRate { kbps: 7_000 };
+    let heard = &world.server.heard;
+    let at = |wanted| heard.iter().position(|it| *it == wanted);
+    assert!(at(hint).unwrap() < at(FromViewer::Start).unwrap());
+    world.server.say(&FromServer::LinkRate { kbps: 9_000 });
+    world.run_until(|it| it.told.contains(&Told::LinkRate(9_000)));
+    let unknown = World::live();
+    let is_hint = |it: &FromViewer| matches!(it, FromViewer::LinkRate { .. });
+    assert!(!unknown.server.heard.iter().any(is_hint));
+}
+
+#[test]
 fn texts_go_both_ways_in_pieces() {
     let mut world = World::live();
     let text = "ä".repeat(40_000);

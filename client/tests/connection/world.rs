@@ -60,6 +60,7 @@ pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
         credentials: credentials(),
         size: SIZE,
         cache_mib: 64,
+        link_kbps: None,
         secret: [9; 32],
         input: InputSender::new(77),
     }

@@ -140,11 +140,9 @@ impl Rate {
     }
 
     /// Begins with what the link is said to have taken before. The first burst measures it.
-    #[must_use]
-    pub fn beginning_with(mut self, hint: Bitrate) -> Self {
+    pub fn handle_hint(&mut self, hint: Bitrate) {
         self.is_hint = true;
         self.set_target(bps(hint));
-        self
     }
 
     /// Rate that may be under way: a hint that is not proven opens no more than is usual.

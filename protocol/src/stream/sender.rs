@@ -148,14 +148,12 @@ impl Sender {
         }
     }
 
-    /// Begins with the rate that the viewer's path is said to have taken before. It is not believed
-    /// further than the encoder's first pictures: what is under way stays within what is usual
-    /// until the path was measured.
-    #[must_use]
-    pub fn beginning_with(mut self, hint: Bitrate) -> Self {
-        self.reports = Reports::beginning_with(self.config.rate, hint);
+    /// Begins, before the first update, with the rate that the viewer's path is said to have taken
+    /// before. It is believed for the encoder's first pictures: what is under way stays within what
+    /// is usual until the path was measured.
+    pub fn handle_hint(&mut self, hint: Bitrate) {
+        self.reports.handle_hint(hint);
         self.pacer = Pacer::new(self.reports.trusted());
-        self
     }
 
     /// Begins after an epoch that the viewer knows from a stream before.

@@ -274,6 +274,7 @@ impl Natives {
             endpoint.datagram_bytes_max(handle),
             endpoint.round_trip(handle),
         );
+        viewer.tell_link(now);
         for message in viewer.said.drain(..) {
             let pushed = connection.outbox.push(message);
             pushed.map_err(|Unread| LeftReason::Unread)?;

@@ -179,6 +179,19 @@ fn what_comes_out_of_order_closes_the_connection() {
 }
 
 #[test]
+fn what_a_network_has_carried_is_said_before_the_start() {
+    let said = FromViewer::LinkRate { kbps: 7_000 };
+    let mut world = World::at(5);
+    world.say(&said).unwrap();
+    let request = Request::LinkRate(Bitrate::kbps(7_000));
+    assert_eq!(world.effects(), [Effect::Session(request)]);
+    world.say(&FromViewer::Start).unwrap();
+    world.check_refused(&said, CloseCode::ProtocolViolation);
+    World::at(4).check_refused(&said, CloseCode::ProtocolViolation);
+    World::at(2).check_refused(&said, CloseCode::AuthRequired);
+}
+
+#[test]
 fn who_does_not_sign_in_in_time_is_closed_and_a_refusal_gives_as_much_again() {
     let mut world = World::new();
     let start = world.now;

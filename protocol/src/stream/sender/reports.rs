@@ -49,13 +49,8 @@ impl Reports {
         }
     }
 
-    /// The same for a path that is said to have taken `hint` before.
-    pub(super) fn beginning_with(config: RateConfig, hint: Bitrate) -> Self {
-        let rate = Rate::new(config).bearing_loss(LOSS_BORNE);
-        Self {
-            rate: rate.beginning_with(hint),
-            ..Self::new(config)
-        }
+    pub(super) fn handle_hint(&mut self, hint: Bitrate) {
+        self.rate.handle_hint(hint);
     }
 
     pub(super) fn trusted(&self) -> Bitrate {

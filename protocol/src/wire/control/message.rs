@@ -212,6 +212,12 @@ pub enum FromViewer {
     },
     /// An observer wants control.
     TakeControl,
+    /// What the way from the server has carried before, from the network that the viewer is in:
+    /// between `Attached` and `Start`.
+    LinkRate {
+        /// Kilobits a second.
+        kbps: u32,
+    },
 }
 
 /// From the server to a viewer.
@@ -311,6 +317,11 @@ pub enum FromServer {
     },
     /// The last piece of a pasted text came: the next key finds it.
     Pasted,
+    /// What the way to the viewer carries, as it was measured.
+    LinkRate {
+        /// Kilobits a second.
+        kbps: u32,
+    },
 }
 
 impl FromViewer {
@@ -330,14 +341,15 @@ impl FromViewer {
             Self::Detach => "Detach",
             Self::Goodbye { .. } => "Goodbye",
             Self::TakeControl => "TakeControl",
+            Self::LinkRate { .. } => "LinkRate",
         }
     }
 }
 
 impl Message for FromViewer {
-    const KINDS: u32 = 13;
+    const KINDS: u32 = 14;
 }
 
 impl Message for FromServer {
-    const KINDS: u32 = 13;
+    const KINDS: u32 = 14;
 }

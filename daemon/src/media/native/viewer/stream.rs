@@ -12,7 +12,7 @@ use sandbox_protocol::stream::sender::{Readiness, SendError, Transmit};
 use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::datagram::Epoch;
 
-use super::{NativeViewer, Phase};
+use super::{LINK_RATE_INTERVAL, NativeViewer, Phase};
 use crate::media::LeftReason;
 use crate::media::flow::Link;
 use crate::media::viewer::{LeftFrame, is_step};
@@ -178,6 +178,21 @@ impl NativeViewer {
         };
         if self.flow.handle_link(link) == Some(true) {
             self.resume();
+        }
+    }
+
+    /// Says what was learnt of the link, for the next time; seldom, and only while media flows.
+    pub(in crate::media) fn tell_link(&mut self, now: Instant) {
+        let Some(learnt) = self.sender.learnt() else {
+            return;
+        };
+        let is_news = self.told_link.is_none_or(|(told, at)| {
+            is_step(told, learnt) && now.saturating_duration_since(at) >= LINK_RATE_INTERVAL
+        });
+        if is_news {
+            self.told_link = Some((learnt, now));
+            let kbps = u32::try_from(learnt.as_kbps()).unwrap_or(u32::MAX);
+            self.said.push(FromServer::LinkRate { kbps });
         }
     }
 
