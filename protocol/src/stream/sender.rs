@@ -1,6 +1,7 @@
 //! The server's end of a viewer's stream: updates go in, datagrams come out in the order of their
 //! urgency; what the viewer reports decides rate, parity, repairs and recovery.
 
+mod known;
 mod large;
 mod repairs;
 mod reports;
@@ -148,14 +149,6 @@ impl Sender {
         }
     }
 
-    /// Begins, before the first update, with the rate that the viewer's path is said to have taken
-    /// before. It is believed for the encoder's first pictures: what is under way stays within what
-    /// is usual until the path was measured.
-    pub fn handle_hint(&mut self, hint: Bitrate) {
-        self.reports.handle_hint(hint);
-        self.pacer = Pacer::new(self.reports.trusted());
-    }
-
     /// Begins after an epoch that the viewer knows from a stream before.
     #[must_use]
     pub fn after(mut self, epoch: Epoch) -> Self {
@@ -171,11 +164,6 @@ impl Sender {
     /// Rate that the encoder should aim for, parity taken off.
     pub fn target(&self) -> Bitrate {
         self.reports.target_of_data()
-    }
-
-    /// What the path takes, once it was measured: a hint for the next stream.
-    pub fn learnt(&self) -> Option<Bitrate> {
-        self.reports.learnt()
     }
 
     /// What the viewer's decoder and screen are up to, as it last reported.
@@ -326,11 +314,6 @@ impl Sender {
             self.handle_answer(now);
         }
         self.set_rate(now);
-    }
-
-    /// A round trip was measured elsewhere, as in the handshake.
-    pub fn handle_round_trip(&mut self, now: Instant, sample: Duration) {
-        self.reports.handle_round_trip(now, sample);
     }
 
     /// The viewer misses fragments.
