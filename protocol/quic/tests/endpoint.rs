@@ -344,6 +344,40 @@ fn a_client_may_move_to_another_address() {
     world.run_until(|it| it.at_client.iter().any(|(_, it)| *it == tile));
 }
 
+/// A thread that was held up hands in what came before it looks at its clock.
+#[test]
+fn a_client_may_move_while_a_loss_is_due() {
+    let (mut world, client, server) = World::connected();
+    for _ in 0..50 {
+        world.step();
+    }
+    world.is_cut = true;
+    let tile = Bytes::from_static(b"tile");
+    world.server.send_datagram(server, tile).unwrap();
+    world.exchange();
+    world.is_cut = false;
+    world.now = world.server.poll_timeout().unwrap() + Duration::from_millis(1);
+    world.client_at = address(3);
+    world.client.handle_network_changed(world.now);
+    let mut buffer = Vec::new();
+    let out = world.client.poll_transmit(world.now, 1, &mut buffer);
+    assert!(out.is_some());
+    let arrived = Arrived {
+        from: address(3),
+        to: Some(address(2).ip()),
+        bytes: &buffer,
+    };
+    world.server.handle_datagram(world.now, arrived);
+    world.server.handle_timeout(world.now);
+    assert_eq!(world.server.remote(server), Some(address(3)));
+    let key = Bytes::from_static(b"key");
+    world.client.send_datagram(client, key.clone()).unwrap();
+    world.run_until(|it| {
+        it.at_server
+            .contains(&(server, Event::Datagram(key.clone())))
+    });
+}
+
 #[test]
 fn a_datagram_that_cannot_be_taken_is_given_back_as_an_error() {
     let (mut world, client, _) = World::connected();
