@@ -48,9 +48,11 @@ impl SentUpdates {
         self.updates.push_back(update);
     }
 
-    /// Whether more is kept than there is room for.
+    /// Whether more is kept than there is room for; the oldest always has room, or a whole picture
+    /// larger than that would be given up for the next one.
     pub(super) fn is_too_much(&self) -> bool {
-        self.bytes > REPAIR_BYTES_MAX || self.updates.len() > REPAIR_UPDATES_MAX
+        let oldest = self.updates.front().map_or(0, SentUpdate::memory);
+        self.bytes - oldest > REPAIR_BYTES_MAX || self.updates.len() > REPAIR_UPDATES_MAX
     }
 
     /// The viewer has handed out all up to `number`.
