@@ -309,6 +309,11 @@ impl Connection {
         self.counters
     }
 
+    /// Bytes of what has come and waits, and of what waits to leave.
+    pub fn memory(&self) -> usize {
+        self.receiver.memory() + self.streams.memory() + self.conversation.memory()
+    }
+
     /// Whether the server has answered.
     pub const fn is_connected(&self) -> bool {
         self.is_connected

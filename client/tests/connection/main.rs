@@ -6,8 +6,16 @@
     reason = "a panic is a failed test; the world's clock has to begin somewhere"
 )]
 
+#[path = "../../../tests/sim/chance.rs"]
+#[allow(
+    dead_code,
+    clippy::indexing_slicing,
+    reason = "shared with the simulated worlds"
+)]
+mod chance;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod orders;
 mod pasting;
 mod violations;
 mod world;

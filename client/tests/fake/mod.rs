@@ -9,6 +9,7 @@
 )]
 
 pub mod host;
+mod hostile;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -185,25 +186,6 @@ impl Server {
     pub fn say(&mut self, message: &FromServer) {
         let peer = self.peer.as_mut().unwrap();
         control::encode_into(message, &mut peer.unsent).unwrap();
-        self.flush();
-    }
-
-    /// Bytes that no server of ours would send.
-    pub fn send_datagram(&mut self, bytes: &'static [u8]) {
-        let handle = self.peer.as_ref().unwrap().handle;
-        let bytes = Bytes::from_static(bytes);
-        self.endpoint.send_datagram(handle, bytes).unwrap();
-    }
-
-    pub fn send_stream(&mut self, bytes: &[u8]) {
-        let handle = self.peer.as_ref().unwrap().handle;
-        let stream = self.endpoint.open_stream(handle, Dir::Uni, 0).unwrap();
-        assert_eq!(self.endpoint.write(handle, stream, bytes), bytes.len());
-        self.endpoint.finish(handle, stream);
-    }
-
-    pub fn send_control(&mut self, bytes: &[u8]) {
-        self.peer.as_mut().unwrap().unsent.extend(bytes);
         self.flush();
     }
 

@@ -4,6 +4,9 @@ use sandbox_protocol::wire::control::{Secret, StreamConfig, encode_into};
 
 use super::*;
 
+#[path = "conversation_orders.rs"]
+mod orders;
+
 const SIZE: Size = Size {
     width: 1_280,
     height: 720,
