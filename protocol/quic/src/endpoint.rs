@@ -145,11 +145,6 @@ impl Endpoint {
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(link) = self.links.get_mut(&handle.into()) {
-                    // What was due before this is looked at comes before it: where the peer has
-                    // moved, a timer of the path that was left would ring for the one that is new.
-                    if link.quic.poll_timeout().is_some_and(|at| at <= now) {
-                        link.quic.handle_timeout(now);
-                    }
                     link.quic.handle_event(event);
                     self.settle(handle.into());
                 }

@@ -344,7 +344,8 @@ fn a_client_may_move_to_another_address() {
     world.run_until(|it| it.at_client.iter().any(|(_, it)| *it == tile));
 }
 
-/// A thread that was held up hands in what came before it looks at its clock.
+/// A thread that was held up looks at its clock after it has handed in what came: then a timer of
+/// the path that was left rings for the new one.
 #[test]
 fn a_client_may_move_while_a_loss_is_due() {
     let (mut world, client, server) = World::connected();

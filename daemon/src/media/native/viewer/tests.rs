@@ -128,16 +128,10 @@ fn a_viewer_is_told_what_its_link_carries_and_seldom() {
         let update = (viewer.epoch(), 1);
         viewer.handle_stream_arrived(now + took, update);
         viewer.tell_link(now + took);
-        told.extend(viewer.said.drain(..));
+        told.append(&mut viewer.said);
     }
-    let rates: Vec<u32> = told
-        .iter()
-        .filter_map(|it| match it {
-            FromServer::LinkRate { kbps } => Some(*kbps),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(rates, [6_800, 1_700]);
+    let rates = [6_800, 1_700].map(|kbps| FromServer::LinkRate { kbps });
+    assert_eq!(told, rates);
 }
 
 #[test]
