@@ -16,13 +16,16 @@ lint: ## formatting, clippy, shell scripts, licences
 	@scripts/lint
 
 bench: ## run every bench; results in target/bench
-	@scripts/bench latency native start idle recovery sandbox api
+	@scripts/bench latency native transport start idle recovery sandbox api
 
 bench-latency: ## key pressed to pixel changed, black box
 	@scripts/bench latency
 
 bench-native: ## the native viewer beside TigerVNC's: key to pixel, bytes, exactness, rest
 	@scripts/bench native
+
+bench-transport: ## the native protocol over lossy, full and changing links, seeded
+	@scripts/bench transport
 
 bench-start: ## sign-in to first picture, step by step
 	@scripts/bench start

@@ -13,6 +13,8 @@ const OUT = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'),
 
 /** Resamples for the interval of a percentile. */
 const RESAMPLES = 1_000;
+/** With more samples than that the interval is narrow, and its reckoning takes minutes. */
+const RESAMPLED_MAX = 5_000;
 
 function percentile(sorted, part) {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
@@ -44,7 +46,7 @@ export function figure(name, unit, samples, beside) {
   const at = (part) => round(percentile(sorted, part));
   const line = { name, unit, n: sorted.length, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
   line.max = round(sorted.at(-1));
-  if (sorted.length >= 20) {
+  if (sorted.length >= 20 && sorted.length <= RESAMPLED_MAX) {
     line.p50_interval = interval(sorted, 0.5).map(round);
     line.p99_interval = interval(sorted, 0.99).map(round);
   }

@@ -3,6 +3,7 @@
 mod ask;
 mod keeper;
 mod proof;
+mod rates;
 mod values;
 
 use std::error::Error;
@@ -16,7 +17,7 @@ use std::thread;
 use sandbox_client::address::Address;
 use sandbox_client::clock;
 use sandbox_client::connection::{Credentials, End, Proof};
-use sandbox_client::net::{Client, Ended, Memory, Records, Task, Transport};
+use sandbox_client::net::{Client, Ended, LinkRates, Memory, Records, Task, Transport};
 use sandbox_client::script::Script;
 use sandbox_client::store::Store;
 use sandbox_client::typist;
@@ -303,8 +304,13 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         Proof::Password(_) | Proof::Device(_) => None,
     };
     let memory = store.memory(&name);
-    let memory = memory.map_err(|error| Failure::failed(&error))?;
-    let task = task(&arguments, known, memory, credentials)?;
+    let known = Known {
+        key: known,
+        memory: memory.map_err(|error| Failure::failed(&error))?,
+        link_rates: rates::known(store, &name),
+    };
+    let is_known = known.key.is_some();
+    let task = task(&arguments, known, credentials)?;
     let client = Client::start(task).map_err(|error| Failure::failed(&error))?;
     let keeper = Keeper {
         store,
@@ -322,11 +328,11 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
                 typist::follow(io::stdin().lock(), command, refused);
             });
         }
-        return finish(&watch(client, &keeper));
+        return finish(&keeper, &watch(client, &keeper));
     }
     // The question is for the terminal that the program was started from.
-    if known.is_none() && !keeper.settle(&client) {
-        return finish(&client.join());
+    if !is_known && !keeper.settle(&client) {
+        return finish(&keeper, &client.join());
     }
     let options = Options {
         title: keeper.name.clone(),
@@ -335,22 +341,25 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         monitors: arguments.monitors,
     };
     let ended = window::run(client, options, |it| keeper.remember(it));
-    finish(&ended.map_err(|error| Failure {
+    let ended = ended.map_err(|error| Failure {
         words: error.to_string(),
         code: if matches!(error, NoWindow::Monitors(_)) {
             2
         } else {
             4
         },
-    })?)
+    })?;
+    finish(&keeper, &ended)
 }
 
-fn task(
-    arguments: &Arguments,
-    known: Option<Fingerprint>,
+/// What is known of a server.
+struct Known {
+    key: Option<Fingerprint>,
     memory: Memory,
-    credentials: Credentials,
-) -> Result<Task, Failure> {
+    link_rates: LinkRates,
+}
+
+fn task(arguments: &Arguments, known: Known, credentials: Credentials) -> Result<Task, Failure> {
     let script = match &arguments.script {
         Some(path) if !arguments.is_typed() => std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?
@@ -373,18 +382,20 @@ fn task(
     );
     Ok(Task {
         address: arguments.address.clone(),
-        known,
-        memory,
+        known: known.key,
+        memory: known.memory,
         transport: arguments.transport,
         credentials,
         size: arguments.size,
         script,
         is_probe: arguments.is_probe,
         records,
+        link_rates: known.link_rates,
     })
 }
 
-fn finish(ended: &Ended) -> Result<u8, Failure> {
+fn finish(keeper: &Keeper<'_>, ended: &Ended) -> Result<u8, Failure> {
+    rates::keep(keeper.store, &keeper.name, ended);
     if let Some(probe) = &ended.probe {
         writeln!(io::stdout(), "{}", probe.line)?;
         if probe.is_ok {
@@ -395,11 +406,7 @@ fn finish(ended: &Ended) -> Result<u8, Failure> {
     if ended.end != End::Left {
         warn(&ended.end.to_string());
     }
-    Ok(if ended.probe.is_some() {
-        code.max(1)
-    } else {
-        code
-    })
+    Ok(code.max(u8::from(ended.probe.is_some())))
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ mod driver;
 mod host;
 mod memory;
 mod race;
+mod rates;
 mod records;
 
 pub(crate) use self::host::resolve;
 pub use self::memory::{Arrival, Memory, Network};
 pub use self::race::{BadTransport, Transport, Way};
+pub use self::rates::LinkRates;
 pub use self::records::Records;
 
 use std::io;
@@ -60,6 +62,8 @@ pub struct Task {
     pub is_probe: bool,
     /// Files that are written.
     pub records: Records,
+    /// What networks have carried from this server.
+    pub link_rates: LinkRates,
 }
 
 /// From the user to the thread.
@@ -151,6 +155,8 @@ pub struct Ended {
     pub end: End,
     /// What the probe found.
     pub probe: Option<Outcome>,
+    /// What networks have carried, of those that were used.
+    pub link_rates: LinkRates,
 }
 
 struct Shared {
@@ -259,6 +265,7 @@ impl Client {
         self.thread.join().unwrap_or_else(|_| Ended {
             end: End::Broken("the client's own thread has failed".to_owned()),
             probe: None,
+            link_rates: LinkRates::new(),
         })
     }
 }

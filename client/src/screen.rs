@@ -1,6 +1,6 @@
 //! The desktop's picture at the viewer: updates go in, pixels and damage come out.
 
-use sandbox_hw::{DecodeError, H264Decoder, Target};
+use sandbox_hw::{DecodeError, H264Decoder, Target, is_keyframe};
 use sandbox_protocol::screen::{ApplyError, Picture, SLOT_BYTES, Shadow, VideoSource};
 use sandbox_protocol::stream::reassemble::Update as Whole;
 use sandbox_protocol::wire::control::StreamConfig;
@@ -30,6 +30,8 @@ pub struct Applied {
     pub header: Header,
     /// It held video that is shown.
     pub has_video: bool,
+    /// That video needed none before it.
+    pub has_keyframe: bool,
 }
 
 /// Why an update was not applied.
@@ -56,6 +58,7 @@ struct Video {
     /// What it builds on was given up: it is left out.
     is_broken: bool,
     has_shown: bool,
+    has_keyframe: bool,
     error: Option<DecodeError>,
 }
 
@@ -72,6 +75,7 @@ impl Screen {
                 decoder: H264Decoder::new()?,
                 is_broken: false,
                 has_shown: false,
+                has_keyframe: false,
                 error: None,
             },
             slots: 0,
@@ -109,6 +113,7 @@ impl Screen {
     pub fn apply(&mut self, update: &Whole<'_>) -> Result<Applied, ScreenError> {
         self.video.is_broken = update.is_video_broken;
         self.video.has_shown = false;
+        self.video.has_keyframe = false;
         let update = Update::decode(update.bytes)?;
         if self.is_lost && update.header.whole.is_none() {
             return Err(ScreenError::Lost);
@@ -119,6 +124,7 @@ impl Screen {
             (Ok(()), _) => Ok(Applied {
                 header: update.header,
                 has_video: self.video.has_shown,
+                has_keyframe: self.video.has_keyframe,
             }),
             (Err(_), Some(error)) => Err(ScreenError::Video(error.to_string())),
             (Err(error), None) => Err(ScreenError::Apply(error)),
@@ -161,6 +167,7 @@ impl VideoSource for Video {
             pixels.for_each(|it| *it &= COLOUR);
         }
         self.has_shown = true;
+        self.has_keyframe = is_keyframe(access_unit);
         true
     }
 }

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use smol::Async;
 
+use crate::net::Network;
+
 /// Bytes asked of the kernel for each direction: a burst of a whole desktop.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -35,6 +37,12 @@ impl Socket {
         self.server
     }
 
+    /// The network that it speaks from.
+    pub(crate) fn network(&self) -> Option<Network> {
+        let local = self.io.get_ref().local_addr().ok()?;
+        Some(Network::of(local.ip()))
+    }
+
     /// One on any port, connected: so the kernel tells where nobody listens.
     pub(crate) fn new(server: SocketAddr) -> io::Result<Self> {
         let any: IpAddr = match server {
@@ -52,11 +60,6 @@ impl Socket {
             state,
             server,
         })
-    }
-
-    /// The address that the kernel chose for it.
-    pub(crate) fn local_ip(&self) -> io::Result<IpAddr> {
-        Ok(self.io.get_ref().local_addr()?.ip())
     }
 
     /// Datagrams that leave with one call.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sandbox_quic::Fingerprint;
 
-use crate::net::{Arrival, Memory, Network, Way};
+use crate::net::{Arrival, LinkRates, Memory, Network, Way};
 
 /// Schema this code writes; a file of a later one is refused.
 const VERSION: i32 = 3;
@@ -35,6 +35,13 @@ const STEPS: [&str; VERSION as usize] = [
     CREATE TABLE networks_without_udp (
         address TEXT NOT NULL,
         network TEXT NOT NULL,
+        last_seen INTEGER NOT NULL,
+        PRIMARY KEY (address, network)
+    ) STRICT;
+    CREATE TABLE link_rates (
+        address TEXT NOT NULL,
+        network TEXT NOT NULL,
+        kbps INTEGER NOT NULL,
         last_seen INTEGER NOT NULL,
         PRIMARY KEY (address, network)
     ) STRICT;",
@@ -279,6 +286,49 @@ impl Store {
         Ok(())
     }
 
+    /// What each network has carried from a server, as it was remembered.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be read.
+    pub fn link_rates(&self, address: &str) -> Result<LinkRates, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT network, kbps FROM link_rates WHERE address = ?1")?;
+        let rows = statement.query_map([address], |row| {
+            Ok((Network(row.get(0)?), row.get::<_, u32>(1)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Remembers what networks have carried from a server, in the place of what was known of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] when the file cannot be written.
+    pub fn remember_link_rates(
+        &self,
+        address: &str,
+        rates: &LinkRates,
+        unix_seconds: i64,
+    ) -> Result<(), StoreError> {
+        let change = self.connection.unchecked_transaction()?;
+        for (network, kbps) in rates {
+            change.execute(
+                "INSERT OR REPLACE INTO link_rates VALUES (?1, ?2, ?3, ?4)",
+                params![address, network.0, kbps, unix_seconds],
+            )?;
+        }
+        change.execute(
+            "DELETE FROM link_rates WHERE address = ?1 AND network NOT IN
+             (SELECT network FROM link_rates WHERE address = ?1
+              ORDER BY last_seen DESC LIMIT ?2)",
+            params![address, NETWORKS_MAX],
+        )?;
+        change.commit()?;
+        Ok(())
+    }
+
     /// Forgets a server, and this device's keys there; says whether there was anything.
     ///
     /// # Errors
@@ -290,6 +340,7 @@ impl Store {
         let keys = delete("DELETE FROM device_keys WHERE address = ?1")?;
         delete("DELETE FROM public_urls WHERE address = ?1")?;
         delete("DELETE FROM networks_without_udp WHERE address = ?1")?;
+        delete("DELETE FROM link_rates WHERE address = ?1")?;
         Ok(hosts + keys > 0)
     }
 }
@@ -409,6 +460,32 @@ mod tests {
         let known = store.memory("box:3478").unwrap().without_udp;
         assert_eq!(known.len(), NETWORKS_MAX as usize);
         assert!(!known.contains(&Network("192.0.0.0/24".to_owned())));
+    }
+
+    #[test]
+    fn what_networks_carry_is_remembered_for_their_server_and_the_oldest_is_forgotten() {
+        let folder = Folder::new("rates");
+        let store = Store::open(&folder.file()).unwrap();
+        let network = |it| Network(format!("10.0.{it}.0/24"));
+        for second in 0..72_u32 {
+            let rates = LinkRates::from([(network(second), second), (network(99), second)]);
+            let now = second.into();
+            store.remember_link_rates("box:3478", &rates, now).unwrap();
+        }
+        drop(store);
+        let store = Store::open(&folder.file()).unwrap();
+        let known = store.link_rates("box:3478").unwrap();
+        assert_eq!(known.len(), 64);
+        assert_eq!(known[&network(99)], 71);
+        assert_eq!((known.get(&network(8)), known[&network(9)]), (None, 9));
+        assert_eq!(store.link_rates("box:1").unwrap(), LinkRates::new());
+        // What was remembered before goes on where nothing was measured.
+        store
+            .remember_link_rates("box:3478", &LinkRates::new(), 50)
+            .unwrap();
+        assert_eq!(store.link_rates("box:3478").unwrap(), known);
+        store.forget("box:3478").unwrap();
+        assert_eq!(store.link_rates("box:3478").unwrap(), LinkRates::new());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use sandbox_protocol::wire::codes::CloseCode;
+use sandbox_protocol::wire::control::{FromServer, FromViewer};
 use sandbox_protocol::wire::input::Event as Input;
 use sandbox_protocol::{Rect, Size};
 use serde_json::Value;
@@ -218,6 +219,22 @@ fn a_server_is_remembered_and_another_one_in_its_place_refused_until_it_is_forgo
     let forget = folder.run(&["--forget", &at(&host)]);
     assert_eq!(forget.status.code(), Some(0), "{}", text(&forget.stderr));
     assert_eq!(folder.run(&trusting).status.code(), Some(0));
+}
+
+#[test]
+fn what_a_network_carries_is_remembered_for_the_next_time() {
+    let folder = Folder::new("rates");
+    let host = Host::new(Server::new(SIZE));
+    let child = waiting_for_nine(&folder, &host);
+    host.change(|it| it.say(&FromServer::LinkRate { kbps: 7_000 }));
+    host.change(|it| it.paint(9));
+    let (code, words) = finish(child);
+    assert_eq!(code, Some(0), "{words}");
+    let script = folder.script("end");
+    let again = folder.run(&["--script", script.to_str().unwrap(), &pinned(&host)]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    let hint = FromViewer::LinkRate { kbps: 7_000 };
+    assert!(host.server().heard.contains(&hint));
 }
 
 #[test]

@@ -50,6 +50,19 @@ pub enum DecodeError {
     Convert(String),
 }
 
+/// Kinds of slices (ITU-T H.264, 7.4.1): of any picture, and of one that needs no other.
+const NAL_SLICE: u8 = 1;
+const NAL_IDR: u8 = 5;
+
+/// Whether an access unit needs none before it: its first slice says so.
+pub fn is_keyframe(access_unit: &[u8]) -> bool {
+    let mut units = access_unit.windows(4).filter_map(|it| match it {
+        [0, 0, 1, head] => Some(head & 0x1F),
+        _ => None,
+    });
+    units.find(|it| [NAL_SLICE, NAL_IDR].contains(it)) == Some(NAL_IDR)
+}
+
 /// Where decoded pixels go: BGRX rows.
 #[derive(Debug)]
 pub struct Target<'a> {

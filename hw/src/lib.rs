@@ -8,7 +8,7 @@ mod probe;
 mod sps;
 mod x264;
 
-pub use decoder::{DecodeError, H264Decoder, Target};
+pub use decoder::{DecodeError, H264Decoder, Target, is_keyframe};
 pub use encoder::{
     AccessUnit, Capabilities, Config, EncodeError, Encoder, Invalidation, Kind, Quality, Request,
 };

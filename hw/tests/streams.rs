@@ -10,7 +10,9 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{Config, EncodeError, I420, Invalidation, Kind, Quality, Request, open};
+use sandbox_hw::{
+    Config, EncodeError, I420, Invalidation, Kind, Quality, Request, is_keyframe, open,
+};
 use sandbox_protocol::{Bitrate, Size};
 
 use self::annexb::{Sps, kind, nals};
@@ -79,6 +81,7 @@ fn a_fixed_quantiser_holds_whatever_the_link_carries(codec: &str) {
                 unit.is_keyframe,
                 kind == Kind::Keyframe || slices.is_empty()
             );
+            assert_eq!(is_keyframe(&unit.bytes), unit.is_keyframe);
             slices.extend(slices_of(&unit.bytes));
         }
         slices

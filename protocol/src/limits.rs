@@ -114,8 +114,8 @@ pub const REORDER_UPDATES_MAX: u32 = 256;
 /// Bytes that a viewer keeps of incomplete and waiting updates.
 pub const REASSEMBLY_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes of sent updates that a server keeps for repair, per viewer; beyond, the oldest is given
-/// up and the viewer gets a whole picture.
+/// Bytes of sent updates that a server keeps for repair, per viewer, beside the oldest one; beyond,
+/// they are given up and the viewer gets a whole picture.
 pub const REPAIR_BYTES_MAX: usize = 4 << 20;
 
 /// Sent updates that a server keeps for repair.

@@ -44,7 +44,7 @@ pub(crate) struct Link {
     pub(crate) queued: Vec<(Instant, Duration)>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
-    free_at: Option<Instant>,
+    pub(crate) free_at: Option<Instant>,
     newest: Option<Instant>,
     is_bad: bool,
     chance: Chance,
@@ -100,11 +100,6 @@ impl Link {
         }
         let copy = self.chance.happens(self.doubled);
         [Some(arrives), copy.then_some(arrives + ms(1))]
-    }
-
-    /// When what waits takes no longer than `most` any more.
-    pub(crate) fn room_at(&self, most: Duration) -> Option<Instant> {
-        self.free_at.map(|it| it - most)
     }
 
     /// How long packets waited that came within a time.

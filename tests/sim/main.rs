@@ -10,6 +10,7 @@
 )]
 
 mod chance;
+mod hint;
 mod hostile;
 mod input;
 mod invariants;
@@ -20,6 +21,7 @@ mod rate;
 mod recovery;
 mod reliable;
 mod rest;
+mod streams;
 mod tunnel;
 mod urgency;
 mod world;

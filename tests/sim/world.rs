@@ -8,7 +8,7 @@ use sandbox_protocol::stream::rate::RateConfig;
 use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::stream::recovery::{Demand, Encoder};
 use sandbox_protocol::stream::sender::{Readiness, Sender, SenderConfig, Transmit};
-use sandbox_protocol::wire::datagram::{FromServer, FromViewer};
+use sandbox_protocol::wire::datagram::{Epoch, FromServer, FromViewer};
 use sandbox_protocol::{Bitrate, Micros};
 
 use crate::chance::Chance;
@@ -30,6 +30,10 @@ enum Carried {
     Segment(Segment),
     /// A segment that was lost.
     Resend(Segment),
+    /// All of an update's stream is acknowledged.
+    Arrived((u16, u32)),
+    /// The acknowledgement was lost.
+    ArrivedAgain((u16, u32)),
     PathChange,
 }
 
@@ -72,6 +76,7 @@ pub(crate) struct World {
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
     pub(crate) delivered: Vec<Delivered>,
+    pub(crate) delivered_bytes: u64,
     /// Times at which the source would have made an update, and was held back.
     pub(crate) skipped: Vec<Instant>,
     pub(crate) demands: Vec<Demand>,
@@ -112,26 +117,35 @@ pub(crate) const RATE: RateConfig = RateConfig {
     max: Bitrate::kbps(50_000),
 };
 
-const CONFIG: SenderConfig = SenderConfig {
-    rate: RATE,
-    encoder: Encoder::Invalidates,
-    clock: Micros(1_000_000),
-};
+const fn config(rate: RateConfig) -> SenderConfig {
+    SenderConfig {
+        rate,
+        encoder: Encoder::Invalidates,
+        clock: Micros(1_000_000),
+    }
+}
 
 impl World {
     pub(crate) fn new(seed: u64, one_way: Duration) -> Self {
+        Self::with_rate(seed, one_way, RATE)
+    }
+
+    pub(crate) fn with_rate(seed: u64, one_way: Duration, rate: RateConfig) -> Self {
         let start = epoch();
         let mut receiver = Receiver::new(start);
+        let mut sender = Sender::new(config(rate), start);
         // The handshake has measured it.
         receiver.handle_round_trip(2 * one_way);
+        sender.handle_round_trip(start, 2 * one_way);
         Self {
             start,
             now: start,
             down: Link::new(seed ^ 0xd0, one_way),
             up: Link::new(seed ^ 0x0b, one_way),
-            sender: Sender::new(CONFIG, start),
+            sender,
             receiver,
             delivered: Vec::new(),
+            delivered_bytes: 0,
             skipped: Vec::new(),
             demands: Vec::new(),
             sounds: Vec::new(),
@@ -165,8 +179,15 @@ impl World {
             max: Bitrate::kbps(20_000),
             ..RATE
         };
-        self.sender = Sender::new(SenderConfig { rate, ..CONFIG }, self.start).in_order();
+        self.sender = Sender::new(config(rate), self.start).in_order();
         self
+    }
+
+    /// The viewer says what its path took last time.
+    pub(crate) fn hinted(seed: u64, one_way: Duration, kbps: u64) -> Self {
+        let mut world = Self::new(seed, one_way);
+        world.sender.handle_hint(Bitrate::kbps(kbps));
+        world
     }
 
     /// Lets time pass.
@@ -314,7 +335,7 @@ impl World {
 
     /// When what is held back may leave; `None`: now.
     fn room_at(&self) -> Option<Instant> {
-        let room_at = self.down.room_at(self.wait_max?)?;
+        let room_at = self.down.free_at? - self.wait_max?;
         Some(room_at).filter(|it| *it > self.now)
     }
 
@@ -331,6 +352,7 @@ impl World {
             }
             let made = self.made.remove(&name).expect("an update that was made");
             assert!(made.bytes == update.bytes, "seed {}: {name:?}", self.seed);
+            self.delivered_bytes += update.bytes.len() as u64;
             self.delivered.push(Delivered {
                 made: made.at,
                 at: self.now,
@@ -348,7 +370,7 @@ impl World {
         let bytes = match &carried {
             Carried::ToViewer(bytes) | Carried::ToServer(bytes) => bytes.len(),
             Carried::Segment(it) | Carried::Resend(it) => it.bytes.len(),
-            Carried::PathChange => 0,
+            Carried::Arrived(_) | Carried::ArrivedAgain(_) | Carried::PathChange => 0,
         };
         match (self.down.carry(self.now, bytes), carried) {
             ([None, _], Carried::Segment(segment)) => {
@@ -365,10 +387,23 @@ impl World {
         }
     }
 
+    fn carry_arrived(&mut self, name: (u16, u32)) {
+        match self.up.carry(self.now, 30) {
+            [Some(at), _] => self.put(at, Carried::Arrived(name)),
+            [None, _] => {
+                let at = resend_at(self.now, self.down.one_way + self.up.one_way);
+                self.put(at, Carried::ArrivedAgain(name));
+            }
+        }
+    }
+
     fn put(&mut self, at: Instant, carried: Carried) {
         self.count += 1;
         let place = match carried {
-            Carried::ToServer(_) | Carried::PathChange => self.place,
+            Carried::ToServer(_)
+            | Carried::Arrived(_)
+            | Carried::ArrivedAgain(_)
+            | Carried::PathChange => self.place,
             Carried::ToViewer(_) | Carried::Segment(_) | Carried::Resend(_) => self.server_knows,
         };
         self.carried.insert((at, self.count), (place, carried));
@@ -394,17 +429,25 @@ impl World {
                             receiver
                                 .handle_stream_update(self.now, &header, bytes)
                                 .unwrap();
+                            self.carry_arrived((header.epoch.0, header.update));
                         }
                     }
                 }
             }
             Carried::Resend(segment) => self.carry_down(Carried::Segment(segment)),
-            Carried::ToServer(_) | Carried::PathChange if place != self.server_knows => {
+            Carried::ArrivedAgain(name) => self.carry_arrived(name),
+            Carried::ToServer(_) | Carried::Arrived(_) | Carried::PathChange
+                if place != self.server_knows =>
+            {
                 self.server_knows = place;
                 self.sender.handle_path_change(self.now);
                 self.arrive(place, carried);
             }
             Carried::ToServer(bytes) => self.arrive_at_server(&bytes),
+            Carried::Arrived((epoch, update)) => {
+                let name = (Epoch(epoch), update);
+                self.sender.handle_stream_arrived(self.now, name);
+            }
             Carried::PathChange => (),
         }
     }

@@ -10,12 +10,11 @@ import { serverWith, SHOW_BARCODE } from './desktop.mjs';
 import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
 import { Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
-import { seeded, until } from './wait.mjs';
+import { Typing } from './typing.mjs';
+import { until } from './wait.mjs';
 
 const SEED = Number(process.env.SEED ?? 5);
 const KEYS = 200;
-/** Keysyms of letters, and the X keycodes that they are on. */
-const LETTERS = { q: 24, w: 25, e: 26, r: 27, t: 28, y: 29, u: 30, i: 31 };
 
 let server;
 let relay;
@@ -32,52 +31,12 @@ after(async () => {
 
 const direct = () => server.variables.MEDIA_PORT;
 
-/** What the barcode program of a user has seen, as it wrote it down itself. */
-function recorded(name) {
-  const log = path.join(server.homeOf(name).home, 'keys.log');
-  if (!fs.existsSync(log)) return [];
-  return fs.readFileSync(log, 'utf8').trim().split('\n').filter(Boolean)
-    .map((it) => Number(it.split(' ')[1]));
-}
-
-/** Presses letters until the barcode program has the keyboard; returns what it has seen. */
-async function untilHeard(viewer, name) {
-  await until('the barcode program to have the keyboard', async () => {
-    viewer.press('key 44 0x7a');
-    const patience = { patience: 1_000 };
-    return until('a key in its log', () => recorded(name).length > 0, patience).catch(() => false);
-  });
-  await until('what was pressed before to be written', () => {
-    return new Set(recorded(name)).size === 1;
-  });
-}
-
-/** Types letters at random times while `act` happens after a third of them. */
-async function typeDuring(viewer, name, act) {
-  const random = seeded(SEED);
-  const names = Object.keys(LETTERS);
-  const typed = [];
-  const before = recorded(name).length;
-  for (let sent = 0; sent < KEYS; sent += 1) {
-    if (sent === Math.floor(KEYS / 3)) act();
-    const letter = names[Math.floor(random() * names.length)];
-    typed.push(LETTERS[letter]);
-    viewer.step(`text ${letter}`);
-    await new Promise((resolve) => {
-      setTimeout(resolve, random() * 20);
-    });
-  }
-  await until('every key to arrive', () => recorded(name).length - before >= KEYS);
-  assert.deepEqual(recorded(name).slice(before), typed);
-}
-
 test('keys through 5 % of loss arrive once each, and the picture is exact after it', async (t) => {
   const viewer = await new NativeViewer({ port: relay.address.split(':')[1] }).show();
-  await untilHeard(viewer, 'ada');
-  const settled = recorded('ada').length;
-  await until('the keyboard to be still', () => recorded('ada').length === settled);
+  const typing = new Typing(server, 'ada', viewer);
+  await typing.untilHeard();
   relay.lose('random', SEED);
-  await typeDuring(viewer, 'ada', () => relay.lose('bursts', SEED));
+  await typing.typeDuring(KEYS, SEED, () => relay.lose('bursts', SEED));
   t.diagnostic(`seed ${SEED}: ${relay.lost} of ${relay.lost + relay.passed} datagrams lost`);
   assert.ok(relay.lost > 10, 'too little was lost to show anything');
   await viewer.untilExact(xvfbOf(server, 'ada'));
@@ -88,7 +47,8 @@ test('keys through 5 % of loss arrive once each, and the picture is exact after 
 test('the daemon is killed under its hands: each key arrives once', async () => {
   const viewer = await new NativeViewer({ port: direct() }).show();
   const xvfb = xvfbOf(server, 'ada');
-  await typeDuring(viewer, 'ada', () => process.kill(server.daemonPid, 'SIGKILL'));
+  const typing = new Typing(server, 'ada', viewer);
+  await typing.typeDuring(KEYS, SEED, () => process.kill(server.daemonPid, 'SIGKILL'));
   await viewer.untilExact(xvfb);
   assert.equal(await viewer.leave(), 0, viewer.said);
 });

@@ -1,4 +1,5 @@
-// A UDP relay that loses datagrams by a seeded plan: what MEDIA_ADVERTISE tells viewers of.
+// A UDP relay between viewers and server: a path that loses by a seeded plan, delays, reorders,
+// doubles, is narrow, dead for a while, or gives viewers other addresses.
 
 import dgram from 'node:dgram';
 
@@ -10,28 +11,47 @@ export const BURST = 4;
 /**
  * Plans of loss: each says of the next datagram whether it is lost.
  *
- * @type {Record<string, (seed: number) => () => boolean>}
+ * @typedef {(seed: number) => () => boolean} Plan
  */
+
+/** Each datagram alone. @param {number} share @returns {Plan} */
+export const alone = (share) => (seed) => {
+  const next = seeded(seed);
+  return () => next() < share;
+};
+
+/** As many in all, so many in a row. @param {number} share @param {number} run @returns {Plan} */
+export const inRuns = (share, run) => (seed) => {
+  const next = seeded(seed);
+  let left = 0;
+  return () => {
+    if (left === 0 && next() < share / run) left = run;
+    if (left === 0) return false;
+    left -= 1;
+    return true;
+  };
+};
+
+/** @type {Record<string, Plan>} */
 export const LOSSES = {
   none: () => () => false,
   /** A network without UDP. */
   all: () => () => true,
-  /** Each datagram alone: 5 %. */
-  random: (seed) => {
-    const next = seeded(seed);
-    return () => next() < 0.05;
-  },
-  /** As many in all, four in a row. */
-  bursts: (seed) => {
-    const next = seeded(seed);
-    let left = 0;
-    return () => {
-      if (left === 0 && next() < 0.05 / BURST) left = BURST;
-      if (left === 0) return false;
-      left -= 1;
-      return true;
-    };
-  },
+  random: alone(0.05),
+  bursts: inRuns(0.05, BURST),
+};
+
+/** What a path does to the datagrams that are not lost. */
+const PLAIN = {
+  /** Milliseconds that each takes. */
+  delay: 0,
+  /** Share that takes up to so many milliseconds longer, and is overtaken. */
+  late: 0,
+  lateBy: 0,
+  /** Share that comes twice. */
+  twice: 0,
+  /** Longest datagram that passes, in bytes. */
+  widest: Infinity,
 };
 
 export class Relay {
@@ -40,6 +60,10 @@ export class Relay {
   #backs = new Map();
   #serverPort = 0;
   #isLost = { toViewer: LOSSES.none(0), toServer: LOSSES.none(0) };
+  #path = PLAIN;
+  #chance = seeded(0);
+  #isCut = false;
+  #isClosed = false;
   /** Datagrams in both directions, and the bytes in those that passed. */
   passed = 0;
   lost = 0;
@@ -69,18 +93,45 @@ export class Relay {
   /**
    * From now on datagrams are lost; what went before does not count.
    *
-   * @param {keyof typeof LOSSES} name
+   * @param {keyof typeof LOSSES | Plan} plan
    * @param {number} seed
    */
-  lose(name, seed) {
-    const plan = LOSSES[name];
-    this.#isLost = { toViewer: plan(seed), toServer: plan(seed + 1) };
+  lose(plan, seed) {
+    const begin = typeof plan === 'string' ? LOSSES[plan] : plan;
+    this.#isLost = { toViewer: begin(seed), toServer: begin(seed + 1) };
     this.passed = this.lost = this.bytes = 0;
   }
 
-  close() {
-    this.#front.close();
+  /**
+   * From now on the path is so.
+   *
+   * @param {Partial<typeof PLAIN>} path what is not named is as on a plain one
+   * @param {number} seed
+   */
+  lead(path, seed) {
+    this.#path = { ...PLAIN, ...path };
+    this.#chance = seeded(seed);
+  }
+
+  /** Nothing passes until it is mended. */
+  cut() {
+    this.#isCut = true;
+  }
+
+  mend() {
+    this.#isCut = false;
+  }
+
+  /** Viewers come from other addresses from now on, as when a translator forgets them. */
+  forget() {
     for (const back of this.#backs.values()) back.close();
+    this.#backs.clear();
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.#front.close();
+    this.forget();
   }
 
   #backOf(viewer) {
@@ -96,12 +147,18 @@ export class Relay {
   }
 
   #pass(direction, bytes, send) {
-    if (this.#isLost[direction]()) {
+    const { delay, late, lateBy, twice, widest } = this.#path;
+    if (this.#isLost[direction]() || this.#isCut || bytes.length > widest) {
       this.lost += 1;
-    } else {
-      this.passed += 1;
-      this.bytes += bytes.length;
-      send();
+      return;
+    }
+    this.passed += 1;
+    this.bytes += bytes.length;
+    const copies = this.#chance() < twice ? 2 : 1;
+    for (let copy = 0; copy < copies; copy += 1) {
+      const more = this.#chance() < late ? this.#chance() * lateBy : 0;
+      if (delay + more === 0) send();
+      else setTimeout(() => this.#isClosed || send(), delay + more);
     }
   }
 }

@@ -64,6 +64,8 @@ pub(super) struct Conversation {
     /// Whether anybody can see the picture.
     is_shown: bool,
     cache_mib: u16,
+    /// What this network has carried before.
+    link_kbps: Option<u32>,
     stream: Option<StreamId>,
     frames: Frames,
     /// What the stream has not taken yet.
@@ -89,6 +91,7 @@ impl Conversation {
         size: Size,
         is_shown: bool,
         cache_mib: u16,
+        link_kbps: Option<u32>,
     ) -> Self {
         Self {
             state: State::Silent,
@@ -97,6 +100,7 @@ impl Conversation {
             asked: size,
             is_shown,
             cache_mib,
+            link_kbps,
             stream: None,
             frames: Frames::default(),
             unsent: Vec::new(),
@@ -118,6 +122,11 @@ impl Conversation {
     /// What both ends can do.
     pub(super) const fn features(&self) -> Features {
         self.features
+    }
+
+    /// Bytes of texts that are under way.
+    pub(super) fn memory(&self) -> usize {
+        self.unsent.len() + self.copied.len()
     }
 
     /// What the server said before it closed.
@@ -296,6 +305,9 @@ impl Conversation {
 
     fn attach(&mut self, session: SessionId, config: StreamConfig, notices: Vec<String>) -> Step {
         self.state = State::Live;
+        if let Some(kbps) = self.link_kbps {
+            self.say(&FromViewer::LinkRate { kbps });
+        }
         self.say(&FromViewer::Start);
         if !self.is_shown {
             self.say(&FromViewer::Suspend);
@@ -349,6 +361,11 @@ impl Conversation {
                 }))
             }
             FromServer::Pasted => Step::Pasted,
+            FromServer::LinkRate { kbps } => {
+                // A session that is attached anew begins with it.
+                self.link_kbps = Some(kbps);
+                Step::Tell(Told::LinkRate(kbps))
+            }
             // Keys change by hand here: the known one is compared.
             FromServer::NextKey(_) => Step::Nothing,
             message @ (FromServer::Hello { .. }
@@ -468,5 +485,6 @@ const fn kind(message: &FromServer) -> &'static str {
         FromServer::Control { .. } => "Control",
         FromServer::Pasted => "Pasted",
         FromServer::PublicUrl(_) => "PublicUrl",
+        FromServer::LinkRate { .. } => "LinkRate",
     }
 }

@@ -12,14 +12,17 @@ mod hold;
 mod input;
 mod media;
 mod streams;
+mod told;
 
 pub use self::credentials::{Credentials, Proof, Ticket};
 pub use self::end::End;
+pub use self::told::{Shape, Told};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use sandbox_protocol::Size;
 use sandbox_protocol::limits::{
     DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN,
 };
@@ -27,8 +30,7 @@ use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::stream::reassemble::Update;
 use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::{Features, FromServer, StreamConfig};
-use sandbox_protocol::{SessionId, Size};
+use sandbox_protocol::wire::control::FromServer;
 use sandbox_quic::{
     Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, Trust,
 };
@@ -36,7 +38,6 @@ use sandbox_quic::{
 use self::conversation::{Conversation, Step};
 use self::hold::Hold;
 use self::streams::UpdateStreams;
-use crate::origin::Origin;
 
 /// How a connection begins.
 #[derive(Debug)]
@@ -51,65 +52,12 @@ pub struct Setup {
     pub is_shown: bool,
     /// Mebibytes for the tile cache.
     pub cache_mib: u16,
+    /// Kilobits a second that this network has carried before, where that is known.
+    pub link_kbps: Option<u32>,
     /// Random bytes: the endpoint's secret.
     pub secret: [u8; 32],
     /// The user's input, which outlives a connection.
     pub input: InputSender,
-}
-
-/// What the owner is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The server's key is not known: [`Connection::trust`] or [`Connection::distrust`] it.
-    /// Nothing has been said to it.
-    FirstUse(Fingerprint),
-    /// Signed in, with a ticket for the next connection.
-    Welcome(Ticket),
-    /// Where the server's HTTP port is.
-    PublicUrl(Origin),
-    /// Attached: updates follow.
-    Attached {
-        /// To which session.
-        session: SessionId,
-        /// What both ends can do.
-        features: Features,
-        /// What is weaker at the server than designed, one sentence each.
-        notices: Vec<String>,
-    },
-    /// The settings of the stream: at first, and when they change.
-    Config(StreamConfig),
-    /// A sentence for the user.
-    Notice(String),
-    /// A program on the desktop copied a text.
-    Copied(String),
-    /// Whether this viewer's input counts.
-    Control(bool),
-    /// The pointer has another shape.
-    Shape(Shape),
-    /// The pointer was moved by a program, or by another viewer.
-    Pointer {
-        /// Pixels from the left.
-        x: u16,
-        /// Pixels from the top.
-        y: u16,
-        /// Whether it is seen.
-        is_visible: bool,
-    },
-    /// The connection is over; nothing follows.
-    Over(End),
-}
-
-/// The pointer's picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Size; nothing in it hides the pointer.
-    pub size: Size,
-    /// Hot spot from the left.
-    pub hot_x: u16,
-    /// Hot spot from the top.
-    pub hot_y: u16,
-    /// Rows of RGBA, not premultiplied.
-    pub rgba: Vec<u8>,
 }
 
 /// What has been counted since the beginning.
@@ -167,6 +115,7 @@ impl Connection {
                 size,
                 setup.is_shown,
                 setup.cache_mib,
+                setup.link_kbps,
             ),
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
@@ -298,6 +247,11 @@ impl Connection {
     /// What was counted.
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Bytes of what has come and waits, and of what waits to leave.
+    pub fn memory(&self) -> usize {
+        self.receiver.memory() + self.streams.memory() + self.conversation.memory()
     }
 
     /// Whether the server has answered.

@@ -107,6 +107,11 @@ impl UpdateStreams {
         }
     }
 
+    /// Bytes of unfinished updates.
+    pub(super) const fn memory(&self) -> usize {
+        self.bytes
+    }
+
     /// Nobody needs the rest of a stream.
     pub(super) fn skip(&mut self, stream: StreamId) {
         if let Some(Incoming::Body(_, body)) = self.streams.insert(stream, Incoming::Skipped) {

@@ -21,6 +21,7 @@ use self::join::Joined;
 use super::host::{fresh_input, resolve, signalled};
 use super::memory::Network;
 use super::race::{Transport, Way};
+use super::rates::Rates;
 use super::{Command, Ended, News, Shared, Task};
 use crate::carrier::Carrier;
 use crate::clock;
@@ -64,6 +65,7 @@ pub(super) struct Driver {
     origin: Option<Origin>,
     was_live: bool,
     whole_asked: Option<Instant>,
+    rates: Rates,
     /// Between two connections.
     input: Option<InputSender>,
     is_shown: bool,
@@ -93,6 +95,7 @@ impl Driver {
         Self {
             wants_figures: task.records.wants_figures(),
             probe: task.is_probe.then(|| Probe::new(now)),
+            rates: Rates::new(task.link_rates.clone()),
             task,
             shared,
             commands,
@@ -137,6 +140,7 @@ impl Driver {
         Ended {
             probe: self.outcome.take().or(failed),
             end,
+            link_rates: self.rates.take_measured(),
         }
     }
 
@@ -216,6 +220,7 @@ impl Driver {
                 rebind_at = now + REBIND_AFTER;
                 // Without a network there is none to bind to: the old one may come back.
                 if let Ok(fresh) = Socket::new(server) {
+                    self.rates.handle_network(fresh.network());
                     *carrier = Carrier::Udp(fresh);
                     connection.handle_network_changed(now);
                     continue;
@@ -260,6 +265,7 @@ impl Driver {
             size: self.task.size,
             is_shown: self.is_shown,
             cache_mib: CACHE_MIB,
+            link_kbps: self.rates.hint(),
             secret,
             input: fresh_input()?,
         };
@@ -330,6 +336,7 @@ impl Driver {
             Told::Config(config) => self.shared.view().screen.configure(&config),
             Told::Notice(words) => self.tell(News::Notice(words)),
             Told::Copied(text) => self.tell(News::Copied(text)),
+            Told::LinkRate(kbps) => self.rates.handle_measured(kbps),
             Told::Control(has_control) => self.tell(News::Control(has_control)),
             Told::Shape(shape) => {
                 self.shared.view().shape = Some(shape);

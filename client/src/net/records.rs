@@ -61,6 +61,7 @@ impl Records {
             "height": picture.size().height,
             "whole": header.whole.is_some(),
             "video": applied.has_video,
+            "keyframe": applied.has_keyframe,
             "refinement": header.is_refinement,
             "input": header.input_seq,
             "captured_us": header.captured,

@@ -6,8 +6,16 @@
     reason = "a panic is a failed test; the world's clock has to begin somewhere"
 )]
 
+#[path = "../../../tests/sim/chance.rs"]
+#[allow(
+    dead_code,
+    clippy::indexing_slicing,
+    reason = "shared with the simulated worlds"
+)]
+mod chance;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod orders;
 mod pasting;
 mod violations;
 mod world;
@@ -222,6 +230,24 @@ fn who_gets_control_back_gets_its_size_back() {
     world.run_until(|it| it.server.heard.contains(&FromViewer::TakeControl));
     world.server.say(&FromServer::Control { has_control: true });
     world.run_until(|it| asks(it) == 1);
+}
+
+#[test]
+fn what_its_network_has_carried_is_said_before_media_flow_and_what_it_carries_is_told() {
+    let server = Server::new(SIZE);
+    let mut setup = setup(Some(server.fingerprint));
+    setup.link_kbps = Some(7_000);
+    let mut world = World::with(server, setup);
+    world.run_until(World::is_same);
+    let hint = FromViewer::LinkRate { kbps: 7_000 };
+    let heard = &world.server.heard;
+    let at = |wanted| heard.iter().position(|it| *it == wanted);
+    assert!(at(hint).unwrap() < at(FromViewer::Start).unwrap());
+    world.server.say(&FromServer::LinkRate { kbps: 9_000 });
+    world.run_until(|it| it.told.contains(&Told::LinkRate(9_000)));
+    let unknown = World::live();
+    let is_hint = |it: &FromViewer| matches!(it, FromViewer::LinkRate { .. });
+    assert!(!unknown.server.heard.iter().any(is_hint));
 }
 
 #[test]

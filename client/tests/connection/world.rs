@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sandbox_client::connection::{Connection, Credentials, End, Proof, Setup, Told};
-use sandbox_client::screen::Screen;
+use sandbox_client::screen::{Screen, ScreenError};
 use sandbox_protocol::Size;
 use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::wire::control::Secret;
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     pub(crate) count: usize,
     pub(crate) is_cut: bool,
+    /// The server may send anything: what is no update is answered as the program does.
+    pub(crate) is_hostile: bool,
 }
 
 pub(crate) fn credentials() -> Credentials {
@@ -61,6 +63,7 @@ pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
         size: SIZE,
         is_shown: true,
         cache_mib: 64,
+        link_kbps: None,
         secret: [9; 32],
         input: InputSender::new(77),
     }
@@ -88,6 +91,7 @@ impl World {
             delay: Duration::ZERO,
             count: 0,
             is_cut: false,
+            is_hostile: false,
         }
     }
 
@@ -126,7 +130,12 @@ impl World {
             self.told.push(told);
         }
         while let Some(update) = self.client.poll_update() {
-            self.screen.apply(&update).unwrap();
+            match self.screen.apply(&update) {
+                Ok(_) => (),
+                Err(error) if !self.is_hostile => panic!("{error}"),
+                Err(ScreenError::Video(_) | ScreenError::Lost) => self.client.ask_whole(self.now),
+                Err(error) => self.client.refuse_update(self.now, error.to_string()),
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod desktop;
 pub mod host;
+mod hostile;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -159,25 +160,6 @@ impl Server {
         self.flush();
     }
 
-    /// Bytes that no server of ours would send.
-    pub fn send_datagram(&mut self, bytes: &'static [u8]) {
-        let handle = self.peer.as_ref().unwrap().handle;
-        let bytes = Bytes::from_static(bytes);
-        self.endpoint.send_datagram(handle, bytes).unwrap();
-    }
-
-    pub fn send_stream(&mut self, bytes: &[u8]) {
-        let handle = self.peer.as_ref().unwrap().handle;
-        let stream = self.endpoint.open_stream(handle, Dir::Uni, 0).unwrap();
-        assert_eq!(self.endpoint.write(handle, stream, bytes), bytes.len());
-        self.endpoint.finish(handle, stream);
-    }
-
-    pub fn send_control(&mut self, bytes: &[u8]) {
-        self.peer.as_mut().unwrap().unsent.extend(bytes);
-        self.flush();
-    }
-
     pub fn close(&mut self, now: Instant, code: u32, words: &str) {
         let handle = self.peer.take().unwrap().handle;
         self.endpoint.close(now, handle, code, words);
@@ -202,8 +184,12 @@ impl Server {
                 Event::Datagram(bytes) => self.handle_media(now, &bytes),
                 Event::Read { stream, bytes, .. } => self.handle_control(stream, &bytes),
                 Event::Finished(stream) => {
-                    if let Some(peer) = &mut self.peer {
-                        peer.large.retain(|_, it| *it != stream);
+                    let all = self.peer.iter().flat_map(|it| &it.large);
+                    let name = all.filter(|(_, it)| **it == stream).map(|it| *it.0).next();
+                    if let (Some(peer), Some(name)) = (&mut self.peer, name) {
+                        peer.large.remove(&name);
+                        let update = (Epoch(name.0), name.1);
+                        peer.sender.handle_stream_arrived(now, update);
                     }
                 }
                 Event::Closed(_) => {

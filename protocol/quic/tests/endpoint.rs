@@ -232,6 +232,23 @@ fn datagrams_and_streams_arrive_whole() {
     assert!(world.at_client.iter().any(|(_, it)| *it == tile));
 }
 
+/// The rate is decided above QUIC, which must not stretch it.
+#[test]
+fn a_first_picture_leaves_at_once() {
+    let (mut world, _, server) = World::connected();
+    let began = world.now;
+    let stream = world.server.open_stream(server, Dir::Uni, 0).unwrap();
+    let picture = vec![42; 150_000];
+    let written = world.server.write(server, stream, &picture);
+    assert_eq!(written, picture.len());
+    world.server.finish(server, stream);
+    let has_come = |(_, it): &(Handle, Event)| matches!(it, Event::Read { is_end: true, .. });
+    world.run_until(|it| it.at_client.iter().any(has_come));
+    // At 100 Mbit/s it takes 12 ms to leave.
+    let took = world.now - began;
+    assert!(took <= ONE_WAY + Duration::from_millis(8), "{took:?}");
+}
+
 #[test]
 fn both_ends_export_the_same_secret_and_no_other_connection_does() {
     let (mut world, client, server) = World::connected();
@@ -325,6 +342,41 @@ fn a_client_may_move_to_another_address() {
         .unwrap();
     let tile = Event::Datagram(Bytes::from_static(b"tile"));
     world.run_until(|it| it.at_client.iter().any(|(_, it)| *it == tile));
+}
+
+/// A thread that was held up looks at its clock after it has handed in what came: then a timer of
+/// the path that was left rings for the new one.
+#[test]
+fn a_client_may_move_while_a_loss_is_due() {
+    let (mut world, client, server) = World::connected();
+    for _ in 0..50 {
+        world.step();
+    }
+    world.is_cut = true;
+    let tile = Bytes::from_static(b"tile");
+    world.server.send_datagram(server, tile).unwrap();
+    world.exchange();
+    world.is_cut = false;
+    world.now = world.server.poll_timeout().unwrap() + Duration::from_millis(1);
+    world.client_at = address(3);
+    world.client.handle_network_changed(world.now);
+    let mut buffer = Vec::new();
+    let out = world.client.poll_transmit(world.now, 1, &mut buffer);
+    assert!(out.is_some());
+    let arrived = Arrived {
+        from: address(3),
+        to: Some(address(2).ip()),
+        bytes: &buffer,
+    };
+    world.server.handle_datagram(world.now, arrived);
+    world.server.handle_timeout(world.now);
+    assert_eq!(world.server.remote(server), Some(address(3)));
+    let key = Bytes::from_static(b"key");
+    world.client.send_datagram(client, key.clone()).unwrap();
+    world.run_until(|it| {
+        it.at_server
+            .contains(&(server, Event::Datagram(key.clone())))
+    });
 }
 
 #[test]

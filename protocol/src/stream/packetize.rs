@@ -1,5 +1,7 @@
 //! Cuts updates into fragments, and keeps them for as long as they may be asked for again.
 
+use std::time::Instant;
+
 use super::parity::write_parity;
 use crate::limits::{DATAGRAM_UPDATE_BYTES_MAX, NACK_UPDATES_MAX, PARITY_MAX};
 use crate::wire::datagram::{ALL_FRAGMENTS, FRAGMENT_HEADER_LEN, FragmentFlags, Wanted};
@@ -27,10 +29,14 @@ pub struct UpdateKind {
 #[derive(Debug)]
 pub(crate) enum Carriage {
     Datagrams(Fragments),
-    /// So many bytes are written to its stream.
+    /// So many bytes are written to its stream, since when; unknown where the path has changed
+    /// meanwhile.
     Stream {
         written: usize,
+        since: Option<Instant>,
     },
+    /// Its stream has brought it to the viewer.
+    Arrived,
     /// Given up: the viewer is told not to wait for it.
     Void,
 }
@@ -119,7 +125,10 @@ impl Packetizer {
             kind,
             void,
             length: bytes.len(),
-            carriage: Carriage::Stream { written: 0 },
+            carriage: Carriage::Stream {
+                written: 0,
+                since: None,
+            },
             bytes: buffer,
         }
     }
@@ -167,15 +176,15 @@ impl SentUpdate {
 
     /// Whether its stream has begun.
     pub(crate) const fn has_stream(&self) -> bool {
-        matches!(self.carriage, Carriage::Stream { written: 1.. })
+        matches!(self.carriage, Carriage::Stream { written: 1.., .. })
     }
 
     /// Whether the update itself, parity aside, has left.
     pub(crate) fn is_out(&self) -> bool {
         match &self.carriage {
             Carriage::Datagrams(fragments) => fragments.left >= fragments.data,
-            Carriage::Stream { written } => *written >= self.length,
-            Carriage::Void => true,
+            Carriage::Stream { written, .. } => *written >= self.length,
+            Carriage::Arrived | Carriage::Void => true,
         }
     }
 
@@ -183,16 +192,19 @@ impl SentUpdate {
     pub(crate) fn waits_for_parity(&self) -> bool {
         match &self.carriage {
             Carriage::Datagrams(it) => (it.data..it.flight()).contains(&it.left),
-            Carriage::Stream { .. } | Carriage::Void => false,
+            Carriage::Stream { .. } | Carriage::Arrived | Carriage::Void => false,
         }
     }
 
     /// The next bytes for its stream, at most `max`; none where it goes by datagrams.
-    pub(crate) fn write(&mut self, max: usize) -> &[u8] {
-        let Carriage::Stream { written } = &mut self.carriage else {
+    pub(crate) fn write(&mut self, now: Instant, max: usize) -> &[u8] {
+        let Carriage::Stream { written, since } = &mut self.carriage else {
             return &[];
         };
         let from = *written;
+        if from == 0 {
+            *since = Some(now);
+        }
         *written = (from + max).min(self.length);
         self.bytes.get(from..*written).unwrap_or_default()
     }
@@ -210,7 +222,10 @@ impl SentUpdate {
 
     /// Goes by a stream from now on, whole: the path takes only smaller datagrams.
     pub(crate) fn turn_to_stream(&mut self) {
-        self.carriage = Carriage::Stream { written: 0 };
+        self.carriage = Carriage::Stream {
+            written: 0,
+            since: None,
+        };
         self.bytes.truncate(self.length);
     }
 
@@ -218,7 +233,7 @@ impl SentUpdate {
     pub(crate) fn datagram_len(&self) -> usize {
         match &self.carriage {
             Carriage::Datagrams(it) => it.shard_len + FRAGMENT_HEADER_LEN,
-            Carriage::Stream { .. } | Carriage::Void => 0,
+            Carriage::Stream { .. } | Carriage::Arrived | Carriage::Void => 0,
         }
     }
 }

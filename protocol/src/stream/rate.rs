@@ -8,6 +8,7 @@
 
 mod bursts;
 mod flight;
+mod large;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ const BURST: Micro = 2_000;
 
 /// What is left of a measured rate for the encoder: room for headers, retransmission and input.
 const SHARE: f64 = 0.85;
+
+/// Share of a measured rate that comes where the link is full.
+const FULL_SHARE: f64 = 0.9;
 
 /// Queueing delay that is nobody's queue: timers, radio slots, a busy receiver.
 const STANDING_QUEUE_MIN: Micro = 20_000;
@@ -75,6 +79,8 @@ pub struct Arrival {
 pub struct Rate {
     config: RateConfig,
     target: f64,
+    /// The target is a hint from elsewhere: nothing was measured yet.
+    is_hint: bool,
     epoch: Option<Instant>,
     flight: Flight,
     bursts: Bursts,
@@ -107,6 +113,7 @@ impl Rate {
         let mut rate = Self {
             config,
             target: 0.0,
+            is_hint: false,
             epoch: None,
             flight: Flight::default(),
             bursts: Bursts::default(),
@@ -138,6 +145,27 @@ impl Rate {
     pub fn in_order(mut self) -> Self {
         self.bursts = Bursts::in_order();
         self
+    }
+
+    /// Begins with what the link is said to have taken before. The first burst measures it.
+    pub fn handle_hint(&mut self, hint: Bitrate) {
+        self.is_hint = true;
+        self.set_target(bps(hint));
+    }
+
+    /// Rate that may be under way: a hint that is not proven opens no more than is usual.
+    pub fn trusted(&self) -> Bitrate {
+        if self.is_hint {
+            self.target().min(self.config.start)
+        } else {
+            self.target()
+        }
+    }
+
+    /// The target, once the link was measured.
+    pub fn learnt(&self) -> Option<Bitrate> {
+        self.bursts.last_measured()?;
+        Some(self.target())
     }
 
     /// Rate that the encoder should aim for.
@@ -272,15 +300,27 @@ impl Rate {
         self.bursts.handle_trip(now, trip);
     }
 
+    /// The first measured rate takes the place of a hint that promises more.
+    fn prove(&mut self, now: Micro) {
+        if let Some(measured) = self.bursts.measured(now).filter(|_| self.is_hint) {
+            self.is_hint = false;
+            if measured * SHARE < self.target {
+                self.lower_target(now, measured * SHARE);
+            }
+        }
+    }
+
     fn adapt(&mut self, now: Micro) {
+        self.prove(now);
         let loss = self.loss();
         let standing = self.bursts.standing_queue(STANDING_QUEUE_MIN);
-        let may_step_down = self
-            .last_down
-            .is_none_or(|it| now - it > 200_000 + self.round_trip_micros());
+        let may_step_down = self.may_step_down(now);
         match standing {
             Some(queue) if may_step_down => self.step_down_for_queue(now, queue),
             Some(_) => (),
+            None if may_step_down && let Some(full) = self.full_rate(now) => {
+                self.lower_target(now, full * SHARE);
+            }
             None if loss > self.loss_max && may_step_down => {
                 // What still arrives can be carried, whatever is lost beside it.
                 let arrives = self.delivered(now, DELIVERED_WINDOW).unwrap_or_default();
@@ -295,6 +335,21 @@ impl Rate {
             }
             None => (),
         }
+    }
+
+    /// The link's rate where it is full and the target lies above: bursts, and all that comes, say
+    /// the same. No queue tells, since updates are held back before one stands.
+    fn full_rate(&self, now: Micro) -> Option<f64> {
+        let measured = self.bursts.measured(now)?;
+        let delivered = self.delivered(now, DELIVERED_WINDOW)?;
+        let is_full = delivered > FULL_SHARE * measured && self.target > measured;
+        is_full.then_some(measured.min(delivered))
+    }
+
+    /// Whether the last step down can be seen in reports.
+    fn may_step_down(&self, now: Micro) -> bool {
+        self.last_down
+            .is_none_or(|it| now - it > 200_000 + self.round_trip_micros())
     }
 
     fn step_down_for_queue(&mut self, now: Micro, queue: Micro) {

@@ -38,6 +38,11 @@ impl RoundTrip {
         self.present = Some(self.present.map_or(sample, |it| it.min(sample)));
     }
 
+    /// Whether one was measured.
+    pub(crate) const fn is_known(&self) -> bool {
+        self.smooth.is_some()
+    }
+
     /// Smoothed; a guess before the first.
     pub(crate) fn smooth(&self) -> Duration {
         self.smooth.unwrap_or(GUESS)

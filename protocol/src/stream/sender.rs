@@ -1,6 +1,8 @@
 //! The server's end of a viewer's stream: updates go in, datagrams come out in the order of their
 //! urgency; what the viewer reports decides rate, parity, repairs and recovery.
 
+mod known;
+mod large;
 mod repairs;
 mod reports;
 mod sent;
@@ -184,7 +186,8 @@ impl Sender {
         if self.recovery.needs_whole() {
             return Readiness::NeedsWhole;
         }
-        let is_full = self.reports.in_flight_bytes() > self.window();
+        let under_way = self.reports.in_flight_bytes() + self.sent.large_bytes();
+        let is_full = under_way > self.window();
         if is_full || !self.repairs.is_empty() || self.sent.waiting().is_some() {
             return Readiness::Busy;
         }
@@ -291,6 +294,7 @@ impl Sender {
         self.set_rate(now);
         self.handle_answer(now);
         self.repairs.clear();
+        self.sent.forget_times();
         let numbers: Vec<u32> = self.sent.numbers_in_datagrams().collect();
         for number in numbers {
             self.sent.change(number, |update| {
@@ -469,7 +473,7 @@ impl Sender {
 
     fn window(&self) -> usize {
         let time = self.reports.round_trip().smallest() + QUEUE_ALLOWED;
-        let bits = self.reports.target().bps() as f64 * time.as_secs_f64();
+        let bits = self.reports.trusted().bps() as f64 * time.as_secs_f64();
         WINDOW_MIN.max((bits / 8.0) as usize)
     }
 

@@ -105,6 +105,7 @@ pub(crate) fn control_from_viewer() -> Vec<Vec<u8>> {
         FromViewer::Detach,
         FromViewer::Goodbye { code: 1 },
         FromViewer::TakeControl,
+        FromViewer::LinkRate { kbps: 40_000 },
     ]);
     streams(&messages)
 }
@@ -170,5 +171,6 @@ pub(crate) fn control_from_server() -> Vec<Vec<u8>> {
         FromServer::Control { has_control: true },
         FromServer::Pasted,
         FromServer::PublicUrl(text("https://box")),
+        FromServer::LinkRate { kbps: 40_000 },
     ])
 }

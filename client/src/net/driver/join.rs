@@ -96,9 +96,10 @@ impl Driver {
 }
 
 impl Join {
-    fn new(driver: &Driver, now: Instant, addresses: Vec<SocketAddr>) -> Self {
-        let task = &driver.task;
+    fn new(driver: &mut Driver, now: Instant, addresses: Vec<SocketAddr>) -> Self {
         let network = addresses.first().and_then(|it| network_towards(*it));
+        driver.rates.handle_network(network.clone());
+        let task = &driver.task;
         let hint = task.memory.hint(network.as_ref());
         Self {
             race: Race::new(now, task.transport, hint),
@@ -342,6 +343,5 @@ fn over(connection: &mut Connection) -> Option<End> {
 
 /// Which network leads to an address: the kernel chooses the way, nothing is sent.
 fn network_towards(server: SocketAddr) -> Option<Network> {
-    let socket = Socket::new(server).ok()?;
-    Some(Network::of(socket.local_ip().ok()?))
+    Socket::new(server).ok()?.network()
 }

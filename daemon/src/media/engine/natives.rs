@@ -9,6 +9,7 @@ use std::time::Instant;
 use sandbox_protocol::ViewerId;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, StreamConfig};
+use sandbox_protocol::wire::datagram::Epoch;
 use sandbox_quic::{Arrived, Bytes, Closed, Event, Handle, StreamId};
 
 use super::{Hub, Seat, Way};
@@ -89,9 +90,12 @@ impl Hub {
                 let mut natives = self.natives.borrow_mut();
                 let code = u32::try_from(code).unwrap_or(u32::MAX);
                 natives.endpoint.reset(handle, stream, code);
-                natives.handle_over(handle, stream);
+                drop(natives);
+                self.handle_over(handle, stream, NativeViewer::handle_stream_stopped);
             }
-            Event::Finished(stream) => self.natives.borrow_mut().handle_over(handle, stream),
+            Event::Finished(stream) => self.handle_over(handle, stream, |viewer, update| {
+                viewer.handle_stream_arrived(now, update);
+            }),
             // Nothing is put in where it would not fit.
             Event::Room => (),
             Event::Closed(why) => self.handle_closed(handle, &why),
@@ -163,6 +167,22 @@ impl Hub {
         self.natives.borrow_mut().flush(handle);
         if let Some(seat) = self.seat_of(handle) {
             self.serve(&seat, |_| Ok(()));
+        }
+    }
+
+    /// An update's stream is over; the next update may be welcome by that.
+    fn handle_over(
+        &self,
+        handle: Handle,
+        stream: StreamId,
+        tell: impl FnOnce(&mut NativeViewer, (Epoch, u32)),
+    ) {
+        let update = self.natives.borrow_mut().handle_over(handle, stream);
+        if let (Some(update), Some(seat)) = (update, self.seat_of(handle)) {
+            self.serve_native(&seat, |viewer| {
+                tell(viewer, update);
+                Ok(())
+            });
         }
     }
 

@@ -190,11 +190,14 @@ impl Natives {
         Ok(connection.viewer)
     }
 
-    /// A stream of ours has arrived, or is not wanted.
-    pub(in crate::media) fn handle_over(&mut self, handle: Handle, stream: StreamId) {
-        if let Some(connection) = self.connections.get_mut(&handle) {
-            connection.streams.handle_over(stream);
-        }
+    /// A stream of ours has arrived, or is not wanted. Returns the update that it carried.
+    pub(in crate::media) fn handle_over(
+        &mut self,
+        handle: Handle,
+        stream: StreamId,
+    ) -> Option<(Epoch, u32)> {
+        let connection = self.connections.get_mut(&handle)?;
+        connection.streams.handle_over(stream)
     }
 
     /// Tells the daemon of a viewer that has said hello.
@@ -280,9 +283,11 @@ impl Natives {
             viewer.handle_path_change(now);
         }
         viewer.handle_path(
+            now,
             endpoint.datagram_bytes_max(handle),
             endpoint.round_trip(handle),
         );
+        viewer.tell_link(now);
         for message in viewer.said.drain(..) {
             let pushed = connection.outbox.push(message);
             pushed.map_err(|Unread| LeftReason::Unread)?;

@@ -15,7 +15,7 @@ use sandbox_protocol::wire::control::{
     FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Offer, Profile, Trust, VideoCapability, decode,
     negotiate,
 };
-use sandbox_protocol::{SessionId, Size};
+use sandbox_protocol::{Bitrate, SessionId, Size};
 
 use super::Welcome;
 use crate::media::flood::{FloodMeter, Flooded};
@@ -97,7 +97,12 @@ pub(in crate::media) enum Request {
     Start,
     Resize(Size),
     WholePicture,
-    Paste { text: String, is_last: bool },
+    /// Its network has carried so much before.
+    LinkRate(Bitrate),
+    Paste {
+        text: String,
+        is_last: bool,
+    },
     Suspend,
     Resume,
 }
@@ -407,6 +412,9 @@ impl Conversation {
                 };
                 Request::Start
             }
+            FromViewer::LinkRate { kbps } if !is_started => {
+                Request::LinkRate(Bitrate::kbps(kbps.into()))
+            }
             FromViewer::Displays(displays) => Request::Resize(extent(&displays)?),
             FromViewer::WholePicture => Request::WholePicture,
             FromViewer::Paste { text, is_last } => Request::Paste { text, is_last },
@@ -426,6 +434,7 @@ impl Conversation {
                 return Ok(());
             }
             message @ (FromViewer::Start
+            | FromViewer::LinkRate { .. }
             | FromViewer::Hello { .. }
             | FromViewer::Auth(_)
             | FromViewer::Attach { .. }
@@ -444,6 +453,7 @@ impl Conversation {
 const fn is_request(message: &FromViewer) -> bool {
     match message {
         FromViewer::Start
+        | FromViewer::LinkRate { .. }
         | FromViewer::Displays(_)
         | FromViewer::Quality(_)
         | FromViewer::WholePicture

@@ -4,6 +4,9 @@ use sandbox_protocol::wire::control::{Secret, StreamConfig, encode_into};
 
 use super::*;
 
+#[path = "conversation_orders.rs"]
+mod orders;
+
 const SIZE: Size = Size {
     width: 1_280,
     height: 720,
@@ -176,6 +179,19 @@ fn what_comes_out_of_order_closes_the_connection() {
     let mut world = World::at(5);
     world.say(&FromViewer::Start).unwrap();
     world.check_refused(&FromViewer::Start, violation);
+}
+
+#[test]
+fn what_a_network_has_carried_is_said_before_the_start() {
+    let said = FromViewer::LinkRate { kbps: 7_000 };
+    let mut world = World::at(5);
+    world.say(&said).unwrap();
+    let request = Request::LinkRate(Bitrate::kbps(7_000));
+    assert_eq!(world.effects(), [Effect::Session(request)]);
+    world.say(&FromViewer::Start).unwrap();
+    world.check_refused(&said, CloseCode::ProtocolViolation);
+    World::at(4).check_refused(&said, CloseCode::ProtocolViolation);
+    World::at(2).check_refused(&said, CloseCode::AuthRequired);
 }
 
 #[test]

@@ -39,6 +39,9 @@ impl Outbox {
             FromServer::Copied { is_first: true, .. } => self
                 .waiting
                 .retain(|it| !matches!(it, FromServer::Copied { .. })),
+            FromServer::LinkRate { .. } => self
+                .waiting
+                .retain(|it| !matches!(it, FromServer::LinkRate { .. })),
             FromServer::Hello { .. }
             | FromServer::Welcome { .. }
             | FromServer::AuthFailed { .. }

@@ -78,9 +78,11 @@ impl UpdateStreams {
         }
     }
 
-    /// A stream has arrived, or the viewer does not want it.
-    pub(in crate::media) fn handle_over(&mut self, id: StreamId) {
-        self.open.retain(|_, it| it.id != Some(id));
+    /// A stream has arrived, or the viewer does not want it. Returns whose it was.
+    pub(in crate::media) fn handle_over(&mut self, id: StreamId) -> Option<(Epoch, u32)> {
+        let name = *self.open.iter().find(|(_, it)| it.id == Some(id))?.0;
+        self.open.remove(&name);
+        Some((Epoch(name.0), name.1))
     }
 }
 

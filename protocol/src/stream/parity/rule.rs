@@ -33,6 +33,8 @@ const RUN_MAX: f64 = 8.0;
 pub(crate) struct ParityRule {
     loss: f64,
     packets: f64,
+    /// Packets that have come since one was lost.
+    kept: f64,
     /// Mean length of a run of lost packets.
     run: f64,
     /// The run of lost packets that the newest reports end with.
@@ -48,6 +50,7 @@ impl Default for ParityRule {
         Self {
             loss: LOSS_GUESS,
             packets: GUESS_PACKETS,
+            kept: LOSS_PACKETS,
             run: 1.0,
             running: 0.0,
             reckoned: (LOSS_GUESS, 1.0),
@@ -62,12 +65,19 @@ impl ParityRule {
         let lost = f64::from(u8::from(!has_arrived));
         self.packets = (self.packets + 1.0).min(LOSS_PACKETS);
         self.loss += (lost - self.loss) / self.packets;
+        self.kept = (self.kept + 1.0).min(LOSS_PACKETS);
         if !has_arrived {
+            self.kept = 0.0;
             self.running += 1.0;
         } else if self.running > 0.0 {
             self.run += (self.running.min(RUN_MAX) - self.run) / RUNS;
             self.running = 0.0;
         }
+    }
+
+    /// Whether packets were lost of late.
+    pub(crate) const fn is_lossy(&self) -> bool {
+        self.kept < LOSS_PACKETS
     }
 
     /// Packets that are lost together, in the mean.

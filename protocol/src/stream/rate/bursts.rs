@@ -165,16 +165,17 @@ impl Bursts {
         let pause = before.map_or(AT_ONCE, |it| burst.first_arrival - it);
         let is_held_up = self.is_in_order && spread.min(pause) < AT_ONCE;
         if burst.packets >= TRAIN_PACKETS_MIN && !is_held_up {
-            let spread = spread.max(ARRIVAL_CLOCK);
-            if self.trains.len() == TRAINS_MAX {
-                self.trains.pop_front();
-            }
-            self.trains.push_back(Train {
-                at: now,
-                bps: burst.bytes as f64 * 8e6 / spread as f64,
-                bytes: burst.bytes,
-            });
+            let bps = burst.bytes as f64 * 8e6 / spread.max(ARRIVAL_CLOCK) as f64;
+            self.push_train(now, bps, burst.bytes);
         }
+    }
+
+    /// So many bytes came together at this rate.
+    pub(super) fn push_train(&mut self, at: Micro, bps: f64, bytes: usize) {
+        if self.trains.len() == TRAINS_MAX {
+            self.trains.pop_front();
+        }
+        self.trains.push_back(Train { at, bps, bytes });
     }
 }
 

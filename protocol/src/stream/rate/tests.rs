@@ -213,8 +213,9 @@ fn a_slow_link_is_found_within_a_second_and_used_well() {
         world.run(secs(1), Content::Moving);
         assert_within(world.target_kbps(), 0..=kbps);
         world.run(secs(20), Content::Moving);
-        // Where frames are too small to measure by, the target feels for the bound from below.
-        assert_within(world.target_kbps(), kbps * 65 / 100..=kbps * 108 / 100);
+        // Where frames are too small to measure by, the target feels for the bound from below, and
+        // steps down from a little above it.
+        assert_within(world.target_kbps(), kbps * 65 / 100..=kbps * 112 / 100);
         world.queue_peak = Duration::ZERO;
         world.run(secs(20), Content::Moving);
         assert_within(world.queue_peak.as_millis() as u64, 0..=120);

@@ -17,6 +17,9 @@ const FULL: Duration = Duration::from_secs(1);
 /// Parity of half an update makes good what a bad radio link loses; beyond this it does not.
 const LOSS_BORNE: f64 = 0.25;
 
+/// Round trips in which QUIC makes good what a stream has lost, and lost again.
+const REPAIRED: u32 = 4;
+
 /// The path as its reports tell it.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -29,6 +32,8 @@ pub(super) struct Reports {
     fragments: (f64, f64),
     /// The viewer's clock as it was last reported, not wrapped.
     base: Option<u64>,
+    /// The last large update had arrived.
+    large: Option<Instant>,
 }
 
 impl Reports {
@@ -40,12 +45,25 @@ impl Reports {
             fell: None,
             fragments: (1.0, 1.0),
             base: None,
+            large: None,
         }
     }
 
     pub(super) fn in_order(mut self) -> Self {
         self.rate = self.rate.in_order();
         self
+    }
+
+    pub(super) fn handle_hint(&mut self, hint: Bitrate) {
+        self.rate.handle_hint(hint);
+    }
+
+    pub(super) fn trusted(&self) -> Bitrate {
+        self.rate.trusted()
+    }
+
+    pub(super) fn learnt(&self) -> Option<Bitrate> {
+        self.rate.learnt()
     }
 
     pub(super) fn target(&self) -> Bitrate {
@@ -97,6 +115,11 @@ impl Reports {
         self.rate.handle_sent(now, packet, bytes);
     }
 
+    pub(super) fn handle_round_trip(&mut self, now: Instant, sample: Duration) {
+        self.round_trip.handle_sample(now, sample);
+        self.rate.handle_round_trip(self.round_trip.smooth());
+    }
+
     pub(super) fn handle_feedback(&mut self, now: Instant, feedback: &Feedback<'_>) {
         let header = &feedback.header;
         let count = feedback.arrivals.len();
@@ -108,8 +131,7 @@ impl Reports {
         if let Some(sent) = self.rate.sent_at(newest) {
             let held = Duration::from_micros(u64::from(header.held));
             let sample = now.saturating_duration_since(sent).saturating_sub(held);
-            self.round_trip.handle_sample(now, sample);
-            self.rate.handle_round_trip(self.round_trip.smooth());
+            self.handle_round_trip(now, sample);
         }
         let base = self.unwrap_base(header.base);
         let seqs = (0..=u16::MAX).map(|it| header.first_packet.wrapping_add(it));
@@ -124,6 +146,24 @@ impl Reports {
         let before = self.rate.target();
         self.rate.handle_feedback(now, arrivals);
         if self.rate.target() < before {
+            self.fell = Some(now);
+        }
+    }
+
+    /// An update has arrived by a stream, which began to leave at `since`. Until the one before had
+    /// arrived the link was that one's.
+    pub(super) fn handle_large(&mut self, now: Instant, bytes: usize, since: Instant) {
+        let began = since + self.round_trip.smallest();
+        let before = self.large.replace(now);
+        let took = now.saturating_duration_since(before.map_or(began, |it| it.max(began)));
+        let target = self.rate.target();
+        if self.round_trip.is_known() && !self.rule.is_lossy() {
+            self.rate.handle_large(now, bytes, took);
+        } else {
+            let took = took.saturating_sub(REPAIRED * self.round_trip.smooth());
+            self.rate.handle_large_at_most(now, bytes, took);
+        }
+        if self.rate.target() < target {
             self.fell = Some(now);
         }
     }

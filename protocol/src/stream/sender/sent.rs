@@ -1,6 +1,7 @@
 //! The updates that were sent and not yet handed out at the viewer, in their order.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::limits::{REPAIR_BYTES_MAX, REPAIR_UPDATES_MAX};
 use crate::stream::packetize::{Carriage, Packetizer, SentUpdate};
@@ -47,9 +48,11 @@ impl SentUpdates {
         self.updates.push_back(update);
     }
 
-    /// Whether more is kept than there is room for.
+    /// Whether more is kept than there is room for; the oldest always has room, or a whole picture
+    /// larger than that would be given up for the next one.
     pub(super) fn is_too_much(&self) -> bool {
-        self.bytes > REPAIR_BYTES_MAX || self.updates.len() > REPAIR_UPDATES_MAX
+        let oldest = self.updates.front().map_or(0, SentUpdate::memory);
+        self.bytes - oldest > REPAIR_BYTES_MAX || self.updates.len() > REPAIR_UPDATES_MAX
     }
 
     /// The viewer has handed out all up to `number`.
@@ -101,6 +104,35 @@ impl SentUpdates {
     pub(super) fn streams(&self) -> impl Iterator<Item = u32> {
         let begun = self.updates.iter().filter(|it| it.has_stream());
         begun.map(|it| it.number)
+    }
+
+    /// Bytes of the updates whose streams have begun: QUIC has them, and no report names them.
+    pub(super) fn large_bytes(&self) -> usize {
+        let begun = self.updates.iter().filter(|it| it.has_stream());
+        begun.map(|it| it.length).sum()
+    }
+
+    /// An update's stream has nothing more to do. Returns its bytes and when it began to leave,
+    /// where all of it has travelled on one path.
+    pub(super) fn close_stream(&mut self, number: u32) -> Option<(usize, Instant)> {
+        let close = |update: &mut SentUpdate| {
+            let Carriage::Stream { since, .. } = update.carriage else {
+                return None;
+            };
+            update.forget_bytes();
+            update.carriage = Carriage::Arrived;
+            Some((update.length, since?))
+        };
+        self.change(number, close)?
+    }
+
+    /// The path has changed: what is under way tells nothing of either.
+    pub(super) fn forget_times(&mut self) {
+        for update in &mut self.updates {
+            if let Carriage::Stream { since, .. } = &mut update.carriage {
+                *since = None;
+            }
+        }
     }
 
     /// Whether all updates that are not out only make the picture sharper.

@@ -203,11 +203,25 @@ fn more_than_can_be_kept_for_repair_ends_in_a_whole_picture() {
         let sent = sender.handle_update(now, &[7; 60_000], UpdateKind::default());
         sent.unwrap();
         updates += 1;
-        assert!(sender.memory() <= REPAIR_BYTES_MAX);
+        assert!(sender.memory() <= REPAIR_BYTES_MAX + 61_000);
     }
     assert!(updates > 30, "{updates}");
     assert_eq!(sender.readiness(), Readiness::NeedsWhole);
     assert_eq!(sender.memory(), 0);
+}
+
+#[test]
+fn a_whole_picture_of_any_size_leaves_and_no_other_is_asked_for() {
+    let now = Instant::now();
+    let mut sender = sender(now);
+    assert_eq!(sender.poll_demand(), Some(Demand::Whole));
+    sender
+        .handle_update(now, &vec![9; UPDATE_BYTES_MAX], WHOLE)
+        .unwrap();
+    let small = sender.handle_update(now, b"ab", UpdateKind::default());
+    assert_eq!(small, Ok((Epoch(1), 2)));
+    assert_eq!(sender.poll_demand(), None);
+    assert_eq!(sender.readiness(), Readiness::Busy);
 }
 
 #[test]

@@ -123,13 +123,13 @@ impl Sender {
         let update = self.sent.get_mut(number)?;
         match &update.carriage {
             Carriage::Datagrams(_) => self.transmit_fragment(now, number, Which::Next, out),
-            Carriage::Stream { written } => {
+            Carriage::Stream { written, .. } => {
                 let is_first = *written == 0;
                 out.clear();
                 if is_first {
                     out.extend(stream_header(self.epoch, update).encode());
                 }
-                out.extend(update.write(chunk));
+                out.extend(update.write(now, chunk));
                 let is_last = update.is_out();
                 if is_last {
                     self.sent.change(number, |it| it.forget_bytes());
@@ -141,7 +141,7 @@ impl Sender {
                     is_last,
                 })
             }
-            Carriage::Void => None,
+            Carriage::Arrived | Carriage::Void => None,
         }
     }
 

@@ -212,6 +212,12 @@ pub enum FromViewer {
     },
     /// An observer wants control.
     TakeControl,
+    /// What the way from the server has carried before, from the network that the viewer is in:
+    /// between `Attached` and `Start`.
+    LinkRate {
+        /// Kilobits a second.
+        kbps: u32,
+    },
 }
 
 /// From the server to a viewer.
@@ -313,6 +319,11 @@ pub enum FromServer {
     Pasted,
     /// Where the server's HTTP port is, `https://HOST[:PORT]`: the way without UDP.
     PublicUrl(String),
+    /// What the way to the viewer carries, as it was measured.
+    LinkRate {
+        /// Kilobits a second.
+        kbps: u32,
+    },
 }
 
 impl FromViewer {
@@ -332,12 +343,13 @@ impl FromViewer {
             Self::Detach => "Detach",
             Self::Goodbye { .. } => "Goodbye",
             Self::TakeControl => "TakeControl",
+            Self::LinkRate { .. } => "LinkRate",
         }
     }
 }
 
 impl Message for FromViewer {
-    const KINDS: u32 = 13;
+    const KINDS: u32 = 14;
 }
 
 impl Message for FromServer {

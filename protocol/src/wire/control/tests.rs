@@ -67,6 +67,7 @@ fn from_viewer() -> Vec<FromViewer> {
         FromViewer::Detach,
         FromViewer::Goodbye { code: 0x100 },
         FromViewer::TakeControl,
+        FromViewer::LinkRate { kbps: 40_000 },
     ]
 }
 
@@ -126,6 +127,7 @@ fn from_server() -> Vec<FromServer> {
         FromServer::Control { has_control: true },
         FromServer::Pasted,
         FromServer::PublicUrl("https://box".to_owned()),
+        FromServer::LinkRate { kbps: 40_000 },
     ]
 }
 
@@ -184,12 +186,17 @@ fn the_bytes_of_a_message_never_change() {
     encode_into(&FromServer::PublicUrl("u".to_owned()), &mut bytes).unwrap();
     let url = [13, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'u'];
     assert_eq!(bytes, url);
+    bytes.clear();
+    encode_into(&from_viewer()[13], &mut bytes).unwrap();
+    encode_into(&from_server()[14], &mut bytes).unwrap();
+    let rate = |kind| [8, 0, 0, 0, kind, 0, 0, 0, 0x40, 0x9c, 0, 0];
+    assert_eq!(bytes, [rate(13), rate(14)].concat());
 }
 
 #[test]
 fn what_is_not_known_is_skipped_unless_it_is_critical() {
     let later = |kind: u32| [&kind.to_le_bytes()[..], b"whatever"].concat();
-    assert!(decode::<FromViewer>(&later(13)).unwrap().is_none());
+    assert!(decode::<FromViewer>(&later(14)).unwrap().is_none());
     assert!(
         decode::<FromViewer>(&later(CRITICAL_KIND - 1))
             .unwrap()

@@ -36,6 +36,9 @@ use crate::media::{AckPacket, LeftReason, StreamCounters, ViewerEvent};
 /// A viewer whose picture is broken is answered so often.
 const WHOLE_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A viewer is told of its link's rate so often at most.
+const LINK_RATE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A slot of the tile cache holds 64×64 pixels of four bytes.
 const SLOTS_PER_MIB: u16 = 64;
 
@@ -77,6 +80,8 @@ pub(in crate::media) struct NativeViewer {
     /// What the worker was last told while this viewer had control.
     told_flow: bool,
     told_target: Bitrate,
+    /// What the viewer was last told of its link, and when.
+    told_link: Option<(Bitrate, Instant)>,
     size: Size,
     input_flood: FloodMeter,
     input_stream: Option<u64>,
@@ -131,6 +136,7 @@ impl NativeViewer {
             flow: Flow::new(),
             told_flow: true,
             told_target,
+            told_link: None,
             size: begin.size,
             input_flood: FloodMeter::default(),
             input_stream: None,
@@ -191,6 +197,7 @@ impl NativeViewer {
                     self.outputs.to_worker.push(resize(permit, size));
                 }
             }
+            Request::LinkRate(hint) => self.sender.handle_hint(hint),
             Request::WholePicture => {
                 let is_soon = |at| now.saturating_duration_since(at) < WHOLE_INTERVAL;
                 if !self.whole_asked.is_some_and(is_soon) {

@@ -12,7 +12,7 @@ use sandbox_protocol::stream::sender::{Readiness, SendError, Transmit};
 use sandbox_protocol::wire::control::FromServer;
 use sandbox_protocol::wire::datagram::Epoch;
 
-use super::{NativeViewer, Phase};
+use super::{LINK_RATE_INTERVAL, NativeViewer, Phase};
 use crate::media::LeftReason;
 use crate::media::flow::Link;
 use crate::media::viewer::{LeftFrame, is_step};
@@ -93,12 +93,27 @@ impl NativeViewer {
         self.sender.handle_path_change(now);
     }
 
+    /// All of an update's stream has arrived.
+    pub(in crate::media) fn handle_stream_arrived(&mut self, now: Instant, update: (Epoch, u32)) {
+        self.sender.handle_stream_arrived(now, update);
+    }
+
+    /// The viewer does not want an update's stream.
+    pub(in crate::media) fn handle_stream_stopped(&mut self, update: (Epoch, u32)) {
+        self.sender.handle_stream_stopped(update);
+    }
+
     /// What QUIC knows of the path.
     pub(in crate::media) fn handle_path(
         &mut self,
+        now: Instant,
         datagram_max: Option<usize>,
         round_trip: Option<Duration>,
     ) {
+        // The handshake's. Later ones have the queue in them.
+        if let (None, Some(sample)) = (self.round_trip, round_trip) {
+            self.sender.handle_round_trip(now, sample);
+        }
         if let Some(bytes) = datagram_max.filter(|it| *it != self.datagram_max) {
             self.datagram_max = bytes;
             self.sender.handle_datagram_max(bytes);
@@ -163,6 +178,21 @@ impl NativeViewer {
         };
         if self.flow.handle_link(link) == Some(true) {
             self.resume();
+        }
+    }
+
+    /// Says what was learnt of the link, for the next time; seldom, and only while media flows.
+    pub(in crate::media) fn tell_link(&mut self, now: Instant) {
+        let Some(learnt) = self.sender.learnt() else {
+            return;
+        };
+        let is_news = self.told_link.is_none_or(|(told, at)| {
+            is_step(told, learnt) && now.saturating_duration_since(at) >= LINK_RATE_INTERVAL
+        });
+        if is_news {
+            self.told_link = Some((learnt, now));
+            let kbps = u32::try_from(learnt.as_kbps()).unwrap_or(u32::MAX);
+            self.said.push(FromServer::LinkRate { kbps });
         }
     }
 
