@@ -124,11 +124,6 @@ impl Conversation {
         self.features
     }
 
-    /// Bytes of texts that are under way.
-    pub(super) fn memory(&self) -> usize {
-        self.unsent.len() + self.copied.len()
-    }
-
     /// What the server said before it closed.
     pub(super) const fn goodbye(&self) -> Option<Goodbye> {
         self.goodbye

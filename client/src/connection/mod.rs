@@ -249,9 +249,9 @@ impl Connection {
         self.counters
     }
 
-    /// Bytes of what has come and waits, and of what waits to leave.
-    pub fn memory(&self) -> usize {
-        self.receiver.memory() + self.streams.memory() + self.conversation.memory()
+    /// Bytes of updates that are incomplete or wait for others.
+    pub const fn memory(&self) -> usize {
+        self.receiver.memory() + self.streams.memory()
     }
 
     /// Whether the server has answered.

@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use sandbox_client::connection::End;
-use sandbox_protocol::limits::{
-    COPY_BYTES_MAX, PASTE_BYTES_MAX, REASSEMBLY_BYTES_MAX, UPDATE_BYTES_MAX,
-};
+use sandbox_protocol::limits::{REASSEMBLY_BYTES_MAX, UPDATE_BYTES_MAX};
 use sandbox_protocol::wire::control::{
     AuthFailure, Chroma, Codec, FromServer, Profile, Secret, StreamConfig, encode_into,
 };
@@ -21,9 +19,8 @@ use crate::chance::Chance;
 use crate::key;
 use crate::world::{SIZE, World};
 
-/// Incomplete updates and the oldest one; streams of two epochs; texts both ways, and their frames.
-const MEMORY_MAX: usize =
-    REASSEMBLY_BYTES_MAX + 3 * UPDATE_BYTES_MAX + COPY_BYTES_MAX + PASTE_BYTES_MAX + (1 << 20);
+/// Incomplete updates and the oldest one; streams of two epochs.
+const MEMORY_MAX: usize = REASSEMBLY_BYTES_MAX + 3 * UPDATE_BYTES_MAX;
 
 /// News that one act leads to at most.
 const TOLD_MAX: usize = 100;
