@@ -1,5 +1,7 @@
 //! A server, a viewer, the two directions between them, and a source of updates, on one clock.
 
+mod outcome;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,9 +14,9 @@ use sandbox_protocol::wire::datagram::{Epoch, FromServer, FromViewer};
 use sandbox_protocol::{Bitrate, Micros};
 
 use crate::chance::Chance;
+use crate::epoch;
 use crate::link::Link;
 use crate::reliable::{Come, Readers, SEGMENT, Segment, Writers, resend_at};
-use crate::{epoch, ms};
 
 /// Steps of one world; a machine that spins is found by it.
 const STEPS_MAX: u64 = 1_000_000;
@@ -491,30 +493,5 @@ impl World {
     pub(crate) fn cut(&mut self, time: Duration) {
         self.down.dead_until = Some(self.now + time);
         self.up.dead_until = Some(self.now + time);
-    }
-
-    /// How long the updates made from `from` on took to come out.
-    pub(crate) fn took(&self, from: Duration) -> Vec<Duration> {
-        let from = self.start + from;
-        let fresh = self.delivered.iter().filter(|it| it.made >= from);
-        fresh.map(Delivered::took).collect()
-    }
-
-    /// Updates that have not come out within `patience`.
-    pub(crate) fn missing(&self, patience: Duration) -> usize {
-        let is_late = |it: &&Made| self.now - it.at > patience;
-        self.made.values().filter(is_late).count()
-    }
-
-    /// Everything that was made came out.
-    #[track_caller]
-    pub(crate) fn assert_complete(&mut self) {
-        self.run(ms(3_000), Content::Still);
-        let missing: Vec<_> = self.made.keys().collect();
-        assert!(
-            missing.is_empty(),
-            "seed {}: missing {missing:?}",
-            self.seed
-        );
     }
 }

@@ -87,10 +87,7 @@ impl Hub {
             Event::Reset { .. } => return Err(goodbye("the control stream was reset")),
             Event::Writable(_) => self.handle_writable(handle),
             Event::Stopped { stream, code } => {
-                let mut natives = self.natives.borrow_mut();
-                let code = u32::try_from(code).unwrap_or(u32::MAX);
-                natives.endpoint.reset(handle, stream, code);
-                drop(natives);
+                self.natives.borrow_mut().reset(handle, stream, code);
                 self.handle_over(handle, stream, NativeViewer::handle_stream_stopped);
             }
             Event::Finished(stream) => self.handle_over(handle, stream, |viewer, update| {

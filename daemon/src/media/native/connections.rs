@@ -190,6 +190,12 @@ impl Natives {
         Ok(connection.viewer)
     }
 
+    /// A stream of ours is not wanted, as the viewer says by a code.
+    pub(in crate::media) fn reset(&mut self, handle: Handle, stream: StreamId, code: u64) {
+        let code = u32::try_from(code).unwrap_or(u32::MAX);
+        self.endpoint.reset(handle, stream, code);
+    }
+
     /// A stream of ours has arrived, or is not wanted. Returns the update that it carried.
     pub(in crate::media) fn handle_over(
         &mut self,

@@ -353,5 +353,5 @@ impl Message for FromViewer {
 }
 
 impl Message for FromServer {
-    const KINDS: u32 = 14;
+    const KINDS: u32 = 15;
 }
