@@ -29,6 +29,10 @@ const SHIFT_PIXELS_MIN: usize = 128 * 128;
 /// Tiles that are coded in order to know how long others would be.
 const SAMPLES: u16 = 4;
 
+/// What takes fewer bytes as tiles is not tried as text: most links carry them while the columns
+/// would still be searched.
+const TEXT_TILES_BYTES_MIN: usize = 4 << 10;
+
 /// Bytes of a tile beside its pixels.
 const TILE_BYTES: usize = 12;
 
@@ -288,10 +292,13 @@ impl Composer {
     /// Writes a rectangle of the shadow as text; `false` where it is none, or where there is no
     /// room for it.
     fn write_text(&mut self, rect: Rect, room: &mut Room<'_>) -> bool {
+        let as_tiles = estimate(&mut self.coder, &mut self.pixels, &self.shadow, rect);
+        if as_tiles < TEXT_TILES_BYTES_MIN {
+            return false;
+        }
         let Some(text) = self.text.encode(&self.shadow, rect) else {
             return false;
         };
-        let as_tiles = estimate(&mut self.coder, &mut self.pixels, &self.shadow, rect);
         let is_written = text.bytes.len() < as_tiles && room.fits(text.bytes);
         if is_written {
             room.draft.text(rect, text.body_len, text.bytes);
