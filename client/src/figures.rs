@@ -45,6 +45,8 @@ pub struct Stages {
     pub network: Option<Duration>,
     /// Decoding and painting into the picture.
     pub apply: Duration,
+    /// Quantiser of its video; 0 where all that it showed is exact.
+    pub qp: u8,
 }
 
 /// Collects them.
@@ -78,6 +80,7 @@ impl Figures {
                 encode: Duration::ZERO,
                 network: None,
                 apply: Duration::ZERO,
+                qp: 0,
             },
             press: None,
             presses: Vec::new(),
@@ -95,6 +98,7 @@ impl Figures {
                     encode: Duration::ZERO,
                     network: None,
                     apply: Duration::ZERO,
+                    qp: 0,
                 },
                 press: None,
             },
@@ -133,6 +137,7 @@ impl Figures {
             // Beyond that the clocks are not known well enough yet.
             network: network.filter(|it| *it < 10_000_000).map(micros),
             apply: applied - came,
+            qp: header.qp,
         };
         let newest = header.input_seq;
         let shown = self.presses.iter().rfind(|(seq, _)| *seq <= newest);
@@ -184,6 +189,7 @@ impl Figures {
             "bytes_out": it.bytes_out,
             "packets": it.packets,
             "lost": it.lost,
+            "qp": it.stages.qp,
             "round_trip_ms": it.round_trip.map(ms),
             "lag_ms": ms(it.stages.lag),
             "encode_ms": ms(it.stages.encode),

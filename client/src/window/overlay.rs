@@ -41,18 +41,26 @@ impl<F> App<F> {
     }
 }
 
+fn quality(qp: u8) -> String {
+    match qp {
+        0 => "exact".to_owned(),
+        qp => format!("video of QP {qp}"),
+    }
+}
+
 /// Where the time goes, in lines.
 fn figures(second: &Second) -> String {
     let ms = |it: Duration| it.as_secs_f64() * 1_000.0;
     let maybe = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{:.1} ms", ms(it)));
     let stages = &second.stages;
     format!(
-        "{} updates/s, {} kB/s, lost {} of {}\nby {}, round trip {}\n\
+        "{} updates/s, {} kB/s, lost {} of {}, {}\nby {}, round trip {}\n\
          lag {:.1} encode {:.1} network {} paint {:.1} ms\npress to picture {}",
         second.updates,
         second.bytes_in / 1_000,
         second.lost,
         second.packets,
+        quality(stages.qp),
         second.way.map_or("nothing", Way::name),
         maybe(second.round_trip),
         ms(stages.lag),
@@ -61,4 +69,17 @@ fn figures(second: &Second) -> String {
         ms(stages.apply),
         maybe(second.press),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_say_how_good_the_picture_is() {
+        let mut second = Second::default();
+        assert!(figures(&second).contains("lost 0 of 0, exact\n"));
+        second.stages.qp = 30;
+        assert!(figures(&second).contains("video of QP 30\n"));
+    }
 }
