@@ -280,8 +280,13 @@ impl Composer {
             if frame.is_video(*rect) {
                 continue;
             }
+            let read = |sample, pixels: &mut _| frame.picture.read(sample, pixels);
+            let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, *rect);
+            if as_tiles < TEXT_TILES_BYTES_MIN {
+                continue;
+            }
             frame.picture.write(*rect, &mut self.shadow);
-            if self.write_text(*rect, room) {
+            if self.write_text(*rect, as_tiles, room) {
                 self.stale.clear(*rect);
                 self.changes.remove_within(*rect);
             }
@@ -289,13 +294,9 @@ impl Composer {
         self.regions = regions;
     }
 
-    /// Writes a rectangle of the shadow as text; `false` where it is none, or where there is no
-    /// room for it.
-    fn write_text(&mut self, rect: Rect, room: &mut Room<'_>) -> bool {
-        let as_tiles = estimate(&mut self.coder, &mut self.pixels, &self.shadow, rect);
-        if as_tiles < TEXT_TILES_BYTES_MIN {
-            return false;
-        }
+    /// Writes a rectangle of the shadow as text; `false` where it is none, or no shorter than its
+    /// tiles, or where there is no room for it.
+    fn write_text(&mut self, rect: Rect, as_tiles: usize, room: &mut Room<'_>) -> bool {
         let Some(text) = self.text.encode(&self.shadow, rect) else {
             return false;
         };
@@ -433,7 +434,12 @@ impl<'a> Room<'a> {
 }
 
 /// About how many bytes the tiles of a rectangle would be: some of them are coded.
-fn estimate(coder: &mut Coder, pixels: &mut Vec<Pixel>, picture: &Picture, rect: Rect) -> usize {
+fn estimate(
+    coder: &mut Coder,
+    pixels: &mut Vec<Pixel>,
+    read: impl Fn(Rect, &mut Vec<Pixel>),
+    rect: Rect,
+) -> usize {
     let (mut bytes, mut area) = (0, 0);
     for n in 0..SAMPLES {
         let at = |start: u16, side: u16| start + (side / SAMPLES) * n;
@@ -445,7 +451,7 @@ fn estimate(coder: &mut Coder, pixels: &mut Vec<Pixel>, picture: &Picture, rect:
         };
         let sample = corner.intersection(rect).unwrap_or(rect);
         pixels.clear();
-        picture.read(sample, pixels);
+        read(sample, pixels);
         bytes += TILE_BYTES;
         if let Coded::Tile(_, coded) = coder.encode(pixels, sample.width) {
             bytes += coded.len();

@@ -1,7 +1,7 @@
 //! Sends what video has shown, once that rests, exactly and the nearest first.
 
 use super::regions::REGION_PIXELS_MIN;
-use super::{Composer, Room};
+use super::{Composer, Room, TEXT_TILES_BYTES_MIN, estimate};
 use crate::Rect;
 use crate::limits::TEXT_PIXELS_MAX;
 use crate::wire::update::Draft;
@@ -57,7 +57,9 @@ impl Composer {
         if !is_region || !is_free || self.no_text.contains(rect) {
             return;
         }
-        if self.write_text(rect, room) {
+        let read = |sample, pixels: &mut _| self.shadow.read(sample, pixels);
+        let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
+        if as_tiles >= TEXT_TILES_BYTES_MIN && self.write_text(rect, as_tiles, room) {
             self.stale.clear(rect);
         } else {
             // The next portions are of the same pixels.
