@@ -1,9 +1,8 @@
 //! The pointer held in the window.
 
 use sandbox_protocol::wire::input::{Event as Input, HERE};
-use x11rb::connection::Connection as _;
 use x11rb::protocol::xproto::{
-    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, InputFocus, KEY_PRESS_EVENT,
+    BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, KEY_PRESS_EVENT,
     KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT,
 };
 
@@ -98,14 +97,7 @@ fn a_held_pointer_sends_steps_without_end_until_it_is_let_go() {
     world
         .host
         .until("a step", |it| travelled(it) == (1_401, -59));
-    world
-        .x
-        .set_input_focus(InputFocus::PARENT, world.root, x11rb::CURRENT_TIME)
-        .unwrap();
-    world.x.flush().unwrap();
-    world.host.until("all released", |it| {
-        it.input.ends_with(&[Input::ReleaseAll])
-    });
+    world.lose_keyboard();
     world.until("a pointer that is free", |it| {
         it.send(MOTION_NOTIFY_EVENT, 0, (900, 900));
         (it.pointer() == (900, 900)).then_some(())

@@ -217,6 +217,25 @@ impl World {
             self.send(kind, key + X_KEYCODE_MIN, (0, 0));
         }
     }
+
+    /// A letter, all the way to the server.
+    fn press_and_hear(&self) {
+        self.press(KEY_A);
+        let pressed = [letter_a(true), letter_a(false)];
+        self.host
+            .until("the key", |it| it.input.ends_with(&pressed));
+    }
+
+    /// Another window has the keyboard: what is held goes up.
+    fn lose_keyboard(&self) {
+        self.x
+            .set_input_focus(InputFocus::PARENT, self.root, x11rb::CURRENT_TIME)
+            .unwrap();
+        self.x.flush().unwrap();
+        self.host.until("all released", |it| {
+            it.input.ends_with(&[Input::ReleaseAll])
+        });
+    }
 }
 
 fn program(display: &str, address: &str, folder: &Path) -> Command {
@@ -230,6 +249,14 @@ fn program(display: &str, address: &str, folder: &Path) -> Command {
         .env("XDG_DATA_HOME", folder)
         .env("SANDBOX_PASSWORD", PASSWORD);
     program
+}
+
+fn letter_a(is_down: bool) -> Input {
+    Input::Key {
+        code: KEY_A.into(),
+        keysym: 0x61,
+        is_down,
+    }
 }
 
 impl Drop for World {
@@ -274,15 +301,7 @@ fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
     let world = World::new("window", Server::new(SIZE), &[]);
     world.until_same();
 
-    world.press(KEY_A);
-    let key = |is_down| Input::Key {
-        code: KEY_A.into(),
-        keysym: 0x61,
-        is_down,
-    };
-    world
-        .host
-        .until("the key", |it| it.input.ends_with(&[key(true), key(false)]));
+    world.press_and_hear();
     world.until_same();
 
     world.send(MOTION_NOTIFY_EVENT, 0, (123, 45));
@@ -329,15 +348,8 @@ fn a_window_shows_the_desktop_and_hears_keys_and_pointer() {
     world.send(KEY_PRESS_EVENT, KEY_A + X_KEYCODE_MIN, (0, 0));
     world
         .host
-        .until("the key again", |it| it.input.ends_with(&[key(true)]));
-    world
-        .x
-        .set_input_focus(InputFocus::PARENT, world.root, x11rb::CURRENT_TIME)
-        .unwrap();
-    world.x.flush().unwrap();
-    world.host.until("all released", |it| {
-        it.input.ends_with(&[Input::ReleaseAll])
-    });
+        .until("the key again", |it| it.input.ends_with(&[letter_a(true)]));
+    world.lose_keyboard();
 }
 
 #[test]

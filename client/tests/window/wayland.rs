@@ -15,7 +15,7 @@ use x11rb::protocol::xproto::{
 
 use crate::capture::travelled;
 use crate::fake::Server;
-use crate::{KEY_A, SIZE, World, program};
+use crate::{SIZE, World, program};
 
 impl World {
     /// The program on a compositor with so many outputs of 640x400, the second one below the
@@ -80,15 +80,7 @@ impl World {
 fn on_wayland_too_the_window_shows_the_desktop_and_hears_keys_and_pointer() {
     let world = World::on_wayland("wayland", 1, &[]);
     world.until_same();
-    world.press(KEY_A);
-    let key = |is_down| Input::Key {
-        code: KEY_A.into(),
-        keysym: 0x61,
-        is_down,
-    };
-    world
-        .host
-        .until("the key", |it| it.input.ends_with(&[key(true), key(false)]));
+    world.press_and_hear();
     world.until_same();
     world.send(MOTION_NOTIFY_EVENT, 0, (123, 45));
     world

@@ -2,14 +2,10 @@
 //! comes, nobody gets further than their sign-in, and the end has a code.
 
 use sandbox_protocol::limits::CONTROL_BYTES_MAX;
-use sandbox_protocol::wire::control::{LENGTH_LEN, Secret, StreamConfig, encode_into};
+use sandbox_protocol::wire::control::{LENGTH_LEN, Secret, encode_into};
 
 use super::super::*;
-
-const SIZE: Size = Size {
-    width: 800,
-    height: 600,
-};
+use super::{SIZE, attached};
 
 /// SplitMix64.
 struct Chance(u64);
@@ -224,22 +220,6 @@ impl World {
                 Ok(())
             }
         }
-    }
-}
-
-fn attached() -> FromServer {
-    FromServer::Attached {
-        session: SessionId::from_bytes([3; 16]),
-        lease: 1,
-        config: StreamConfig {
-            epoch: 1,
-            size: SIZE,
-            codec: Codec::H264,
-            profile: Profile::Baseline,
-            chroma: Chroma::Yuv420,
-            cache_mib: 32,
-        },
-        notices: Vec::new(),
     }
 }
 
