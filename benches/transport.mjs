@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { serverWith } from '../tests/system/desktop.mjs';
+import { NOISE } from '../tests/system/motion.mjs';
 import { closeViewers, NativeViewer, runInTerminal } from '../tests/system/native.mjs';
 import { LOSSES, Relay } from '../tests/system/relay.mjs';
 import { discardAll } from '../tests/system/server.mjs';
@@ -57,7 +58,7 @@ async function keyFrames() {
     relay.lead({ delay: ONE_WAY_MS }, SEED);
     const port = relay.address.split(':')[1];
     const viewer = await new NativeViewer({ port, name: NAME, size: '1920x1080' }).show();
-    const motion = 'while :; do head -c 3000 /dev/urandom | base64 -w 78; sleep 0.02; done';
+    const motion = `while :; do ${NOISE}; sleep 0.02; done`;
     await runInTerminal(viewer, server, NAME, `touch ready; ${motion}`, 'ready');
     await until('video', () => viewer.updates().some((it) => it.video));
     const began = viewer.updates().length;

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { serverWith } from '../tests/system/desktop.mjs';
+import { NOISE } from '../tests/system/motion.mjs';
 import { NativeViewer, runInTerminal, xvfbOf } from '../tests/system/native.mjs';
 import { Relay } from '../tests/system/relay.mjs';
 import { seeded, until } from '../tests/system/wait.mjs';
@@ -139,8 +140,7 @@ class Wire {
   /** A terminal full of what changes with each frame, for a second. */
   async move() {
     const { home } = this.server.homeOf(NAME);
-    const frame = 'head -c 3000 /dev/urandom | base64 -w 78; sleep 0.02';
-    const noise = `for i in $(seq 40); do ${frame}; done`;
+    const noise = `for i in $(seq 40); do ${NOISE}; sleep 0.02; done`;
     const samples = [];
     for (let burst = 0; burst < BURSTS; burst += 1) {
       const mark = path.join(home, `moved-${burst}`);

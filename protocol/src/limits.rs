@@ -41,8 +41,11 @@ pub const fn text_body_bytes_max(pixels: usize) -> usize {
     pixels + 8_192
 }
 
-/// Colours of one text: many times those of an antialiased font.
+/// Colours of texts that go on: many times those of an antialiased font.
 pub const TEXT_COLOURS_MAX: usize = 2_048;
+
+/// Columns of texts that go on: twenty fonts' letters. What has more is no text.
+pub const TEXT_COLUMNS_MAX: usize = 8_192;
 
 /// Rows of one line of text.
 pub const TEXT_LINE_ROWS_MAX: u8 = 64;

@@ -78,9 +78,10 @@ fn written(update: &Update<'_>) -> Vec<u8> {
             }
             Op::Text {
                 rect,
+                goes_on,
                 body_len,
                 bytes,
-            } => draft.text(rect, body_len, bytes),
+            } => draft.text(rect, goes_on, body_len, bytes),
         }
     }
     draft.finish(&update.header).to_vec()
@@ -109,7 +110,8 @@ const fn kind(op: &Op<'_>) -> &'static [char] {
         Op::Keep(_) => &['k'],
         Op::Cached(_) => &['h'],
         Op::Video { .. } => &['v'],
-        Op::Text { .. } => &['l'],
+        Op::Text { goes_on: false, .. } => &['l'],
+        Op::Text { goes_on: true, .. } => &['m'],
     }
 }
 

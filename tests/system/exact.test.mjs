@@ -7,6 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { serverWith, SHOW_BARCODE } from './desktop.mjs';
+import { NOISE } from './motion.mjs';
 import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
 import { Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
@@ -72,9 +73,7 @@ test('typing, scrolling, motion and another size end bit for bit', async (t) => 
     return updates;
   };
   await run('seq 1 200', 'scrolled');
-  const motion = await run(
-    'for i in $(seq 40); do head -c 3000 /dev/urandom | base64 -w 78; sleep 0.02; done', 'moved',
-  );
+  const motion = await run(`for i in $(seq 40); do ${NOISE}; sleep 0.02; done`, 'moved');
   assert.ok(motion.some((it) => it.video), 'motion is shown as video');
   // A letter, alone.
   const from = viewer.updates().length;

@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { serverWith, SHOW_BARCODE } from './desktop.mjs';
+import { NOISE as MOTION } from './motion.mjs';
 import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
 import { alone, inRuns, Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
@@ -128,7 +129,7 @@ test('large changes over every kind of path', async (t) => {
   const { home } = server.homeOf('bob');
   // Each in colours of its own: what was shown before is in the cache.
   const show = (mark) => `xsetroot -bitmap bin/noise -fg gray$i -bg rgb:0/${mark}/ff; sleep 0.1`;
-  const move = IS_LONG ? 'head -c 3000 /dev/urandom | base64 -w 78' : ':';
+  const move = IS_LONG ? MOTION : ':';
   let marks = 0;
   for (const [name, happens] of Object.entries(PATHS)) {
     await t.test(name, async () => {

@@ -124,6 +124,7 @@ impl Composer {
         self.shadow.reset(size);
         self.stale = Stale::new(size);
         self.index.clear();
+        self.text.clear();
     }
 
     /// The picture as the viewer shows it, or should where it [is not exact](Self::is_exact).
@@ -276,22 +277,38 @@ impl Composer {
     /// Paints what is other text now, where that is shorter than its tiles.
     fn paint_text(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
         let mut regions = std::mem::take(&mut self.regions);
-        for rect in regions.find(&self.changes) {
-            if frame.is_video(*rect) {
-                continue;
+        regions.find(&self.changes);
+        while let Some(region) = regions.next() {
+            let mut is_done = true;
+            for rect in region.pieces() {
+                is_done &= self.paint_as_text(frame, rect, room);
             }
-            let read = |sample, pixels: &mut _| frame.picture.read(sample, pixels);
-            let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, *rect);
-            if as_tiles < TEXT_TILES_BYTES_MIN {
-                continue;
-            }
-            frame.picture.write(*rect, &mut self.shadow);
-            if self.write_text(*rect, as_tiles, room) {
-                self.stale.clear(*rect);
-                self.changes.remove_within(*rect);
+            if !is_done {
+                for rect in regions.cut(&self.changes, region) {
+                    self.paint_as_text(frame, *rect, room);
+                }
             }
         }
         self.regions = regions;
+    }
+
+    /// `false` where these changes are no text, but a part of them may be.
+    fn paint_as_text(&mut self, frame: &Frame<'_>, rect: Rect, room: &mut Room<'_>) -> bool {
+        if frame.is_video(rect) {
+            return false;
+        }
+        let read = |sample, pixels: &mut _| frame.picture.read(sample, pixels);
+        let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
+        if as_tiles < TEXT_TILES_BYTES_MIN {
+            return true;
+        }
+        frame.picture.write(rect, &mut self.shadow);
+        let is_text = self.write_text(rect, as_tiles, room);
+        if is_text {
+            self.stale.clear(rect);
+            self.changes.remove_within(rect);
+        }
+        is_text
     }
 
     /// Writes a rectangle of the shadow as text; `false` where it is none, or no shorter than its
@@ -302,7 +319,9 @@ impl Composer {
         };
         let is_written = text.bytes.len() < as_tiles && room.fits(text.bytes);
         if is_written {
-            room.draft.text(rect, text.body_len, text.bytes);
+            room.draft
+                .text(rect, text.goes_on, text.body_len, text.bytes);
+            self.text.keep();
         }
         is_written
     }

@@ -156,11 +156,16 @@ impl Shadow {
                 Op::Video { rects, access_unit } => self.show(rects, access_unit, video)?,
                 Op::Text {
                     rect,
+                    goes_on,
                     body_len,
                     bytes,
                 } => {
                     self.check(rect)?;
-                    let text = Text { body_len, bytes };
+                    let text = Text {
+                        goes_on,
+                        body_len,
+                        bytes,
+                    };
                     self.text.decode(text, rect, &mut self.picture)?;
                     self.add_damage(rect);
                 }
@@ -173,6 +178,7 @@ impl Shadow {
         self.picture.reset(size);
         self.grid = Grid::new(size);
         self.store.clear();
+        self.text.clear();
         self.damage.clear();
         self.damage.push(Rect::whole(size));
     }

@@ -29,6 +29,7 @@ const OP_KEEP: u8 = 4;
 const OP_CACHED: u8 = 5;
 const OP_VIDEO: u8 = 6;
 const OP_TEXT: u8 = 7;
+const OP_MORE_TEXT: u8 = 8;
 
 const RECT_LEN: usize = 8;
 
@@ -157,6 +158,8 @@ pub enum Op<'a> {
     Text {
         /// Where; at most [`TEXT_PIXELS_MAX`] pixels.
         rect: Rect,
+        /// It has the colours and columns of the texts before, and more.
+        goes_on: bool,
         /// How long the bytes become; little more than pixels at most.
         body_len: usize,
         /// The coded pixels, deflated (RFC 1951).
@@ -420,12 +423,13 @@ fn op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
                 access_unit: reader.slice(len)?,
             }
         }
-        OP_TEXT => text(reader)?,
+        OP_TEXT => text(reader, false)?,
+        OP_MORE_TEXT => text(reader, true)?,
         value => return Err(UpdateError::Unknown { what: "op", value }),
     })
 }
 
-fn text<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
+fn text<'a>(reader: &mut Reader<'a>, goes_on: bool) -> Result<Op<'a>, UpdateError> {
     let rect = reader.rect()?;
     if rect.area() > TEXT_PIXELS_MAX {
         return Err(UpdateError::Rect(rect));
@@ -440,6 +444,7 @@ fn text<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, UpdateError> {
     let len = reader.word()? as usize;
     Ok(Op::Text {
         rect,
+        goes_on,
         body_len,
         bytes: reader.slice(len)?,
     })

@@ -80,6 +80,14 @@ fn text() -> (Vec<u8>, Rect) {
     (body, Rect::between(10, 20, 13, 23))
 }
 
+/// One line of what [`text`] has, with a colour and a column more.
+fn more_text() -> (Vec<u8>, Rect) {
+    let counts_and_colour = [1, 0, 1, 0, 1, 0, 0x99, 0x88, 0x77];
+    let line_and_numbers = [2, 3, 0, 1, 3];
+    let body = [&counts_and_colour[..], &line_and_numbers, &[2, 1]].concat();
+    (body, Rect::between(10, 30, 14, 32))
+}
+
 /// As deflate stores what it cannot shorten (RFC 1951 §3.2.4).
 fn stored(bytes: &[u8]) -> Vec<u8> {
     let len = (bytes.len() as u16).to_le_bytes();
@@ -117,7 +125,14 @@ pub(crate) fn update() -> Vec<Vec<u8>> {
     ];
     let (body, rect) = text();
     let stored = stored(&body);
-    all.push(one(&HEADER, |it| it.text(rect, body.len(), &stored)));
+    all.push(one(&HEADER, |it| {
+        it.text(rect, false, body.len(), &stored);
+    }));
+    let (body, rect) = more_text();
+    let stored = self::stored(&body);
+    all.push(one(&HEADER, |it| {
+        it.text(rect, true, body.len(), &stored);
+    }));
     let tiles = coded().into_iter();
     all.extend(tiles.map(|(coding, bytes)| one(&HEADER, |it| it.tile(BOX, coding, &bytes))));
     all

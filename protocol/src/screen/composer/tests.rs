@@ -233,6 +233,33 @@ fn another_page_of_text_is_a_few_bytes_for_each_letter() {
 }
 
 #[test]
+fn text_around_another_window_is_text() {
+    let mut page = Page::new(SIZE.width, SIZE.height);
+    page.is_soft = true;
+    let mut pair = Pair::new(SIZE, 1024);
+    for seed in 1..4 {
+        let whole = Rect::whole(SIZE);
+        page.picture.fill(whole, page.paper);
+        let text: Vec<char> = lines(seed, 98, 90).replace('\n', "").chars().collect();
+        for (n, line) in (0..36).zip(text.chunks(98)) {
+            page.text(3, 5 + n * 16, &line.iter().collect::<String>());
+        }
+        // Lines at another distance, and always the same.
+        page.picture
+            .fill(Rect::between(300, 70, 800, 470), page.paper);
+        for (n, line) in (0..).zip(lines(9, 60, 19).lines()) {
+            page.text(304, 75 + n * 21, line);
+        }
+        pair.show(&page, &[whole], &[]);
+        assert!(
+            seed == 1 || pair.bytes < 11_000,
+            "{} bytes for {seed}",
+            pair.bytes
+        );
+    }
+}
+
+#[test]
 fn a_window_that_comes_back_is_sent_as_references() {
     let (page, mut pair) = terminal(true);
     let window = Rect::between(100, 80, 740, 560);

@@ -32,6 +32,24 @@ impl Colours {
         self.places.fill(None);
     }
 
+    /// Forgets all but the first ones.
+    pub(super) fn truncate(&mut self, len: usize) {
+        while self.colours.len() > len {
+            let Some(colour) = self.colours.pop() else {
+                break;
+            };
+            // What came later is gone: nothing was put behind it.
+            let index = u16::try_from(self.colours.len() + 1).ok();
+            let index = index.and_then(NonZeroU16::new);
+            let start = place(colour);
+            let (before, after) = self.places.split_at_mut(start % PLACES);
+            let mut places = after.iter_mut().chain(before);
+            if let Some(its_place) = places.find(|it| **it == index) {
+                *its_place = None;
+            }
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> &[Pixel] {
         &self.colours
@@ -47,8 +65,7 @@ impl Colours {
     }
 
     fn index_of(&mut self, colour: Pixel) -> Option<u16> {
-        // Fibonacci hashing; the topmost bits are the best mixed ones.
-        let mut place = colour.wrapping_mul(0x9E37_79B1) as usize >> 20;
+        let mut place = place(colour);
         loop {
             let found = self.places.get_mut(place % PLACES)?;
             match found.map(|it| it.get() - 1) {
@@ -66,4 +83,9 @@ impl Colours {
             }
         }
     }
+}
+
+/// Fibonacci hashing; the topmost bits are the best mixed ones.
+const fn place(colour: Pixel) -> usize {
+    colour.wrapping_mul(0x9E37_79B1) as usize >> 20
 }

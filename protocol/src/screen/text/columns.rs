@@ -2,11 +2,10 @@
 
 use std::num::NonZeroU16;
 
-/// Columns that are told apart: twenty fonts' letters. What has more is no text.
-const COLUMNS_MAX: usize = 8_192;
+use crate::limits::TEXT_COLUMNS_MAX;
 
 /// Places of the table, a power of two; at most half of them are taken.
-const PLACES: usize = 2 * COLUMNS_MAX;
+const PLACES: usize = 2 * TEXT_COLUMNS_MAX;
 
 /// Finds the number of a column.
 #[derive(Debug)]
@@ -26,6 +25,7 @@ struct Column {
     hash: u32,
     at: usize,
     rows: usize,
+    place: usize,
 }
 
 impl Default for Columns {
@@ -45,6 +45,24 @@ impl Columns {
         self.pixels.clear();
         self.columns.clear();
         self.places.fill(None);
+    }
+
+    /// Forgets all but the first ones.
+    pub(super) fn truncate(&mut self, len: usize) {
+        while self.columns.len() > len {
+            let Some(column) = self.columns.pop() else {
+                break;
+            };
+            self.pixels.truncate(column.at);
+            // What came later is gone: nothing was put behind it.
+            if let Some(place) = self.places.get_mut(column.place) {
+                *place = None;
+            }
+        }
+    }
+
+    /// The lines that are added from now on are of another text.
+    pub(super) fn begin(&mut self) {
         self.numbers.clear();
     }
 
@@ -58,7 +76,16 @@ impl Columns {
         &self.pixels
     }
 
-    /// For each line, from the left, each column's number.
+    /// The pixels of all columns but the first ones.
+    pub(super) fn pixels_from(&self, column: usize) -> &[u16] {
+        let at = self
+            .columns
+            .get(column)
+            .map_or(self.pixels.len(), |it| it.at);
+        self.pixels.split_at(at).1
+    }
+
+    /// For each line since the text began, from the left, each column's number.
     pub(super) fn numbers(&self) -> &[u16] {
         &self.numbers
     }
@@ -90,18 +117,23 @@ impl Columns {
         let hash = *self.hashes.get(x)?;
         let column = || line.iter().skip(x).step_by(width);
         // The lowest bits of small numbers are the worst mixed ones.
-        let mut place = (hash ^ hash >> 15) as usize;
+        let mut place = (hash ^ hash >> 15) as usize % PLACES;
         loop {
-            let slot = self.places.get_mut(place % PLACES)?;
+            let slot = self.places.get_mut(place)?;
             let Some(number) = slot else {
                 let next = u16::try_from(self.columns.len() + 1).ok()?;
-                if self.columns.len() == COLUMNS_MAX {
+                if self.columns.len() == TEXT_COLUMNS_MAX {
                     return None;
                 }
                 *slot = NonZeroU16::new(next);
                 let at = self.pixels.len();
                 self.pixels.extend(column());
-                self.columns.push(Column { hash, at, rows });
+                self.columns.push(Column {
+                    hash,
+                    at,
+                    rows,
+                    place,
+                });
                 return Some(next - 1);
             };
             let number = number.get() - 1;
@@ -112,7 +144,7 @@ impl Columns {
                     return Some(number);
                 }
             }
-            place += 1;
+            place = (place + 1) % PLACES;
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Holds text to what was coded, to its size, and to refusing all else.
 
 use super::*;
-use crate::Size;
 use crate::screen::coding::{Coded, Coder};
 use crate::screen::sample::{Page, Random, lines};
+use crate::{Pixel, Size};
 
 const SIZE: Size = Size {
     width: 640,
@@ -134,7 +134,12 @@ fn read(body: &[u8], rect: Rect) -> Result<Picture, BadText> {
     let bytes = deflated(body);
     let body_len = body.len();
     let bytes = &bytes;
-    decoded(Text { body_len, bytes }, rect)
+    let text = Text {
+        goes_on: false,
+        body_len,
+        bytes,
+    };
+    decoded(text, rect)
 }
 
 #[test]
@@ -145,6 +150,151 @@ fn the_meaning_of_a_body_never_changes() {
     let mut seen = Vec::new();
     picture.read(rect, &mut seen);
     assert_eq!(seen, [zero, one, zero, one, zero, one, one, one, one]);
+}
+
+/// After [`GOLDEN`]: a third colour and a fourth column, in a line of 2 rows.
+const GOLDEN_ON: [u8; 16] = [
+    1, 0, 1, 0, 1, 0, // how many colours, lines and columns are new
+    0x99, 0x88, 0x77, // colour
+    2,    // line
+    3, 0, 1, 3, // numbers
+    2, 1, // column
+];
+
+fn text_of(goes_on: bool, body_len: usize, bytes: &[u8]) -> Text<'_> {
+    Text {
+        goes_on,
+        body_len,
+        bytes,
+    }
+}
+
+/// The pixels of a rectangle that two bodies painted, the second of them with the first.
+fn read_on(first: &[u8], second: &[u8]) -> Result<Vec<Pixel>, BadText> {
+    let mut decoder = TextDecoder::default();
+    let mut picture = Picture::new(SIZE);
+    let bytes = [deflated(first), deflated(second)];
+    let before = text_of(false, first.len(), &bytes[0]);
+    decoder.decode(before, Rect::between(1, 1, 4, 4), &mut picture)?;
+    let rect = Rect::between(1, 5, 5, 7);
+    decoder.decode(text_of(true, second.len(), &bytes[1]), rect, &mut picture)?;
+    let mut seen = Vec::new();
+    picture.read(rect, &mut seen);
+    Ok(seen)
+}
+
+#[test]
+fn the_meaning_of_a_body_that_goes_on_never_changes() {
+    let (zero, one, two) = (0x0011_2233, 0x0044_5566, 0x0077_8899);
+    let shown = [two, zero, one, two, one, one, zero, one];
+    assert_eq!(read_on(&GOLDEN, &GOLDEN_ON).unwrap(), shown);
+    // Without what it goes on from it is nothing, nor with columns of another height.
+    let rect = Rect::between(1, 5, 5, 7);
+    assert!(read(&GOLDEN_ON, rect).is_err());
+    for (at, value) in [
+        (0, 0),
+        (0, 2),
+        (4, 0),
+        (4, 2),
+        (10, 4),
+        (11, 2),
+        (12, 4),
+        (14, 3),
+    ] {
+        let mut body = GOLDEN_ON.to_vec();
+        body[at] = value;
+        assert!(read_on(&GOLDEN, &body).is_err(), "{value} at {at}");
+    }
+    for end in 0..GOLDEN_ON.len() {
+        assert!(read_on(&GOLDEN, &GOLDEN_ON[..end]).is_err(), "{end}");
+    }
+}
+
+#[test]
+fn a_text_that_does_not_go_on_begins_anew() {
+    let mut decoder = TextDecoder::default();
+    let mut picture = Picture::new(SIZE);
+    let rect = Rect::between(1, 1, 4, 4);
+    let bytes = deflated(&GOLDEN);
+    for _ in 0..2 {
+        let text = text_of(false, GOLDEN.len(), &bytes);
+        decoder.decode(text, rect, &mut picture).unwrap();
+    }
+    let on = deflated(&GOLDEN_ON);
+    let text = text_of(true, GOLDEN_ON.len(), &on);
+    let below = Rect::between(1, 5, 5, 7);
+    assert!(decoder.decode(text, below, &mut picture).is_ok());
+    decoder.clear();
+    assert!(decoder.decode(text, below, &mut picture).is_err());
+}
+
+/// Both ends, and what a viewer sees after each text.
+#[derive(Default)]
+struct Ends {
+    coder: TextCoder,
+    decoder: TextDecoder,
+}
+
+impl Ends {
+    /// Shows it; how many bytes that took, and whether it went on.
+    fn show(&mut self, page: &Page, rect: Rect) -> (usize, bool) {
+        let text = self.coder.encode(&page.picture, rect).unwrap();
+        let mut seen = Picture::new(SIZE);
+        self.decoder.decode(text, rect, &mut seen).unwrap();
+        let said = (text.bytes.len(), text.goes_on);
+        self.coder.keep();
+        let (mut shown, mut there) = (Vec::new(), Vec::new());
+        page.picture.read(rect, &mut shown);
+        seen.read(rect, &mut there);
+        assert!(shown == there, "{rect:?}");
+        said
+    }
+}
+
+#[test]
+fn letters_that_the_viewer_knows_are_not_sent_again() {
+    let page = page(true);
+    let (upper, lower) = (
+        Rect::between(0, 0, 640, 401),
+        Rect::between(0, 401, 640, 800),
+    );
+    let mut ends = Ends::default();
+    let (first, goes_on) = ends.show(&page, upper);
+    assert!(!goes_on);
+    let (second, goes_on) = ends.show(&page, lower);
+    assert!(goes_on && second * 6 < first * 5, "{first}, then {second}");
+    // What was coded but not sent is not known.
+    let other = Page {
+        ink: 0x0012_3456,
+        ..self::page(true)
+    };
+    for _ in 0..2 {
+        assert!(ends.coder.encode(&other.picture, upper).is_some());
+    }
+    let (third, goes_on) = ends.show(&page, lower);
+    assert!(goes_on && third <= second, "{second}, then {third}");
+}
+
+#[test]
+fn where_no_more_can_be_known_a_text_begins_anew() {
+    let mut ends = Ends::default();
+    let mut random = Random::new(11);
+    let rect = Rect::between(0, 0, 640, 60);
+    let (mut went_on, mut began) = (0, 0);
+    for round in 0..40 {
+        let mut page = Page::new(SIZE.width, SIZE.height);
+        page.ink = round * 0x0003_0507;
+        for row in page.picture.rows_mut(Rect::between(0, 0, 300, 12)) {
+            let ink = round * 0x0003_0507;
+            row.fill_with(|| if random.below(2) == 0 { ink } else { 0 });
+        }
+        match ends.show(&page, rect) {
+            (_, true) => went_on += 1,
+            (_, false) => began += 1,
+        }
+    }
+    // Each round has about 300 columns of its own.
+    assert!(went_on > 30 && (2..5).contains(&began), "{went_on} {began}");
 }
 
 #[test]
@@ -186,7 +336,11 @@ fn bytes_that_do_not_become_the_body_are_refused() {
     let rect = Rect::between(1, 1, 4, 4);
     let body_len = GOLDEN.len();
     let bytes = deflated(&GOLDEN);
-    let text = |body_len, bytes| Text { body_len, bytes };
+    let text = |body_len, bytes| Text {
+        goes_on: false,
+        body_len,
+        bytes,
+    };
     assert!(decoded(text(body_len, &bytes), rect).is_ok());
     assert!(decoded(text(body_len - 1, &bytes), rect).is_err());
     assert!(decoded(text(body_len + 1, &bytes), rect).is_err());

@@ -2,7 +2,7 @@
 
 use super::{
     Coding, FLAG_REFINEMENT, FLAG_WHOLE, HEADER_LEN_MAX, Header, OP_CACHED, OP_COPY, OP_FILL,
-    OP_KEEP, OP_TEXT, OP_TILE, OP_VIDEO, Run,
+    OP_KEEP, OP_MORE_TEXT, OP_TEXT, OP_TILE, OP_VIDEO, Run,
 };
 use crate::limits::{
     ACCESS_UNIT_BYTES_MAX, TEXT_PIXELS_MAX, TILE_PIXELS_MAX, VIDEO_RECTS_MAX, text_body_bytes_max,
@@ -103,17 +103,18 @@ impl Draft {
         self.bytes.extend_from_slice(coded);
     }
 
-    /// Paints lines of text, whose `coded` bytes become `body_len` ones.
+    /// Paints lines of text, whose `coded` bytes become `body_len` ones; they may need those of
+    /// the texts before.
     ///
     /// # Panics
     ///
     /// When that is more than an update may hold.
-    pub fn text(&mut self, rect: Rect, body_len: usize, coded: &[u8]) {
+    pub fn text(&mut self, rect: Rect, goes_on: bool, body_len: usize, coded: &[u8]) {
         assert!(
             rect.area() <= TEXT_PIXELS_MAX && body_len <= text_body_bytes_max(rect.area()),
             "{body_len} bytes of text in {rect:?}"
         );
-        self.begin(OP_TEXT);
+        self.begin(if goes_on { OP_MORE_TEXT } else { OP_TEXT });
         self.rect(rect);
         for len in [body_len, coded.len()] {
             let len = u32::try_from(len).unwrap_or(u32::MAX);

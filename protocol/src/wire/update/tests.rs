@@ -115,21 +115,30 @@ const GOLDEN_TEXT: &[u8] = &[
     7, 1, 0, 2, 0, 3, 0, 4, 0, 24, 0, 0, 0, 2, 0, 0, 0, 97, 98, // text
 ];
 
+/// And for text that goes on.
+const GOLDEN_MORE_TEXT: &[u8] = &[
+    0, 0, 1, 0, 42, 0, 0, 0, 4, 3, 2, 1, 3, 0, 5, 4, // header
+    8, 1, 0, 2, 0, 3, 0, 4, 0, 24, 0, 0, 0, 2, 0, 0, 0, 97, 98, // more text
+];
+
 #[test]
 fn the_bytes_of_text_never_change_and_every_cut_is_refused() {
-    let mut draft = Draft::default();
-    draft.text(rect(1, 2, 3, 4), 24, b"ab");
-    assert_eq!(draft.finish(&HEADER), GOLDEN_TEXT);
-    let text = Op::Text {
-        rect: rect(1, 2, 3, 4),
-        body_len: 24,
-        bytes: b"ab",
-    };
-    let ops = Update::decode(GOLDEN_TEXT).unwrap().ops();
-    assert_eq!(ops.collect::<Vec<_>>(), [text]);
-    for end in 0..GOLDEN_TEXT.len() {
-        let cut = Update::decode(&GOLDEN_TEXT[..end]);
-        assert_eq!(cut, Err(UpdateError::Short), "{end}");
+    for (goes_on, golden) in [(false, GOLDEN_TEXT), (true, GOLDEN_MORE_TEXT)] {
+        let mut draft = Draft::default();
+        draft.text(rect(1, 2, 3, 4), goes_on, 24, b"ab");
+        assert_eq!(draft.finish(&HEADER), golden);
+        let text = Op::Text {
+            rect: rect(1, 2, 3, 4),
+            goes_on,
+            body_len: 24,
+            bytes: b"ab",
+        };
+        let ops = Update::decode(golden).unwrap().ops();
+        assert_eq!(ops.collect::<Vec<_>>(), [text]);
+        for end in 0..golden.len() {
+            let cut = Update::decode(&golden[..end]);
+            assert_eq!(cut, Err(UpdateError::Short), "{end}");
+        }
     }
 }
 
