@@ -3,6 +3,7 @@
 mod changes;
 mod regions;
 mod repainting;
+mod texts;
 
 use super::cache::{Index, Namer};
 use super::coding::{Coded, Coder};
@@ -25,16 +26,6 @@ const SMALL_PIXELS: usize = TILE_SIDE as usize * TILE_SIDE as usize / 2;
 
 /// Changes of fewer pixels are not searched for what has moved: tiles are cheap enough.
 const SHIFT_PIXELS_MIN: usize = 128 * 128;
-
-/// Tiles that are coded in order to know how long others would be.
-const SAMPLES: u16 = 4;
-
-/// What takes fewer bytes as tiles is not tried as text: most links carry them while the columns
-/// would still be searched.
-const TEXT_TILES_BYTES_MIN: usize = 4 << 10;
-
-/// Bytes of a tile beside its pixels.
-const TILE_BYTES: usize = 12;
 
 /// Knows what one viewer shows, and what its cache holds.
 ///
@@ -274,58 +265,6 @@ impl Composer {
         }
     }
 
-    /// Paints what is other text now, where that is shorter than its tiles.
-    fn paint_text(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
-        let mut regions = std::mem::take(&mut self.regions);
-        regions.find(&self.changes);
-        while let Some(region) = regions.next() {
-            let mut is_done = true;
-            for rect in region.pieces() {
-                is_done &= self.paint_as_text(frame, rect, room);
-            }
-            if !is_done {
-                for rect in regions.cut(&self.changes, region) {
-                    self.paint_as_text(frame, *rect, room);
-                }
-            }
-        }
-        self.regions = regions;
-    }
-
-    /// `false` where these changes are no text, but a part of them may be.
-    fn paint_as_text(&mut self, frame: &Frame<'_>, rect: Rect, room: &mut Room<'_>) -> bool {
-        if frame.is_video(rect) {
-            return false;
-        }
-        let read = |sample, pixels: &mut _| frame.picture.read(sample, pixels);
-        let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
-        if as_tiles < TEXT_TILES_BYTES_MIN {
-            return true;
-        }
-        frame.picture.write(rect, &mut self.shadow);
-        let is_text = self.write_text(rect, as_tiles, room);
-        if is_text {
-            self.stale.clear(rect);
-            self.changes.remove_within(rect);
-        }
-        is_text
-    }
-
-    /// Writes a rectangle of the shadow as text; `false` where it is none, or no shorter than its
-    /// tiles, or where there is no room for it.
-    fn write_text(&mut self, rect: Rect, as_tiles: usize, room: &mut Room<'_>) -> bool {
-        let Some(text) = self.text.encode(&self.shadow, rect) else {
-            return false;
-        };
-        let is_written = text.bytes.len() < as_tiles && room.fits(text.bytes);
-        if is_written {
-            room.draft
-                .text(rect, text.goes_on, text.body_len, text.bytes);
-            self.text.keep();
-        }
-        is_written
-    }
-
     /// Paints the small changes, neighbours as one: a line of text, a letter across two tiles.
     fn paint_small(&mut self, frame: &Frame<'_>, room: &mut Room<'_>) {
         let mut waiting = Rect::default();
@@ -450,34 +389,6 @@ impl<'a> Room<'a> {
     fn fits(&self, bytes: &[u8]) -> bool {
         self.draft.is_empty() || self.draft.len() + bytes.len() <= self.budget
     }
-}
-
-/// About how many bytes the tiles of a rectangle would be: some of them are coded.
-fn estimate(
-    coder: &mut Coder,
-    pixels: &mut Vec<Pixel>,
-    read: impl Fn(Rect, &mut Vec<Pixel>),
-    rect: Rect,
-) -> usize {
-    let (mut bytes, mut area) = (0, 0);
-    for n in 0..SAMPLES {
-        let at = |start: u16, side: u16| start + (side / SAMPLES) * n;
-        let corner = Rect {
-            x: at(rect.x, rect.width),
-            y: at(rect.y, rect.height),
-            width: TILE_SIDE,
-            height: TILE_SIDE,
-        };
-        let sample = corner.intersection(rect).unwrap_or(rect);
-        pixels.clear();
-        read(sample, pixels);
-        bytes += TILE_BYTES;
-        if let Coded::Tile(_, coded) = coder.encode(pixels, sample.width) {
-            bytes += coded.len();
-        }
-        area += sample.area();
-    }
-    bytes * rect.area() / area
 }
 
 /// The colours of both, where they are no more than two.

@@ -162,11 +162,12 @@ impl Shadow {
                 } => {
                     self.check(rect)?;
                     let text = Text {
+                        rect,
                         goes_on,
                         body_len,
                         bytes,
                     };
-                    self.text.decode(text, rect, &mut self.picture)?;
+                    self.text.decode(text, &mut self.picture)?;
                     self.add_damage(rect);
                 }
             }

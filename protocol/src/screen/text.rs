@@ -14,7 +14,7 @@ use crate::Rect;
 use crate::limits::{TEXT_PIXELS_MAX, text_body_bytes_max};
 use colours::Colours;
 use columns::Columns;
-use lines::Lines;
+use lines::{Lines, Missing};
 
 pub use decoder::BadText;
 pub(super) use decoder::TextDecoder;
@@ -28,6 +28,9 @@ const ALPHABET_PIXELS: usize = 4_096;
 /// What a byte can number.
 const BYTE_COUNT: usize = 256;
 
+/// What a step from one column to the next may be.
+const STEPS: usize = 1 << 16;
+
 /// Codes text; its buffers serve one call after the other, and grow with the largest.
 pub(super) struct TextCoder {
     /// What the viewer knows, and then what the newest text has beside it.
@@ -37,6 +40,8 @@ pub(super) struct TextCoder {
     /// Of all pixels' colours, row by row.
     indices: Vec<u16>,
     lines: Lines,
+    /// From one column that is used to the next.
+    steps: Vec<u16>,
     body: Vec<u8>,
     packed: Vec<u8>,
     compressor: CompressorOxide,
@@ -61,6 +66,8 @@ enum NoText {
 /// Coded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text<'a> {
+    /// Where it is painted.
+    pub(super) rect: Rect,
     /// It has what the texts before it have, and more.
     pub(super) goes_on: bool,
     /// How long the bytes become.
@@ -83,6 +90,7 @@ impl Default for TextCoder {
             known: Known::default(),
             indices: Vec::new(),
             lines: Lines::default(),
+            steps: Vec::new(),
             body: Vec::new(),
             packed: Vec::new(),
             compressor: CompressorOxide::new(DEFLATE_FLAGS),
@@ -98,32 +106,38 @@ impl TextCoder {
         self.known = Known::default();
     }
 
-    /// Codes a rectangle of the picture; `None` where its pixels do not repeat as text does.
+    /// Codes a rectangle of the picture; `None` where its pixels do not repeat as text does. Where
+    /// lines begin above it or end below it, they are coded whole, as long as that is within
+    /// `bounds`: letters that are cut would not be those that are known.
     ///
     /// # Panics
     ///
     /// When the rectangle is empty, or of more than [`TEXT_PIXELS_MAX`] pixels.
-    pub(super) fn encode(&mut self, picture: &Picture, rect: Rect) -> Option<Text<'_>> {
+    pub(super) fn encode(
+        &mut self,
+        picture: &Picture,
+        rect: Rect,
+        bounds: Rect,
+    ) -> Option<Text<'_>> {
         assert!(
             (1..=TEXT_PIXELS_MAX).contains(&rect.area()),
             "text in {rect:?}"
         );
         self.colours.truncate(self.known.colours);
         self.columns.truncate(self.known.columns);
-        let knows_some = self.known != Known::default();
-        match self.read(picture, rect) {
-            Ok(()) => (),
-            Err(NoText::Full) if knows_some => {
+        let rect = match self.read(picture, rect, bounds) {
+            Ok(rect) => rect,
+            Err(NoText::Full) if self.goes_on() => {
                 self.clear();
-                self.read(picture, rect).ok()?;
+                self.read(picture, rect, bounds).ok()?
             }
             Err(NoText::Full | NoText::Varied) => return None,
-        }
+        };
         self.write_body();
         if self.body.len() > text_body_bytes_max(rect.area()) {
             return None;
         }
-        self.deflate()
+        self.deflate(rect)
     }
 
     /// The viewer gets what was coded last.
@@ -134,21 +148,23 @@ impl TextCoder {
         };
     }
 
-    /// Finds the columns of a rectangle, and adds those that are new.
-    fn read(&mut self, picture: &Picture, rect: Rect) -> Result<(), NoText> {
+    /// The viewer knows something from the texts before.
+    fn goes_on(&self) -> bool {
+        self.known != Known::default()
+    }
+
+    /// Finds the columns of a rectangle, and adds those that are new. Returns the rectangle with
+    /// whole lines.
+    fn read(&mut self, picture: &Picture, rect: Rect, bounds: Rect) -> Result<Rect, NoText> {
         self.indices.clear();
-        for row in picture.rows(rect) {
-            let is_full = self.colours.index(row, &mut self.indices).is_none();
-            if is_full {
-                return Err(NoText::Full);
-            }
-        }
+        self.index(picture, rect)?;
         let width = usize::from(rect.width);
-        let lines = self.lines.find(&self.indices, width);
+        self.lines.find(&self.indices, width);
+        let rect = self.complete(picture, rect, bounds)?;
         let before = self.columns.pixels().len();
         self.columns.begin();
         let mut rest = self.indices.as_slice();
-        for rows in lines {
+        for rows in self.lines.found() {
             let (line, below) = rest.split_at(usize::from(*rows) * width);
             let is_full = self.columns.add_line(line, width).is_none();
             if is_full {
@@ -160,28 +176,72 @@ impl TextCoder {
             }
             rest = below;
         }
+        Ok(rect)
+    }
+
+    /// Appends the colours of a rectangle.
+    fn index(&mut self, picture: &Picture, rect: Rect) -> Result<(), NoText> {
+        for row in picture.rows(rect) {
+            let indexed = self.colours.index(row, &mut self.indices);
+            indexed.ok_or(NoText::Full)?;
+        }
         Ok(())
+    }
+
+    /// Adds the rows that the first and the last line lack.
+    fn complete(&mut self, picture: &Picture, rect: Rect, bounds: Rect) -> Result<Rect, NoText> {
+        let mut rows = self.lines.missing();
+        let with = |rows: Missing| Rect {
+            y: rect.y.saturating_sub(rows.above.into()),
+            height: u16::from(rows.above) + rect.height + u16::from(rows.below),
+            ..rect
+        };
+        if rect.y < bounds.y.saturating_add(rows.above.into()) {
+            rows.above = 0;
+        }
+        if rect.bottom().saturating_add(rows.below.into()) > bounds.bottom() {
+            rows.below = 0;
+        }
+        let whole = with(rows);
+        if rows == Missing::default() || whole.area() > TEXT_PIXELS_MAX {
+            return Ok(rect);
+        }
+        let above = Rect::between(rect.x, whole.y, rect.right(), rect.y);
+        let below = Rect::between(rect.x, rect.bottom(), rect.right(), whole.bottom());
+        self.index(picture, below)?;
+        self.index(picture, above)?;
+        self.indices.rotate_right(above.area());
+        self.lines.complete(rows);
+        Ok(whole)
     }
 
     fn write_body(&mut self) {
         let colours = self.colours.all();
         let (_, new_colours) = colours.split_at(self.known.colours);
         let lines = self.lines.found();
-        let columns = self.columns.len();
+        let used = self.columns.used();
         self.body.clear();
-        let new_columns = columns - self.known.columns;
-        for count in [new_colours.len(), lines.len(), new_columns] {
+        for count in [new_colours.len(), lines.len(), used.len()] {
             let count = u16::try_from(count).expect("all are bounded far below");
             self.body.extend(count.to_le_bytes());
         }
         palette::write(new_colours, &mut self.body);
         self.body.extend_from_slice(lines);
-        write_numbers(self.columns.numbers(), columns, &mut self.body);
+        if self.goes_on() {
+            // A letter's columns were numbered together.
+            self.steps.clear();
+            let before = std::iter::once(&u16::MAX).chain(used);
+            let steps = used.iter().zip(before);
+            self.steps
+                .extend(steps.map(|(it, before)| it.wrapping_sub(before.wrapping_add(1))));
+            write_numbers(&self.steps, STEPS, &mut self.body);
+        }
+        write_numbers(self.columns.numbers(), used.len(), &mut self.body);
         let pixels = self.columns.pixels_from(self.known.columns);
         write_numbers(pixels, colours.len(), &mut self.body);
     }
 
-    fn deflate(&mut self) -> Option<Text<'_>> {
+    fn deflate(&mut self, rect: Rect) -> Option<Text<'_>> {
         let body_len = self.body.len();
         self.packed.resize(body_len, 0);
         self.compressor.reset();
@@ -192,8 +252,9 @@ impl TextCoder {
             TDEFLFlush::Finish,
         );
         let bytes = self.packed.get(..len)?;
-        let goes_on = self.known != Known::default();
+        let goes_on = self.goes_on();
         let text = Text {
+            rect,
             goes_on,
             body_len,
             bytes,

@@ -82,9 +82,10 @@ fn text() -> (Vec<u8>, Rect) {
 
 /// One line of what [`text`] has, with a colour and a column more.
 fn more_text() -> (Vec<u8>, Rect) {
-    let counts_and_colour = [1, 0, 1, 0, 1, 0, 0x99, 0x88, 0x77];
-    let line_and_numbers = [2, 3, 0, 1, 3];
-    let body = [&counts_and_colour[..], &line_and_numbers, &[2, 1]].concat();
+    let counts_and_colour = [1, 0, 1, 0, 3, 0, 0x99, 0x88, 0x77];
+    let line_and_steps = [2, 3, 0xFC, 0, 0, 0xFF, 0];
+    let numbers = [0, 1, 2, 0];
+    let body = [&counts_and_colour[..], &line_and_steps, &numbers, &[2, 1]].concat();
     (body, Rect::between(10, 30, 14, 32))
 }
 

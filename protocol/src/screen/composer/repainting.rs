@@ -1,7 +1,8 @@
 //! Sends what video has shown, once that rests, exactly and the nearest first.
 
 use super::regions::REGION_PIXELS_MIN;
-use super::{Composer, Room, TEXT_TILES_BYTES_MIN, estimate};
+use super::texts::{TEXT_TILES_BYTES_MIN, estimate};
+use super::{Composer, Room};
 use crate::Rect;
 use crate::limits::TEXT_PIXELS_MAX;
 use crate::wire::update::Draft;
@@ -59,9 +60,8 @@ impl Composer {
         }
         let read = |sample, pixels: &mut _| self.shadow.read(sample, pixels);
         let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
-        if as_tiles >= TEXT_TILES_BYTES_MIN && self.write_text(rect, as_tiles, room) {
-            self.stale.clear(rect);
-        } else {
+        let is_long = as_tiles >= TEXT_TILES_BYTES_MIN;
+        if !is_long || !self.write_text(rect, video, as_tiles, room) {
             // The next portions are of the same pixels.
             self.no_text = rect;
         }

@@ -15,6 +15,11 @@ pub(super) struct Columns {
     columns: Vec<Column>,
     /// A column's number plus one, at a place that its hash says.
     places: Box<[Option<NonZeroU16>]>,
+    /// Those of the text at hand, in the order in which they first appear in it.
+    used: Vec<u16>,
+    /// For each column its place there plus one.
+    places_used: Vec<Option<NonZeroU16>>,
+    /// Of each column of each line: its place there.
     numbers: Vec<u16>,
     /// Of each column of the line at hand.
     hashes: Vec<u32>,
@@ -34,6 +39,8 @@ impl Default for Columns {
             pixels: Vec::new(),
             columns: Vec::new(),
             places: vec![None; PLACES].into_boxed_slice(),
+            used: Vec::new(),
+            places_used: Vec::new(),
             numbers: Vec::new(),
             hashes: Vec::new(),
         }
@@ -63,7 +70,15 @@ impl Columns {
 
     /// The lines that are added from now on are of another text.
     pub(super) fn begin(&mut self) {
+        self.used.clear();
+        self.places_used.clear();
+        self.places_used.resize(self.columns.len(), None);
         self.numbers.clear();
+    }
+
+    /// The columns of the text, in the order in which they first appear in it.
+    pub(super) fn used(&self) -> &[u16] {
+        &self.used
     }
 
     /// How many there are.
@@ -85,7 +100,7 @@ impl Columns {
         self.pixels.split_at(at).1
     }
 
-    /// For each line since the text began, from the left, each column's number.
+    /// For each line of the text, from the left, each column's place among those that are used.
     pub(super) fn numbers(&self) -> &[u16] {
         &self.numbers
     }
@@ -95,10 +110,29 @@ impl Columns {
     pub(super) fn add_line(&mut self, line: &[u16], width: usize) -> Option<()> {
         self.hash(line, width);
         for x in 0..width {
-            let number = self.number(line, x, width)?;
+            let column = self.number(line, x, width)?;
+            let number = self.place_used(column)?;
             self.numbers.push(number);
         }
         Some(())
+    }
+
+    fn place_used(&mut self, column: u16) -> Option<u16> {
+        let at = usize::from(column);
+        if at == self.places_used.len() {
+            self.places_used.push(None);
+        }
+        let known = self.places_used.get_mut(at)?;
+        let place = match *known {
+            Some(place) => place,
+            None => {
+                self.used.push(column);
+                let place = NonZeroU16::new(u16::try_from(self.used.len()).ok()?)?;
+                *known = Some(place);
+                place
+            }
+        };
+        Some(place.get() - 1)
     }
 
     /// FNV-1a, all columns at once: so it goes through memory in order.

@@ -4,7 +4,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-use super::{Text, bytes_of};
+use super::{STEPS, Text, bytes_of};
 use crate::limits::{TEXT_COLOURS_MAX, TEXT_COLUMNS_MAX, TEXT_LINE_ROWS_MAX};
 use crate::screen::coding::palette::{self, COLOUR_BYTES};
 use crate::screen::picture::Picture;
@@ -29,6 +29,8 @@ pub(in crate::screen) struct TextDecoder {
     columns: Vec<Column>,
     /// Of all columns, one after the other.
     pixels: Vec<Pixel>,
+    /// The columns of the text at hand, in the order in which they first appear in it.
+    used: Vec<Column>,
     /// Where the pixels of each of a line's columns begin.
     line: Vec<usize>,
 }
@@ -38,6 +40,15 @@ pub(in crate::screen) struct TextDecoder {
 struct Column {
     at: usize,
     rows: u8,
+}
+
+impl Column {
+    /// A new one: its pixels are added to those of the others.
+    fn read(rows: u8, new: &mut impl Iterator<Item = Pixel>, pixels: &mut Vec<Pixel>) -> Self {
+        let at = pixels.len();
+        pixels.extend(new.take(rows.into()));
+        Self { at, rows }
+    }
 }
 
 impl std::fmt::Debug for TextDecoder {
@@ -54,7 +65,7 @@ impl TextDecoder {
         self.pixels.clear();
     }
 
-    /// Paints `rect`, which lies within the picture.
+    /// Paints a text that lies within the picture.
     ///
     /// # Errors
     ///
@@ -63,18 +74,17 @@ impl TextDecoder {
     pub(in crate::screen) fn decode(
         &mut self,
         text: Text<'_>,
-        rect: Rect,
         picture: &mut Picture,
     ) -> Result<(), BadText> {
         let bad = BadText {
-            rect,
+            rect: text.rect,
             bytes: text.bytes.len(),
         };
         if !text.goes_on {
             self.clear();
         }
         self.inflate(text).ok_or(bad)?;
-        self.paint(rect, picture).ok_or(bad)
+        self.paint(text.goes_on, text.rect, picture).ok_or(bad)
     }
 
     fn inflate(&mut self, text: Text<'_>) -> Option<()> {
@@ -87,22 +97,21 @@ impl TextDecoder {
         (status == TINFLStatus::Done && is_whole).then_some(())
     }
 
-    fn paint(&mut self, rect: Rect, picture: &mut Picture) -> Option<()> {
+    fn paint(&mut self, goes_on: bool, rect: Rect, picture: &mut Picture) -> Option<()> {
         let Self {
             body,
             colours,
             columns,
             pixels,
+            used,
             line,
             ..
         } = self;
         let (new_colours, rest) = short(body)?;
         let (lines, rest) = short(rest)?;
-        let (new_columns, rest) = short(rest)?;
+        let (used_len, rest) = short(rest)?;
         let colours_len = colours.len() + new_colours;
-        let columns_len = columns.len() + new_columns;
-        let has_some = colours_len > 0;
-        if !has_some || colours_len > TEXT_COLOURS_MAX || columns_len > TEXT_COLUMNS_MAX {
+        if !(1..=TEXT_COLOURS_MAX).contains(&colours_len) {
             return None;
         }
         let (palette, rest) = rest.split_at_checked(new_colours * COLOUR_BYTES)?;
@@ -113,24 +122,37 @@ impl TextDecoder {
         if all != usize::from(rect.height) || !lines.iter().all(is_line) {
             return None;
         }
+        let steps_len = if goes_on {
+            used_len * bytes_of(STEPS)
+        } else {
+            0
+        };
+        let (steps, rest) = rest.split_at_checked(steps_len)?;
+        let mut sources = Sources {
+            steps: goes_on.then_some(Numbers::new(steps, STEPS)?),
+            next: if goes_on { 0 } else { columns.len() },
+        };
         let width = usize::from(rect.width);
-        let numbers_len = lines.len() * width * bytes_of(columns_len);
+        let numbers_len = lines.len() * width * bytes_of(used_len);
         let (numbers, indices) = rest.split_at_checked(numbers_len)?;
-        let numbers = Numbers::new(numbers, columns_len)?;
+        let numbers = Numbers::new(numbers, used_len)?;
         let indices = Numbers::new(indices, colours_len)?;
-        let mut indices = indices.iter();
+        let mut new_pixels = indices.iter().map_while(|it| colours.get(it).copied());
+        let before = pixels.len();
+        used.clear();
         let mut painted = picture.rows_mut(rect);
         for (n, rows) in lines.iter().enumerate() {
             line.clear();
             for x in 0..width {
                 let number = numbers.get(n * width + x)?;
-                if number == columns.len() {
-                    let (at, rows) = (pixels.len(), *rows);
-                    columns.push(Column { at, rows });
-                    let its_own = indices.by_ref().take(rows.into());
-                    pixels.extend(its_own.map_while(|it| colours.get(it)));
+                if number == used.len() {
+                    let source = sources.source(number)?;
+                    let is_new = source == columns.len();
+                    let new = is_new.then(|| Column::read(*rows, &mut new_pixels, pixels));
+                    columns.extend(new);
+                    used.push(*columns.get(source)?);
                 }
-                let column = columns.get(number).filter(|it| it.rows == *rows)?;
+                let column = used.get(number).filter(|it| it.rows == *rows)?;
                 // Of a new one as well: a short body has too few pixels for it.
                 pixels.get(column.at..column.at + usize::from(*rows))?;
                 line.push(column.at);
@@ -141,8 +163,24 @@ impl TextDecoder {
                 }
             }
         }
-        let is_all = columns.len() == columns_len && indices.next().is_none();
-        is_all.then_some(())
+        let is_all = used.len() == used_len && pixels.len() - before == indices.low.len();
+        (is_all && columns.len() <= TEXT_COLUMNS_MAX).then_some(())
+    }
+}
+
+/// Where the columns that a text uses are among all.
+struct Sources<'a> {
+    /// From one to the next; without them all are new.
+    steps: Option<Numbers<'a>>,
+    next: usize,
+}
+
+impl Sources<'_> {
+    fn source(&mut self, number: usize) -> Option<usize> {
+        let step = self.steps.map_or(Some(0), |it| it.get(number))?;
+        let source = (self.next + step) % STEPS;
+        self.next = source + 1;
+        Some(source)
     }
 }
 

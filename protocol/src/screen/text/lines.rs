@@ -18,6 +18,15 @@ pub(super) struct Lines {
     /// How busy each row is: the magnitude of how often its colour changes.
     busy: Vec<u8>,
     heights: Vec<u8>,
+    missing: Missing,
+}
+
+/// Rows that the first and the last line lack of being as high as the others; none where most of
+/// the line lies outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) above: u8,
+    pub(super) below: u8,
 }
 
 /// Lines at even distances.
@@ -31,16 +40,31 @@ struct Pitch {
 impl Lines {
     /// The heights of the lines of a rectangle of colours in rows of `width`, from the top. They
     /// cover it; what parts lines belongs to one or is one.
-    pub(super) fn find(&mut self, indices: &[u16], width: usize) -> &[u8] {
+    pub(super) fn find(&mut self, indices: &[u16], width: usize) {
         self.busy.clear();
         let rows = indices.chunks_exact(width);
         self.busy.extend(rows.map(busy));
         self.heights.clear();
+        self.missing = Missing::default();
         match pitch(&self.busy) {
             Some(pitch) => self.cut_evenly(pitch),
             None => self.cut_where_quiet(),
         }
-        &self.heights
+    }
+
+    /// What lies outside of the rectangle that was looked at.
+    pub(super) const fn missing(&self) -> Missing {
+        self.missing
+    }
+
+    /// The rectangle has so many rows more now.
+    pub(super) fn complete(&mut self, rows: Missing) {
+        if let Some(first) = self.heights.first_mut() {
+            *first += rows.above;
+        }
+        if let Some(last) = self.heights.last_mut() {
+            *last += rows.below;
+        }
     }
 
     /// What was found.
@@ -55,6 +79,17 @@ impl Lines {
             self.push(pitch.rows.min(left));
             left = left.saturating_sub(pitch.rows);
         }
+        let missing = |line: Option<&u8>| {
+            let lacks = |it: &u8| pitch.rows.saturating_sub(usize::from(*it));
+            let lacks = line.map(lacks).filter(|it| it * 2 <= pitch.rows);
+            lacks
+                .and_then(|it| u8::try_from(it).ok())
+                .unwrap_or_default()
+        };
+        self.missing = Missing {
+            above: missing(self.heights.first()),
+            below: missing(self.heights.last()),
+        };
     }
 
     /// Cuts where busy rows begin or end.
@@ -110,7 +145,13 @@ fn pitch(busy: &[u8]) -> Option<Pitch> {
         });
         sum / count
     };
-    let first = (0..rows).min_by(|a, b| mean(*a).total_cmp(&mean(*b)))?;
+    // Of several quiet rows the one behind the text, wherever the rectangle begins: then the same
+    // letters have the same columns.
+    let before = |phase: usize| mean((phase + rows - 1) % rows);
+    let first = (0..rows).min_by(|a, b| {
+        let is_quieter = mean(*a).total_cmp(&mean(*b));
+        is_quieter.then(before(*b).total_cmp(&before(*a)))
+    })?;
     Some(Pitch { rows, first })
 }
 
@@ -155,10 +196,32 @@ mod tests {
         assert_eq!(found, Pitch { rows: 13, first: 3 });
         let mut lines = Lines {
             busy: rows,
-            heights: Vec::new(),
+            ..Lines::default()
         };
         lines.cut_evenly(found);
         assert_eq!(lines.heights, [&[3][..], &[13; 10]].concat());
+        assert_eq!(lines.missing(), Missing::default());
+        // Most of them is there.
+        lines.heights.clear();
+        lines.busy.drain(..3 + 13 - 7);
+        lines.busy.truncate(7 + 26 + 12);
+        lines.cut_evenly(Pitch { rows: 13, first: 7 });
+        assert_eq!(lines.heights, [7, 13, 13, 12]);
+        let missing = Missing { above: 6, below: 1 };
+        assert_eq!(lines.missing(), missing);
+        lines.complete(missing);
+        assert_eq!(lines.heights, [13; 4]);
+    }
+
+    #[test]
+    fn lines_are_cut_at_the_same_row_wherever_the_rectangle_begins() {
+        let line = [0, 0, 5, 6, 7, 7, 6, 6, 5, 0, 0, 0];
+        for start in 0..12 {
+            let rows = line.iter().copied().cycle().skip(start);
+            let rows: Vec<u8> = rows.take(120).collect();
+            let found = pitch(&rows).unwrap();
+            assert_eq!((found.rows, (start + found.first) % 12), (12, 9), "{start}");
+        }
     }
 
     #[test]
@@ -167,7 +230,7 @@ mod tests {
         assert_eq!(pitch(&busy), None);
         let mut lines = Lines {
             busy,
-            heights: Vec::new(),
+            ..Lines::default()
         };
         lines.cut_where_quiet();
         assert_eq!(lines.heights, [5, 20, 3, 9, 64, 6]);

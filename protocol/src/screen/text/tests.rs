@@ -20,9 +20,9 @@ fn page(is_soft: bool) -> Page {
 }
 
 /// What a viewer sees instead of a black picture.
-fn decoded(text: Text<'_>, rect: Rect) -> Result<Picture, BadText> {
+fn decoded(text: Text<'_>) -> Result<Picture, BadText> {
     let mut picture = Picture::new(SIZE);
-    TextDecoder::default().decode(text, rect, &mut picture)?;
+    TextDecoder::default().decode(text, &mut picture)?;
     Ok(picture)
 }
 
@@ -50,12 +50,12 @@ fn a_page_comes_back_exactly_and_is_far_shorter_than_its_tiles() {
     for (is_soft, share) in [(false, 3), (true, 6)] {
         let page = page(is_soft);
         for rect in [Rect::whole(SIZE), Rect::between(3, 21, 603, 790)] {
-            let text = coder.encode(&page.picture, rect).unwrap();
+            let text = coder.encode(&page.picture, rect, rect).unwrap();
             let tiles = tile_bytes(&page, rect);
             let len = text.bytes.len();
             assert!(len * share < tiles, "{len} bytes instead of {tiles}");
             let mut seen = Vec::new();
-            decoded(text, rect).unwrap().read(rect, &mut seen);
+            decoded(text).unwrap().read(rect, &mut seen);
             let mut shown = Vec::new();
             page.picture.read(rect, &mut shown);
             assert!(seen == shown, "{rect:?}");
@@ -72,9 +72,9 @@ fn more_columns_than_a_byte_can_number_come_back() {
         row.fill_with(|| random.below(2));
     }
     let mut coder = TextCoder::default();
-    let text = coder.encode(&page.picture, rect).unwrap();
+    let text = coder.encode(&page.picture, rect, rect).unwrap();
     let mut seen = Vec::new();
-    decoded(text, rect).unwrap().read(rect, &mut seen);
+    decoded(text).unwrap().read(rect, &mut seen);
     let mut shown = Vec::new();
     page.picture.read(rect, &mut shown);
     assert!(seen == shown);
@@ -92,9 +92,9 @@ fn more_colours_than_a_byte_can_number_come_back_and_too_many_are_no_text() {
         for (row, colours) in page.picture.rows_mut(whole).zip(slope.chunks(640)) {
             row.copy_from_slice(colours);
         }
-        match coder.encode(&page.picture, whole) {
+        match coder.encode(&page.picture, whole, whole) {
             Some(text) if is_text => {
-                assert!(decoded(text, whole).unwrap() == page.picture, "{colours}");
+                assert!(decoded(text).unwrap() == page.picture, "{colours}");
             }
             Some(_) | None => assert!(!is_text, "{colours} colours"),
         }
@@ -110,11 +110,11 @@ fn what_does_not_repeat_is_no_text() {
     for row in page.picture.rows_mut(whole) {
         row.fill_with(|| random.below(200));
     }
-    assert_eq!(coder.encode(&page.picture, whole), None);
+    assert_eq!(coder.encode(&page.picture, whole, whole), None);
     for row in page.picture.rows_mut(whole) {
         row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
     }
-    assert_eq!(coder.encode(&page.picture, whole), None);
+    assert_eq!(coder.encode(&page.picture, whole, whole), None);
 }
 
 /// Two lines, of 2 and 1 rows of 3 pixels, in two colours.
@@ -135,11 +135,12 @@ fn read(body: &[u8], rect: Rect) -> Result<Picture, BadText> {
     let body_len = body.len();
     let bytes = &bytes;
     let text = Text {
+        rect,
         goes_on: false,
         body_len,
         bytes,
     };
-    decoded(text, rect)
+    decoded(text)
 }
 
 #[test]
@@ -153,16 +154,18 @@ fn the_meaning_of_a_body_never_changes() {
 }
 
 /// After [`GOLDEN`]: a third colour and a fourth column, in a line of 2 rows.
-const GOLDEN_ON: [u8; 16] = [
-    1, 0, 1, 0, 1, 0, // how many colours, lines and columns are new
+const GOLDEN_ON: [u8; 22] = [
+    1, 0, 1, 0, 3, 0, // how many colours are new, lines, how many columns are used
     0x99, 0x88, 0x77, // colour
     2,    // line
-    3, 0, 1, 3, // numbers
-    2, 1, // column
+    3, 0xFC, 0, 0, 0xFF, 0, // steps to the columns: a new one, and two that are known
+    0, 1, 2, 0, // numbers
+    2, 1, // the new column
 ];
 
-fn text_of(goes_on: bool, body_len: usize, bytes: &[u8]) -> Text<'_> {
+fn text_of(rect: Rect, goes_on: bool, body_len: usize, bytes: &[u8]) -> Text<'_> {
     Text {
+        rect,
         goes_on,
         body_len,
         bytes,
@@ -174,10 +177,12 @@ fn read_on(first: &[u8], second: &[u8]) -> Result<Vec<Pixel>, BadText> {
     let mut decoder = TextDecoder::default();
     let mut picture = Picture::new(SIZE);
     let bytes = [deflated(first), deflated(second)];
-    let before = text_of(false, first.len(), &bytes[0]);
-    decoder.decode(before, Rect::between(1, 1, 4, 4), &mut picture)?;
+    let before = Rect::between(1, 1, 4, 4);
+    let before = text_of(before, false, first.len(), &bytes[0]);
+    decoder.decode(before, &mut picture)?;
     let rect = Rect::between(1, 5, 5, 7);
-    decoder.decode(text_of(true, second.len(), &bytes[1]), rect, &mut picture)?;
+    let after = text_of(rect, true, second.len(), &bytes[1]);
+    decoder.decode(after, &mut picture)?;
     let mut seen = Vec::new();
     picture.read(rect, &mut seen);
     Ok(seen)
@@ -196,10 +201,16 @@ fn the_meaning_of_a_body_that_goes_on_never_changes() {
         (0, 2),
         (4, 0),
         (4, 2),
+        (4, 4),
+        (9, 1),
         (10, 4),
         (11, 2),
-        (12, 4),
-        (14, 3),
+        (13, 1),
+        (14, 0),
+        (16, 1),
+        (17, 2),
+        (18, 3),
+        (20, 3),
     ] {
         let mut body = GOLDEN_ON.to_vec();
         body[at] = value;
@@ -217,15 +228,15 @@ fn a_text_that_does_not_go_on_begins_anew() {
     let rect = Rect::between(1, 1, 4, 4);
     let bytes = deflated(&GOLDEN);
     for _ in 0..2 {
-        let text = text_of(false, GOLDEN.len(), &bytes);
-        decoder.decode(text, rect, &mut picture).unwrap();
+        let text = text_of(rect, false, GOLDEN.len(), &bytes);
+        decoder.decode(text, &mut picture).unwrap();
     }
     let on = deflated(&GOLDEN_ON);
-    let text = text_of(true, GOLDEN_ON.len(), &on);
     let below = Rect::between(1, 5, 5, 7);
-    assert!(decoder.decode(text, below, &mut picture).is_ok());
+    let text = text_of(below, true, GOLDEN_ON.len(), &on);
+    assert!(decoder.decode(text, &mut picture).is_ok());
     decoder.clear();
-    assert!(decoder.decode(text, below, &mut picture).is_err());
+    assert!(decoder.decode(text, &mut picture).is_err());
 }
 
 /// Both ends, and what a viewer sees after each text.
@@ -238,9 +249,12 @@ struct Ends {
 impl Ends {
     /// Shows it; how many bytes that took, and whether it went on.
     fn show(&mut self, page: &Page, rect: Rect) -> (usize, bool) {
-        let text = self.coder.encode(&page.picture, rect).unwrap();
+        let bounds = Rect::whole(SIZE);
+        let text = self.coder.encode(&page.picture, rect, bounds).unwrap();
+        assert!(text.rect.contains(rect));
+        let rect = text.rect;
         let mut seen = Picture::new(SIZE);
-        self.decoder.decode(text, rect, &mut seen).unwrap();
+        self.decoder.decode(text, &mut seen).unwrap();
         let said = (text.bytes.len(), text.goes_on);
         self.coder.keep();
         let (mut shown, mut there) = (Vec::new(), Vec::new());
@@ -255,8 +269,8 @@ impl Ends {
 fn letters_that_the_viewer_knows_are_not_sent_again() {
     let page = page(true);
     let (upper, lower) = (
-        Rect::between(0, 0, 640, 401),
-        Rect::between(0, 401, 640, 800),
+        Rect::between(0, 0, 640, 391),
+        Rect::between(0, 403, 640, 800),
     );
     let mut ends = Ends::default();
     let (first, goes_on) = ends.show(&page, upper);
@@ -269,7 +283,7 @@ fn letters_that_the_viewer_knows_are_not_sent_again() {
         ..self::page(true)
     };
     for _ in 0..2 {
-        assert!(ends.coder.encode(&other.picture, upper).is_some());
+        assert!(ends.coder.encode(&other.picture, upper, upper).is_some());
     }
     let (third, goes_on) = ends.show(&page, lower);
     assert!(goes_on && third <= second, "{second}, then {third}");
@@ -337,17 +351,18 @@ fn bytes_that_do_not_become_the_body_are_refused() {
     let body_len = GOLDEN.len();
     let bytes = deflated(&GOLDEN);
     let text = |body_len, bytes| Text {
+        rect,
         goes_on: false,
         body_len,
         bytes,
     };
-    assert!(decoded(text(body_len, &bytes), rect).is_ok());
-    assert!(decoded(text(body_len - 1, &bytes), rect).is_err());
-    assert!(decoded(text(body_len + 1, &bytes), rect).is_err());
-    assert!(decoded(text(0, &[]), rect).is_err());
+    assert!(decoded(text(body_len, &bytes)).is_ok());
+    assert!(decoded(text(body_len - 1, &bytes)).is_err());
+    assert!(decoded(text(body_len + 1, &bytes)).is_err());
+    assert!(decoded(text(0, &[])).is_err());
     for end in 0..bytes.len() {
-        assert!(decoded(text(body_len, &bytes[..end]), rect).is_err());
+        assert!(decoded(text(body_len, &bytes[..end])).is_err());
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert!(decoded(text(body_len, &longer), rect).is_err());
+    assert!(decoded(text(body_len, &longer)).is_err());
 }
