@@ -3,6 +3,7 @@
 //! One job is with the thread at a time; job and buffers go there and come back, so a frame
 //! allocates nothing.
 
+mod allowance;
 mod maker;
 mod screen;
 mod updates;

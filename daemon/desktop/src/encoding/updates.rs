@@ -11,6 +11,7 @@ use sandbox_protocol::screen::{Composer, Frame};
 use sandbox_protocol::wire::update::{Draft, Header};
 use sandbox_protocol::{Bitrate, Rect, Size};
 
+use super::allowance::Allowance;
 use super::screen::Screen;
 
 /// What the tiles of one update may be.
@@ -49,14 +50,6 @@ impl Budget {
     }
 }
 
-/// Changes of fewer bytes are no motion, however often they come: sixty in a second take a quarter
-/// of the link, and video would wait milliseconds for an encoder and a decoder each time, and be
-/// sharp only at rest.
-const CHEAP: Budget = Budget {
-    time: Duration::from_millis(4),
-    bytes_min: 2 << 10,
-};
-
 /// Shown of an access unit that has nothing to show, but that the decoders must have.
 const CORNER: Rect = Rect::between(0, 0, 2, 2);
 
@@ -64,6 +57,7 @@ const CORNER: Rect = Rect::between(0, 0, 2, 2);
 pub(super) struct Updates {
     composer: Composer,
     owner: RegionOwner,
+    allowance: Allowance,
     draft: Draft,
     /// What the owner gives to video, with even edges: video has one colour for two pixels.
     moving: Vec<Rect>,
@@ -99,6 +93,7 @@ impl Updates {
         Self {
             composer: Composer::new(size, slots, seed()),
             owner: RegionOwner::new(size),
+            allowance: Allowance::new(),
             draft: Draft::default(),
             moving: Vec::new(),
             shown: Vec::new(),
@@ -165,7 +160,7 @@ impl Updates {
         let mut changed = screen.changed().iter();
         if changed.any(|it| self.moving.iter().any(|video| video.touches(*it))) {
             self.shown.extend_from_slice(&self.moving);
-        } else if self.draft.len() <= CHEAP.bytes(bitrate) {
+        } else if self.allowance.covers(self.draft.len(), bitrate, now) {
             return;
         }
         self.owner
@@ -330,7 +325,5 @@ mod tests {
         assert_eq!(budget(CHANGE, 300), 16 << 10);
         assert_eq!(budget(PORTION, 300), 4 << 10);
         assert_eq!(budget(WHOLE, 20_000), 500_000);
-        assert_eq!(budget(CHEAP, 20_000), 10_000);
-        assert_eq!(budget(CHEAP, 300), 2 << 10);
     }
 }
