@@ -92,14 +92,15 @@ pub(crate) fn take_proof(app: &App, address: IpAddr) -> Result<(), Refusal> {
     outcome.map_err(Refusal::TooMany)
 }
 
-/// Writes a sign-in of this account down, with the device whose key made it.
+/// Writes a sign-in of this account down, with the device whose key made it. It lasts from `now`
+/// on, however long the file lets it wait.
 pub(crate) async fn begin(
     app: &App,
+    now: i64,
     user: UserIndex,
     device: Option<DeviceKey>,
 ) -> Result<Family, Refusal> {
     let id = FamilyId(random());
-    let now = clock::unix_seconds();
     let ends = now.saturating_add(life(app));
     let family = app
         .store

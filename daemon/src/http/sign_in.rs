@@ -206,8 +206,8 @@ async fn begin(
     user: UserIndex,
     origin: &Origin,
 ) -> Result<WithCookie<Json<Token>>, Problem> {
-    let family = sign_in::begin(app, user, None).await?;
     let now = clock::unix_seconds();
+    let family = sign_in::begin(app, now, user, None).await?;
     let cookie = cookie(app, origin, &family, 0, now);
     Ok(with_cookie(cookie, Json(token(app, &family, now))))
 }

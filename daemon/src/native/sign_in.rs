@@ -25,7 +25,8 @@ pub(super) async fn sign_in(
         AuthMethod::Password { user, password } => {
             let password = Redacted::new(password.0);
             let user = sign_in::check_password(app, address, user, password).await?;
-            return Ok(sign_in::begin(app, user, None).await?.into());
+            let now = clock::unix_seconds();
+            return Ok(sign_in::begin(app, now, user, None).await?.into());
         }
         AuthMethod::Enrol {
             code,
@@ -93,7 +94,9 @@ async fn enrol(
         device = key.short_id(),
         "a device is enrolled"
     );
-    Ok(sign_in::begin(app, user.index, Some(key)).await?.into())
+    Ok(sign_in::begin(app, now, user.index, Some(key))
+        .await?
+        .into())
 }
 
 async fn by_token(
@@ -118,7 +121,10 @@ async fn by_device(app: &App, key: Result<DeviceKey, Refusal>) -> Result<Caller,
     if owner.is_disabled {
         return Err(Refusal::Disabled);
     }
-    Ok(sign_in::begin(app, owner.index, Some(key)).await?.into())
+    let now = clock::unix_seconds();
+    Ok(sign_in::begin(app, now, owner.index, Some(key))
+        .await?
+        .into())
 }
 
 async fn by_ticket(

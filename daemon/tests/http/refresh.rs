@@ -78,6 +78,28 @@ fn a_sign_in_sets_a_cookie_that_scripts_and_other_sites_cannot_use() {
     assert_eq!(wrong.header("set-cookie"), None);
 }
 
+/// What the cookie says is counted from the same second as what the database says.
+#[test]
+fn a_sign_in_that_waits_for_the_database_lasts_no_shorter() {
+    let world = World::start();
+    world.add_user("demo", Role::User);
+    let database = world.database();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| world.try_login("demo", PASSWORD));
+        // A password takes less than a second to check; then the sign-in waits to be written.
+        let began = clock::unix_seconds();
+        while clock::unix_seconds() < began + 2 {
+            std::thread::yield_now();
+        }
+        database.execute_batch("ROLLBACK").unwrap();
+        answer.join().unwrap()
+    });
+    let field = answer.header("set-cookie").unwrap();
+    assert!(field.contains("; Max-Age=604800; "), "{field}");
+    assert_eq!(answer.json()["expires_in"], 900);
+}
+
 #[test]
 fn a_page_on_https_gets_a_secure_cookie_that_plain_http_cannot_use() {
     let world = World::with(|config| {
