@@ -198,7 +198,10 @@ class Wire {
       const lines = fs.readFileSync(this.stats, 'utf8').split('\n').slice(0, -1);
       return lines.map((it) => JSON.parse(it));
     };
-    const from = seconds().length;
+    // The second that is going on counts what came before the rest.
+    const before = seconds().length;
+    await until('a second to end', () => seconds().length > before);
+    const from = before + 1;
     const { bytes, passed } = this.relay;
     await pause(SECONDS * 1_000);
     const all = this.relay.bytes - bytes + (this.relay.passed - passed) * HEADER_BYTES;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{ConnectionHandle, DatagramEvent, Dir, Incoming, StreamId, VarInt};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Dir, FrameStats, Incoming, StreamId, VarInt};
 
 use crate::events::Event;
 use crate::identity::{IdentityError, Trust};
@@ -353,6 +353,11 @@ impl Endpoint {
     /// Where the peer is.
     pub fn remote(&self, handle: Handle) -> Option<SocketAddr> {
         Some(self.links.get(&handle)?.quic.remote_address())
+    }
+
+    /// Frames that QUIC has sent on a connection, by kind: what its packets are there for.
+    pub fn frames_sent(&self, handle: Handle) -> Option<FrameStats> {
+        Some(self.links.get(&handle)?.quic.stats().frame_tx)
     }
 
     /// Round trip as QUIC measures it.

@@ -13,7 +13,7 @@ mod transport;
 mod window;
 
 pub use bytes::{Bytes, BytesMut};
-pub use quinn_proto::{Dir, StreamId};
+pub use quinn_proto::{Dir, FrameStats, StreamId};
 
 pub use endpoint::{Arrived, ConnectError, Endpoint, Outgoing};
 pub use events::{Closed, Event};
