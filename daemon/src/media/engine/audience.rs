@@ -414,7 +414,12 @@ impl Hub {
             if audience.worker.borrow().is_none() {
                 ask_for_worker(audience);
             }
-            return self.choose_pictures(audience);
+            self.choose_pictures(audience);
+            // It may see nothing itself, and let the worker go on for others alone.
+            if let Some(leader) = audience.leader() {
+                self.serve(&leader, |_| Ok(()));
+            }
+            return;
         }
         self.audiences.borrow_mut().remove(&audience.session);
         audience.counting.take();
