@@ -143,8 +143,20 @@ impl Rate {
     /// The path is inside TCP, which delivers in order: what a lost segment held up comes at once.
     #[must_use]
     pub fn in_order(mut self) -> Self {
-        self.bursts = Bursts::in_order();
+        self.set_in_order(true);
         self
+    }
+
+    /// Whether the path is inside TCP from here on. What was measured elsewhere is forgotten.
+    pub fn set_in_order(&mut self, is_in_order: bool) {
+        if is_in_order != self.is_in_order() {
+            self.bursts = Bursts::new(is_in_order);
+        }
+    }
+
+    /// Whether the path is taken for one inside TCP.
+    pub fn is_in_order(&self) -> bool {
+        self.bursts.is_in_order()
     }
 
     /// Begins with what the link is said to have taken before. The first burst measures it.

@@ -12,7 +12,7 @@ use sandbox_protocol::local::frame::FrameHeader;
 use sandbox_protocol::local::worker::{FromWorker, ToWorker};
 use sandbox_protocol::stream::rate::{Rate, RateConfig};
 use sandbox_protocol::{Bitrate, Micros, Size};
-use str0m::net::{Receive, Transmit};
+use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::RawPacket;
 use str0m::rtp::rtcp::Rtcp;
 use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
@@ -20,6 +20,7 @@ use str0m::{Event, IceConnectionState, Input, Output, Rtc, RtcError};
 use self::channels::Channels;
 use self::stream::Stream;
 pub(super) use self::stream::is_step;
+use super::demux::{Kind, classify};
 use super::keyframe_gate::Rank;
 use super::pacer::Pacer;
 use super::reports::{RoundTrips, arrivals};
@@ -305,12 +306,20 @@ impl Viewer {
                     return Ok(());
                 }
                 Output::Transmit(transmit) => {
+                    self.note_carrier(&transmit);
                     let out = &mut self.outputs.transmits;
                     self.pacer.handle_transmit(now, transmit, out);
                 }
                 Output::Event(Event::RawPacket(packet)) => self.handle_raw(now, *packet),
                 Output::Event(event) => self.inbox.push_back(event),
             }
+        }
+    }
+
+    /// Checks go every way, all else the one that was chosen.
+    fn note_carrier(&mut self, transmit: &Transmit) {
+        if classify(&transmit.contents) != Kind::Stun {
+            self.rate.set_in_order(transmit.proto == Protocol::Tcp);
         }
     }
 
@@ -395,3 +404,6 @@ pub(super) fn rates(most: Bitrate) -> RateConfig {
 fn broken(error: RtcError) -> LeftReason {
     LeftReason::Malformed(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,12 +81,16 @@ struct BaseDelay {
 }
 
 impl Bursts {
-    /// Bursts on a path that delivers in order, whatever it takes.
-    pub(super) fn in_order() -> Self {
+    /// Bursts on a path that delivers in order, whatever it takes, or on one that does not.
+    pub(super) fn new(is_in_order: bool) -> Self {
         Self {
-            is_in_order: true,
+            is_in_order,
             ..Self::default()
         }
+    }
+
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.is_in_order
     }
 
     /// A packet has arrived. Stragglers of bursts before are too late to tell anything.
