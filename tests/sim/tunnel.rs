@@ -27,7 +27,8 @@ fn world(seed: u64, mbps: u64, loss: f64) -> World {
 
 #[test]
 fn tcp_that_loses_segments_is_filled_and_not_overrun() {
-    for seed in seeds(3) {
+    // In the last world a stretched burst was once taken for a narrow link.
+    for seed in seeds(3).chain([29]) {
         for (mbps, loss) in [(5, 0.0), (5, 0.01), (20, 0.001), (20, 0.01)] {
             let mut world = world(seed, mbps, loss);
             world.run(ms(12_000), Content::Filling);

@@ -350,11 +350,13 @@ impl Rate {
     }
 
     /// The link's rate where it is full and the target lies above: bursts, and all that comes, say
-    /// the same. No queue tells, since updates are held back before one stands.
+    /// the same. No queue tells, since updates are held back before one stands. Where more comes
+    /// than bursts say, the link is not what stretched them.
     fn full_rate(&self, now: Micro) -> Option<f64> {
         let measured = self.bursts.measured(now)?;
         let delivered = self.delivered(now, DELIVERED_WINDOW)?;
-        let is_full = delivered > FULL_SHARE * measured && self.target > measured;
+        let is_same = FULL_SHARE * measured..measured / FULL_SHARE;
+        let is_full = is_same.contains(&delivered) && self.target > measured;
         is_full.then_some(measured.min(delivered))
     }
 

@@ -326,9 +326,9 @@ fn by_tcp(seed: u64, is_told: bool) -> (u64, Duration) {
 
 #[test]
 fn what_tcp_held_up_is_taken_for_no_rate_by_whoever_knows_that_it_is_tcp() {
-    let seeds = 7..12;
+    let seeds = 7..24;
     let deceived = seeds.clone().filter(|seed| by_tcp(*seed, false).0 > 10_000);
-    assert_ne!(deceived.count(), 0, "these worlds deceive nobody");
+    assert!(deceived.count() >= 3, "these worlds deceive nobody");
     for seed in seeds {
         let (target, queue) = by_tcp(seed, true);
         assert_within(target, 4_000..=5_000);
