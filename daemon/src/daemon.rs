@@ -11,6 +11,7 @@ use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt as _, future};
 use sandbox_core::sessions::{Limits, Reason};
 use sandbox_protocol::Bitrate;
+use sandbox_protocol::local::Version;
 use sandbox_protocol::local::warden::Request;
 use sandbox_quic::ServerSetup;
 
@@ -97,6 +98,7 @@ pub fn run_on(socket: OwnedFd) -> Result<(), DaemonError> {
 async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
     let (link, started) = WardenLink::open(socket).await?;
     let Started {
+        version,
         config,
         tcp,
         udp,
@@ -132,7 +134,7 @@ async fn serve(socket: OwnedFd, tasks: &Tasks) -> Result<(), DaemonError> {
         tokens: tokens(&config)?,
         tls: Tls::start(&config, &link, tasks)?,
         checker: Checker::start().map_err(io_error("start the password threads"))?,
-        media: start_media(&config, sockets, node.setup)?,
+        media: start_media(&config, sockets, node.setup, version)?,
         native: NativeAddress::new(&config, port, node.fingerprint),
         notices: notices(weaker),
         config,
@@ -206,6 +208,7 @@ fn start_media(
     config: &DaemonConfig,
     sockets: Vec<UdpSocket>,
     native: ServerSetup,
+    workers: Version,
 ) -> Result<Media, DaemonError> {
     let advertise = |it: &Advertised| match it.port {
         Some(port) => media::Advertised::Socket((it.address, port).into()),
@@ -217,6 +220,7 @@ fn start_media(
         bitrate_max: Bitrate::kbps(config.bitrate_kbps_max),
         fps_max: config.fps_max,
         native,
+        workers,
     };
     Media::start(sockets, media_config).map_err(io_error("start media"))
 }

@@ -11,7 +11,8 @@ use rustix::net::{
 };
 use sandbox_protocol::codec::{self, CodecError};
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
-use sandbox_protocol::local::warden::{Event, Request, VERSION};
+use sandbox_protocol::local::warden::{Event, Request};
+use sandbox_protocol::local::{VERSION, Version};
 use smol::Async;
 
 /// Descriptors in one message: the configuration and every listening socket fit.
@@ -64,6 +65,8 @@ pub struct Received {
 /// What a daemon is started with.
 #[derive(Debug)]
 pub struct Started {
+    /// What the warden speaks, and its workers with it.
+    pub version: Version,
     /// The sealed memfd with the configuration.
     pub config: OwnedFd,
     /// HTTP listeners.
@@ -203,9 +206,7 @@ fn started(first: Received) -> Result<Started, WardenLinkError> {
     else {
         return Err(WardenLinkError::Order(name(&first.event)));
     };
-    if version != VERSION && version + 1 != VERSION {
-        return Err(WardenLinkError::Version { found: version });
-    }
+    let version = Version::known(version).ok_or(WardenLinkError::Version { found: version })?;
     let counts = [tcp, udp, metrics].map(usize::from);
     let wanted = 1 + counts.iter().sum::<usize>();
     let found = first.descriptors.len();
@@ -218,6 +219,7 @@ fn started(first: Received) -> Result<Started, WardenLinkError> {
         .ok_or(WardenLinkError::Descriptors { found, wanted })?;
     let [tcp, udp, metrics] = counts.map(|count| rest.by_ref().take(count).collect());
     Ok(Started {
+        version,
         config,
         tcp,
         udp,
@@ -309,7 +311,8 @@ mod tests {
 
     #[test]
     fn the_version_before_is_understood() {
-        assert!(open_with(&hello(VERSION - 1, 1), 3).is_ok());
+        let started = open_with(&hello(VERSION - 1, 1), 3).unwrap();
+        assert_eq!(started.version.number(), VERSION - 1);
     }
 
     #[test]

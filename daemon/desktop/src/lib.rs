@@ -26,7 +26,8 @@ use rustix::net::RecvFlags;
 use sandbox_hw::{Config, EncodeError, Encoder, Opened};
 use sandbox_protocol::Bitrate;
 use sandbox_protocol::limits::{DESKTOP_SIZE_MAX, DESKTOP_SIZE_MIN};
-use sandbox_protocol::local::worker::{Begin, FromWarden, ToWarden, VERSION, WorkerPlan};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::worker::{Begin, FromWarden, ToWarden, WorkerPlan};
 use tracing_subscriber::EnvFilter;
 
 use crate::display::Display;

@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 
 use sandbox_protocol::Size;
 use sandbox_protocol::limits::COPY_PIECE_BYTES_MAX;
+use sandbox_protocol::local::VERSION;
 use sandbox_protocol::local::frame::{FrameHeader, HEADER_LEN, PREFIX_LEN};
-use sandbox_protocol::local::worker::{CopiedPiece, Counters, Cursor, FromWorker, VERSION};
+use sandbox_protocol::local::worker::{CopiedPiece, Counters, Cursor, FromWorker};
 use sandbox_protocol::stream::input::Ack;
 
 use crate::link::{LinkError, Sent, send_message, send_parts};

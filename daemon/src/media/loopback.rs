@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use async_channel::Receiver;
+use sandbox_protocol::local::Version;
 use sandbox_protocol::local::worker::{Counters, Cursor, FromWorker, ToWorker};
 use sandbox_protocol::wire::ctl::{ToPage, ToServer};
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
@@ -53,12 +54,21 @@ fn start_with(tcp_candidates: Vec<SocketAddr>) -> Media {
 }
 
 fn start_on(sockets: Vec<UdpSocket>, tcp_candidates: Vec<SocketAddr>) -> Media {
+    start_with_workers(Version::OWN, sockets, tcp_candidates)
+}
+
+fn start_with_workers(
+    workers: Version,
+    sockets: Vec<UdpSocket>,
+    tcp_candidates: Vec<SocketAddr>,
+) -> Media {
     let config = MediaConfig {
         advertise: Vec::new(),
         tcp_candidates,
         bitrate_max: Bitrate::kbps(20_000),
         fps_max: 60,
         native: native::setup(),
+        workers,
     };
     Media::start(sockets, config).unwrap()
 }

@@ -47,6 +47,7 @@ pub use self::tunnel::Duplex;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use sandbox_core::permit::{Control, Permit};
+use sandbox_protocol::local::Version;
 use sandbox_protocol::local::worker::Counters;
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Bitrate, SessionId, Size, ViewerId};
@@ -78,6 +79,8 @@ pub struct MediaConfig {
     pub fps_max: u16,
     /// Who the node is to native viewers.
     pub native: ServerSetup,
+    /// What workers speak: the warden's version, for they are its program.
+    pub workers: Version,
 }
 
 /// An entry of `MEDIA_ADVERTISE`.
@@ -256,7 +259,8 @@ impl Media {
         let setup = engine::Setup {
             sockets,
             answerer: offer::Answerer::new(candidates).map_err(io::Error::other)?,
-            natives: Natives::new(&config.native, announce).map_err(io::Error::other)?,
+            natives: Natives::new(&config.native, config.workers, announce)
+                .map_err(io::Error::other)?,
             config,
         };
         std::thread::Builder::new()

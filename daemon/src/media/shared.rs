@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::{Due, Pulse};
+use sandbox_protocol::local::Version;
 use sandbox_protocol::local::frame::{Content, FrameHeader};
-use sandbox_protocol::local::worker::{Cursor, FromWorker, Pictures, ToWorker, VERSION};
+use sandbox_protocol::local::worker::{Cursor, FromWorker, Pictures, ToWorker};
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Micros, Size};
 
@@ -21,6 +22,8 @@ const WORKER_SILENCE_MAX: Duration = Duration::from_secs(4);
 /// The state beside the viewers themselves.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// What the workers speak.
+    version: Version,
     told: Option<Told>,
     /// The desktop, for viewers that come later: greeting and pointer.
     hello: Option<FromWorker>,
@@ -59,8 +62,9 @@ struct Releases {
 
 impl Shared {
     /// `stream` is a random number: the name of our own input stream.
-    pub(super) fn new(stream: u64) -> Self {
+    pub(super) fn new(version: Version, stream: u64) -> Self {
         Self {
+            version,
             told: None,
             hello: None,
             cursor: None,
@@ -94,7 +98,7 @@ impl Shared {
         self.is_pasting = false;
         self.pictures = pictures;
         let hello = ToWorker::Hello {
-            version: VERSION,
+            version: self.version.number(),
             bitrate: told.bitrate,
             size: told.size,
             pictures,
@@ -344,7 +348,7 @@ mod tests {
     #[test]
     fn wishes_of_the_viewer_in_control_pass_as_they_are() {
         let now = crate::clock::now();
-        let mut shared = Shared::new(1);
+        let mut shared = Shared::new(Version::OWN, 1);
         let wishes = Wishes {
             keyframe: true,
             whole: true,
@@ -359,7 +363,7 @@ mod tests {
     #[test]
     fn those_of_observers_wait_and_lost_video_costs_them_a_key_frame() {
         let now = crate::clock::now();
-        let mut shared = Shared::new(1);
+        let mut shared = Shared::new(Version::OWN, 1);
         let lost = Wishes {
             lost: Some(7),
             ..Wishes::default()
@@ -385,7 +389,7 @@ mod tests {
 
     #[test]
     fn pictures_are_told_where_they_are_others() {
-        let mut shared = Shared::new(1);
+        let mut shared = Shared::new(Version::OWN, 1);
         let both = Pictures {
             access_units: true,
             updates: Some(64),

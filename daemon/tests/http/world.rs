@@ -24,7 +24,8 @@ use sandbox_daemon::config::{Certificate, Config, DaemonConfig, Host};
 use sandbox_daemon::daemon::{DaemonError, run_on};
 use sandbox_daemon::state::users::{Role, create};
 use sandbox_daemon::{auth, clock, state};
-use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request, VERSION};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::warden::{EndReason, Event, Refusal, Request};
 use sandbox_protocol::{SessionId, codec};
 use serde_json::Value;
 

@@ -8,9 +8,6 @@ use bincode::{Decode, Encode};
 
 use crate::{SessionId, Size, UserIndex};
 
-/// Version of this wire; the daemon speaks N and N−1.
-pub const VERSION: u16 = 2;
-
 /// From the daemon to the warden.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
@@ -61,7 +58,7 @@ pub enum Event {
     /// daemon's own start configuration), then `tcp` TCP listeners, then `udp` UDP sockets, then
     /// `metrics` TCP listeners.
     Hello {
-        /// [`VERSION`] of the warden.
+        /// [`VERSION`](super::VERSION) of the warden.
         version: u16,
         /// Number of HTTP listeners.
         tcp: u8,

@@ -3,11 +3,9 @@
 
 use bincode::{Decode, Encode};
 
+use super::Version;
 use crate::wire::input::{Event as InputEvent, Move};
 use crate::{Bitrate, Size};
-
-/// Version of these wires.
-pub const VERSION: u16 = 2;
 
 /// From the warden to the worker.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -36,7 +34,7 @@ pub enum Begin {
 /// What a worker is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct WorkerPlan {
-    /// [`VERSION`] of the warden.
+    /// [`VERSION`](super::VERSION) of the warden.
     pub version: u16,
     /// Whether there was a worker before it.
     pub begin: Begin,
@@ -90,7 +88,7 @@ pub enum ToWarden {
 pub enum ToWorker {
     /// First message of an attach.
     Hello {
-        /// [`VERSION`] of the daemon.
+        /// The worker's version, which the daemon speaks with it.
         version: u16,
         /// First target; later ones by [`ToWorker::Target`].
         bitrate: Bitrate,
@@ -144,6 +142,29 @@ pub enum ToWorker {
     Touch,
 }
 
+impl ToWorker {
+    /// Whether workers of this version know what it says.
+    pub fn is_known_to(&self, version: Version) -> bool {
+        let is_step = |it: &InputEvent| matches!(it, InputEvent::MoveBy { .. });
+        match self {
+            Self::Input { events, .. } => {
+                version.has_pointer_steps() || !events.iter().any(is_step)
+            }
+            Self::Hello { .. }
+            | Self::Pictures(_)
+            | Self::Keyframe
+            | Self::Invalidate(_)
+            | Self::Whole
+            | Self::Target(_)
+            | Self::Flow(_)
+            | Self::Resize(_)
+            | Self::Paste { .. }
+            | Self::Count
+            | Self::Touch => true,
+        }
+    }
+}
+
 /// What viewers take. Where some take each, an update shows by video all that changes, and by
 /// tiles what has come to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -167,7 +188,7 @@ impl Pictures {
 pub enum FromWorker {
     /// First message of an attach.
     Hello {
-        /// [`VERSION`] of the worker.
+        /// [`VERSION`](super::VERSION) of the worker.
         version: u16,
         /// The size the desktop has.
         size: Size,

@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use sandbox_hw::{AccessUnit, Capabilities, I420, Invalidation, Request};
-use sandbox_protocol::local::worker::{Begin, VERSION, WorkerPlan};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::worker::{Begin, WorkerPlan};
 
 use super::*;
 

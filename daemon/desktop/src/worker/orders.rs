@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use sandbox_protocol::local::worker::{ToWorker, VERSION};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::worker::ToWorker;
 use sandbox_protocol::stream::input::Input;
 use sandbox_protocol::wire::input::Event as InputEvent;
 use sandbox_protocol::{Bitrate, Size};

@@ -22,10 +22,10 @@ use rustix::net::{
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::gettid;
 use sandbox_hw::I420;
+use sandbox_protocol::local::VERSION;
 use sandbox_protocol::local::frame::{Content, FrameHeader, PREFIX_LEN};
 use sandbox_protocol::local::worker::{
-    Begin, Counters, Cursor, FromWarden, FromWorker, Pictures, ToWarden, ToWorker, VERSION,
-    WorkerPlan,
+    Begin, Counters, Cursor, FromWarden, FromWorker, Pictures, ToWarden, ToWorker, WorkerPlan,
 };
 use sandbox_protocol::wire::input::Event;
 use sandbox_protocol::{Bitrate, Rect, Size, codec};

@@ -13,7 +13,8 @@ use rustix::process::{
     setsid, umask,
 };
 use rustix::thread::set_no_new_privs;
-use sandbox_protocol::local::warden::{Event, Request, VERSION};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::warden::{Event, Request};
 use sandbox_protocol::{SessionId, codec};
 
 use super::listen::Listeners;

@@ -18,7 +18,8 @@ use sandbox_jail::warden::WardenConfig;
 use sandbox_jail::{Layer, Sys, warden};
 use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
-use sandbox_protocol::local::worker::{FromWarden, FromWorker, ToWarden, VERSION};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::worker::{FromWarden, FromWorker, ToWarden};
 
 use crate::hold::Hold;
 use crate::x11;

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use async_channel::Sender;
 use sandbox_core::permit::{Control, Permit};
 use sandbox_core::pulse::Due;
+use sandbox_protocol::local::Version;
 use sandbox_protocol::local::frame::FrameHeader;
-use sandbox_protocol::local::worker::{
-    CopiedPiece, Counters, FromWorker, Pictures, ToWorker, VERSION,
-};
+use sandbox_protocol::local::worker::{CopiedPiece, Counters, FromWorker, Pictures, ToWorker};
 use sandbox_protocol::{SessionId, ViewerId};
 use smol::{Task, Timer};
 
@@ -32,6 +31,8 @@ const WORKER_WAIT_MAX: Duration = Duration::from_secs(15);
 /// Viewers of one session and what is theirs together.
 pub(super) struct Audience {
     pub(super) session: SessionId,
+    /// What its workers speak.
+    version: Version,
     /// The one in control first: its copy of a frame leaves before the others'.
     seats: RefCell<Vec<Rc<Seat>>>,
     /// None between two workers.
@@ -45,14 +46,15 @@ pub(super) struct Audience {
 }
 
 impl Audience {
-    pub(super) fn new(session: SessionId) -> Self {
+    pub(super) fn new(session: SessionId, version: Version) -> Self {
         let stream = u64::from_le_bytes(crate::auth::random());
         Self {
             session,
+            version,
             seats: RefCell::default(),
             worker: RefCell::default(),
             tasks: RefCell::default(),
-            shared: RefCell::new(Shared::new(stream)),
+            shared: RefCell::new(Shared::new(version, stream)),
             counting: RefCell::default(),
             copying: Cell::default(),
             span: tracing::info_span!("audience", %session),
@@ -152,6 +154,10 @@ impl Audience {
         messages: Vec<ToWorker>,
         wishes: Wishes,
     ) -> Result<(), LeftReason> {
+        if messages.iter().any(|it| !it.is_known_to(self.version)) {
+            let words = "it moves the pointer by steps, which was not agreed";
+            return Err(LeftReason::Malformed(words.to_owned()));
+        }
         // Whoever wishes for a first update is one more that takes them.
         let pictures = wishes.whole.then(|| self.pictures());
         let mut shared = self.shared.borrow_mut();
@@ -271,7 +277,7 @@ impl Hub {
 
     /// A message of the worker, to whom it concerns.
     pub(super) fn handle_worker(&self, audience: &Rc<Audience>, message: FromWorker) {
-        if let Err(reason) = check(&message) {
+        if let Err(reason) = check(&message, audience.version) {
             audience
                 .span
                 .in_scope(|| tracing::error!(reason, "the worker is not understood"));
@@ -437,11 +443,12 @@ fn ask_for_worker(audience: &Audience) {
 }
 
 /// What no worker of ours says.
-fn check(message: &FromWorker) -> Result<(), String> {
+fn check(message: &FromWorker, wanted: Version) -> Result<(), String> {
     match message {
-        FromWorker::Hello { version, .. } if *version != VERSION => {
-            Err(format!("it speaks version {version}, we speak {VERSION}"))
-        }
+        FromWorker::Hello { version, .. } if *version != wanted.number() => Err(format!(
+            "it speaks version {version}, its warden {}",
+            wanted.number()
+        )),
         FromWorker::Cursor(cursor) if !is_picture(cursor) => Err(format!(
             "a pointer of {} has {} bytes",
             cursor.size,

@@ -268,7 +268,8 @@ impl Hub {
             (None, Some(_)) => None,
             (None, None) => return Err(AttachError::NoWorker),
         };
-        let audience = known.unwrap_or_else(|| Rc::new(Audience::new(session)));
+        let audience =
+            known.unwrap_or_else(|| Rc::new(Audience::new(session, self.config.workers)));
         Ok(Place { audience, worker })
     }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod older;
 mod pictures;
 mod together;
 mod tunnels;
@@ -17,8 +18,8 @@ use sandbox_protocol::limits::DESKTOP_SIZE_MAX;
 use sandbox_protocol::local::worker::{FromWorker, Pictures, ToWorker};
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{
-    AuthFailure, AuthMethod, Chroma, Codec, Display, FromServer, FromViewer, Profile, Secret,
-    StreamConfig, VideoCapability,
+    AuthFailure, AuthMethod, Chroma, Codec, Display, FEATURES, FromServer, FromViewer, Profile,
+    Secret, StreamConfig, VideoCapability,
 };
 use sandbox_protocol::wire::input::{Event as InputEvent, Packet};
 use sandbox_protocol::{Size, ViewerId};
@@ -60,7 +61,7 @@ fn hello(cache_mib: u16) -> FromViewer {
     FromViewer::Hello {
         minor_min: 0,
         minor_max: 0,
-        features: 1,
+        features: FEATURES.0,
         video: vec![VideoCapability {
             codec: Codec::H264,
             profile: Profile::High,

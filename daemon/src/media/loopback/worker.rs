@@ -13,8 +13,9 @@ use rustix::net::{
 };
 use sandbox_protocol::codec;
 use sandbox_protocol::limits::LOCAL_MESSAGE_BYTES_MAX;
+use sandbox_protocol::local::VERSION;
 use sandbox_protocol::local::frame::{Content, FrameHeader};
-use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker, VERSION};
+use sandbox_protocol::local::worker::{Counters, FromWorker, ToWorker};
 use sandbox_protocol::wire::input::Packet;
 use sandbox_protocol::{Micros, Size};
 use smol::Timer;
@@ -41,6 +42,11 @@ pub(super) fn within_limit<T>(future: impl Future<Output = T>) -> T {
 impl Worker {
     /// A worker that has said hello, and the daemon's ends of its sockets.
     pub(super) fn new() -> (Self, OwnedFd, OwnedFd) {
+        Self::speaking(VERSION)
+    }
+
+    /// The same of another version.
+    pub(super) fn speaking(version: u16) -> (Self, OwnedFd, OwnedFd) {
         let (control, control_far) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -57,7 +63,7 @@ impl Worker {
             frame: 0,
         };
         worker.send(&FromWorker::Hello {
-            version: VERSION,
+            version,
             size: super::SIZE,
             encoder_name: "x264".to_owned(),
         });

@@ -8,9 +8,10 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use sandbox_protocol::ViewerId;
 use sandbox_protocol::limits::DATAGRAMS_PER_SECOND_MAX;
+use sandbox_protocol::local::Version;
 use sandbox_protocol::stream::sender::Transmit;
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::{Agreement, FromServer};
+use sandbox_protocol::wire::control::{Agreement, FEATURES, Features, FromServer};
 use sandbox_protocol::wire::datagram::Epoch;
 use sandbox_quic::{
     BytesMut, DATAGRAM_SEND_BYTES, Dir, Endpoint, Fingerprint, Handle, IdentityError, ServerSetup,
@@ -21,7 +22,7 @@ use super::conversation::{Conversation, Refusal};
 use super::outbox::{Outbox, Unread};
 use super::streams::{Part, UpdateStreams};
 use super::viewer::NativeViewer;
-use super::{Ask, Peer, PeerId};
+use super::{Ask, Node, Peer, PeerId};
 use crate::media::LeftReason;
 use crate::media::flood::{FloodMeter, Flooded};
 
@@ -42,8 +43,7 @@ pub(in crate::media) struct Natives {
     handles: BTreeMap<PeerId, Handle>,
     announce: Sender<Peer>,
     last_peer: u64,
-    /// What viewers are told of the node.
-    node: [u8; 16],
+    node: Node,
     /// What datagrams on their way into QUIC are copied to.
     arena: BytesMut,
     datagram: Vec<u8>,
@@ -73,18 +73,20 @@ pub(in crate::media) struct Connection {
 impl Natives {
     pub(in crate::media) fn new(
         setup: &ServerSetup,
+        workers: Version,
         announce: Sender<Peer>,
     ) -> Result<Self, IdentityError> {
         let fingerprint = Fingerprint::of(&setup.identity.certificate)?;
-        let mut node = [0; 16];
-        node.copy_from_slice(&fingerprint.0[..16]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&fingerprint.0[..16]);
+        let features = features(workers);
         Ok(Self {
             endpoint: Endpoint::server(setup)?,
             connections: BTreeMap::new(),
             handles: BTreeMap::new(),
             announce,
             last_peer: 0,
-            node,
+            node: Node { id, features },
             arena: BytesMut::new(),
             datagram: Vec::new(),
         })
@@ -379,6 +381,15 @@ impl Natives {
             Some((*handle, refusal))
         };
         self.connections.iter_mut().filter_map(judge).collect()
+    }
+}
+
+/// What is offered to viewers: what we can do, as far as the workers can.
+const fn features(workers: Version) -> Features {
+    if workers.has_pointer_steps() {
+        FEATURES
+    } else {
+        FEATURES.without(Features::RELATIVE_POINTER)
     }
 }
 

@@ -11,13 +11,12 @@ use sandbox_protocol::limits::{
 };
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{
-    Agreement, AuthFailure, AuthMethod, Chroma, Codec, Display, FEATURES, Features, Frames,
-    FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Offer, Profile, Trust, VideoCapability, decode,
-    negotiate,
+    Agreement, AuthFailure, AuthMethod, Chroma, Codec, Display, Features, Frames, FromServer,
+    FromViewer, MINOR_MAX, MINOR_MIN, Offer, Profile, Trust, VideoCapability, decode, negotiate,
 };
 use sandbox_protocol::{Bitrate, SessionId, Size};
 
-use super::Welcome;
+use super::{Node, Welcome};
 use crate::media::flood::{FloodMeter, Flooded};
 
 /// Time that a stranger has to sign in.
@@ -44,7 +43,7 @@ const VIDEO: [VideoCapability; 1] = [VideoCapability {
 /// One viewer's side of the conversation.
 #[derive(Debug)]
 pub(in crate::media) struct Conversation {
-    node: [u8; 16],
+    node: Node,
     frames: Frames,
     meter: FloodMeter,
     phase: Phase,
@@ -126,8 +125,8 @@ impl Refusal {
 }
 
 impl Conversation {
-    /// A viewer has connected; `node` is the name that it is told.
-    pub(in crate::media) fn new(node: [u8; 16], now: Instant) -> Self {
+    /// A viewer has connected; `node` is what it is told.
+    pub(in crate::media) fn new(node: Node, now: Instant) -> Self {
         Self {
             node,
             frames: Frames::default(),
@@ -378,7 +377,7 @@ impl Conversation {
         let ours = Offer {
             minor_min: MINOR_MIN,
             minor_max: MINOR_MAX,
-            features: FEATURES,
+            features: self.node.features,
             video: &VIDEO,
             cache_mib: CACHE_MIB,
         };
@@ -388,7 +387,7 @@ impl Conversation {
         self.say(FromServer::Hello {
             minor: agreed.minor,
             features: agreed.features.0,
-            node: self.node,
+            node: self.node.id,
             codec: agreed.video.codec,
             cache_mib: agreed.cache_mib,
         });

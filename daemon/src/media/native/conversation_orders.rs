@@ -5,7 +5,7 @@ use sandbox_protocol::limits::CONTROL_BYTES_MAX;
 use sandbox_protocol::wire::control::{LENGTH_LEN, Secret, encode_into};
 
 use super::super::*;
-use super::{SIZE, attached};
+use super::{NODE, SIZE, attached};
 
 /// SplitMix64.
 struct Chance(u64);
@@ -41,7 +41,7 @@ impl World {
         Self {
             chance: Chance(seed),
             now,
-            conversation: Conversation::new([7; 16], now),
+            conversation: Conversation::new(NODE, now),
             is_signed_in: false,
             is_attached: false,
             is_started: false,

@@ -1,6 +1,6 @@
 //! A viewer's conversation, message by message.
 
-use sandbox_protocol::wire::control::{Secret, StreamConfig, encode_into};
+use sandbox_protocol::wire::control::{FEATURES, Secret, StreamConfig, encode_into};
 
 use super::*;
 
@@ -10,6 +10,11 @@ mod orders;
 const SIZE: Size = Size {
     width: 1_280,
     height: 720,
+};
+
+const NODE: Node = Node {
+    id: [7; 16],
+    features: FEATURES,
 };
 
 fn hello() -> FromViewer {
@@ -80,7 +85,7 @@ impl World {
     fn new() -> Self {
         let now = crate::clock::now();
         Self {
-            conversation: Conversation::new([7; 16], now),
+            conversation: Conversation::new(NODE, now),
             now,
         }
     }

@@ -16,13 +16,22 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::{AuthFailure, AuthMethod, FromServer, Secret};
+use sandbox_protocol::wire::control::{AuthFailure, AuthMethod, Features, FromServer, Secret};
 use sandbox_protocol::{SessionId, Size, ViewerId};
 
 pub(super) use self::connections::Natives;
 pub(super) use self::conversation::{Effect, Refusal};
 pub(super) use self::viewer::{Begin, NativeViewer};
 use super::{AttachError, Command, Media, ViewerEvent};
+
+/// What viewers are told of the node.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::media) struct Node {
+    /// Its name.
+    pub(in crate::media) id: [u8; 16],
+    /// What it offers.
+    pub(in crate::media) features: Features,
+}
 
 /// Names a native viewer's connection; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use sandbox_protocol::local::Version;
 use sandbox_protocol::{Bitrate, UserIndex};
 
 use super::*;
@@ -58,6 +59,7 @@ fn app(name: &str) -> (Arc<App>, Commands) {
         bitrate_max: Bitrate::kbps(1_000),
         fps_max: 60,
         native: node.setup,
+        workers: Version::OWN,
     };
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let app = App::new(Parts {

@@ -40,6 +40,12 @@ impl Features {
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
+
+    /// These but `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
 }
 
 /// What this version can do.

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::SocketType;
-use sandbox_protocol::local::worker::{self, FromWarden, WorkerPlan};
+use sandbox_protocol::local::VERSION;
+use sandbox_protocol::local::worker::{FromWarden, WorkerPlan};
 use sandbox_protocol::{SessionId, codec};
 
 use super::worker::Succession;
@@ -130,7 +131,7 @@ impl Session {
         let geometry = Geometry::of(self.wanted.screen);
         let (begin, taken_over) = self.succession.next();
         let plan = FromWarden::Start(WorkerPlan {
-            version: worker::VERSION,
+            version: VERSION,
             begin,
             screen_size: self.wanted.screen,
             size: self.wanted.size,
