@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { flags } from '../tests/system/browser.mjs';
 import { PASSWORD, serverWith } from '../tests/system/desktop.mjs';
 import { discardAll } from '../tests/system/server.mjs';
-import { Display } from './display.mjs';
+import { Display } from '../tests/system/display.mjs';
 import { figure, one, report } from './figures.mjs';
 import { count, millis, openViewer, press } from './viewer.mjs';
 

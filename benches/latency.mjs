@@ -3,7 +3,7 @@
 import { flags } from '../tests/system/browser.mjs';
 import { serverWith } from '../tests/system/desktop.mjs';
 import { BARCODE, discardAll } from '../tests/system/server.mjs';
-import { Display } from './display.mjs';
+import { Display } from '../tests/system/display.mjs';
 import { figure, report } from './figures.mjs';
 import { count, millis, openViewer, press, untilShown } from './viewer.mjs';
 

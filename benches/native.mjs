@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { PASSWORD, serverWith } from '../tests/system/desktop.mjs';
 import { closeViewers } from '../tests/system/native.mjs';
 import { BARCODE, discardAll, installed, runToEnd } from '../tests/system/server.mjs';
-import { Display } from './display.mjs';
+import { Display } from '../tests/system/display.mjs';
 import { figure, one, report } from './figures.mjs';
 import { count, millis, press, untilShown } from './viewer.mjs';
 import { addressOf, openNative, TigerVnc } from './windows.mjs';

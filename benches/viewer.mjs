@@ -33,8 +33,11 @@ export async function openViewer(server, name, display) {
 }
 
 export async function untilShown(display) {
-  const pixel = (x, y) => display.green(x, y);
-  await until('the barcode on the screen', () => decode(pixel, LAYOUT) !== null);
+  await until('the barcode on the screen', () => {
+    const { stride, pixels } = display.pixels();
+    const green = (x, y) => pixels[y * stride + x * 4 + 1];
+    return decode(green, LAYOUT) !== null;
+  });
 }
 
 /** Presses keys in the displays, in blocks by turns; what was seen in each. */

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { PASSWORD } from '../tests/system/desktop.mjs';
 import { BARCODE, freePort, installed } from '../tests/system/server.mjs';
 import { until } from '../tests/system/wait.mjs';
-import { Display } from './display.mjs';
+import { Display } from '../tests/system/display.mjs';
 import { untilShown } from './viewer.mjs';
 
 /** A user's desktop in the native viewer's window, in a display of its own. */

@@ -176,13 +176,27 @@ export function tree(directory) {
 }
 
 /**
- * The pixels that an Xvfb shows, read through one of its own descriptors.
+ * The pixels that a jailed Xvfb shows, read through one of its own descriptors.
  *
  * @param {number} pid of the Xvfb
- * @returns {{width: number, height: number, luma: Uint8Array}} BT.709 luma of full range
+ * @returns {{width: number, height: number, stride: number, pixels: Buffer}}
  */
+export function pixelsOf(pid) {
+  const maps = readOr(`/proc/${pid}/maps`) ?? '';
+  const mapped = maps.split('\n').find((it) => it.includes(' rw-s ') && it.includes('memfd:'));
+  if (!mapped) throw new Error(`Xvfb ${pid} maps no memfd`);
+  // The map's link works when its descriptor is closed already.
+  return pixelsIn(`/proc/${pid}/map_files/${mapped.split(' ', 1)[0]}`);
+}
+
+/** The same with their brightness: BT.709 luma of full range. */
 export function framebufferOf(pid) {
-  const file = framebufferFileOf(pid);
+  const screen = pixelsOf(pid);
+  return { ...screen, luma: lumaOf(screen) };
+}
+
+/** The pixels in the file that an Xvfb maps. */
+export function pixelsIn(file) {
   const descriptor = fs.openSync(file, 'r');
   try {
     const header = Buffer.alloc(100);
@@ -192,21 +206,13 @@ export function framebufferOf(pid) {
     const offset = field(0) + field(19) * 12;
     const pixels = Buffer.alloc(stride * height);
     fs.readSync(descriptor, pixels, 0, pixels.length, offset);
-    return { width, height, stride, pixels, luma: lumaOf(pixels, width, height, stride) };
+    return { width, height, stride, pixels };
   } finally {
     fs.closeSync(descriptor);
   }
 }
 
-function framebufferFileOf(pid) {
-  const maps = readOr(`/proc/${pid}/maps`) ?? '';
-  const mapped = maps.split('\n').find((it) => it.includes(' rw-s ') && it.includes('memfd:'));
-  if (!mapped) throw new Error(`Xvfb ${pid} maps no memfd`);
-  // The map's link works when its descriptor is closed already.
-  return `/proc/${pid}/map_files/${mapped.split(' ', 1)[0]}`;
-}
-
-function lumaOf(pixels, width, height, stride) {
+function lumaOf({ width, height, stride, pixels }) {
   const luma = new Uint8Array(width * height);
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {

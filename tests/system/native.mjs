@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 
 import { PASSWORD } from './desktop.mjs';
-import { framebufferOf } from './host.mjs';
+import { pixelsOf } from './host.mjs';
 import { HASH, installed } from './server.mjs';
 import { until } from './wait.mjs';
 
@@ -73,6 +73,11 @@ export class NativeViewer {
     this.step(`${key} up`);
   }
 
+  /** Presses the key of a letter. */
+  letter(letter) {
+    this.step(`text ${letter}`);
+  }
+
   /** Every update so far. */
   updates() {
     return linesOf(this.#log);
@@ -97,7 +102,7 @@ export class NativeViewer {
   async untilExact(xvfb) {
     await until('the viewer to show what the X server does', () => {
       const { width, height, hash } = this.updates().at(-1);
-      return hash === hashOf(framebufferOf(xvfb), width, height);
+      return hash === hashOf(pixelsOf(xvfb), width, height);
     });
   }
 
@@ -107,7 +112,8 @@ export class NativeViewer {
   }
 }
 
-function linesOf(file) {
+/** The lines of JSON in a file that is being written. */
+export function linesOf(file) {
   if (!fs.existsSync(file)) return [];
   const lines = fs.readFileSync(file, 'utf8').split('\n');
   // The last one may be half written.

@@ -63,6 +63,7 @@ export class Relay {
   #path = PLAIN;
   #chance = seeded(0);
   #isCut = false;
+  #isBarred = false;
   #isClosed = false;
   /** Datagrams in both directions, and the bytes in those that passed. */
   passed = 0;
@@ -118,8 +119,14 @@ export class Relay {
     this.#isCut = true;
   }
 
+  /** Connections go on, and none begins, until it is mended. */
+  bar() {
+    this.#isBarred = true;
+  }
+
   mend() {
     this.#isCut = false;
+    this.#isBarred = false;
   }
 
   /** Viewers come from other addresses from now on, as when a translator forgets them. */
@@ -148,7 +155,9 @@ export class Relay {
 
   #pass(direction, bytes, send) {
     const { delay, late, lateBy, twice, widest } = this.#path;
-    if (this.#isLost[direction]() || this.#isCut || bytes.length > widest) {
+    // RFC 9000 §17.2: what begins a connection has a long header.
+    const isBarred = this.#isBarred && (bytes[0] & 0x80) !== 0;
+    if (this.#isLost[direction]() || this.#isCut || isBarred || bytes.length > widest) {
       this.lost += 1;
       return;
     }

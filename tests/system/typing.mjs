@@ -26,7 +26,7 @@ export class Typing {
   /** Presses a letter until the barcode program has the keyboard, and waits until it is still. */
   async untilHeard() {
     await until('the barcode program to have the keyboard', async () => {
-      this.viewer.press('key 44 0x7a');
+      this.viewer.letter('z');
       const patience = { patience: 1_000 };
       const isHeard = () => this.recorded().length > 0;
       return until('a key in its log', isHeard, patience).catch(() => false);
@@ -54,7 +54,7 @@ export class Typing {
       if (sent === Math.floor(keys / 3)) act();
       const letter = names[Math.floor(random() * names.length)];
       typed.push(LETTERS[letter]);
-      this.viewer.step(`text ${letter}`);
+      this.viewer.letter(letter);
       await new Promise((resolve) => {
         setTimeout(resolve, random() * 20);
       });
