@@ -7,6 +7,7 @@ mod memory;
 mod race;
 mod rates;
 mod records;
+mod rescue;
 
 pub(crate) use self::host::resolve;
 pub use self::memory::{Arrival, Memory, Network};

@@ -12,9 +12,12 @@ import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs'
 import { Proxy } from './proxy.mjs';
 import { Relay } from './relay.mjs';
 import { discardAll } from './server.mjs';
+import { Typing } from './typing.mjs';
 import { endViewers, view } from './viewer.mjs';
 import { until } from './wait.mjs';
 
+const SEED = Number(process.env.SEED ?? 7);
+const KEYS = 60;
 /** Bytes in a second of a slow network: 1.6 Mbit/s. */
 const RATE = 200_000;
 /** What may come after the last change: a picture, and as much on its way before it. */
@@ -25,6 +28,7 @@ let relay;
 let proxy;
 let memory;
 let viewer;
+let typing;
 
 before(async () => {
   memory = fs.mkdtempSync(path.join(os.tmpdir(), 'sandbox-tunnel-'));
@@ -87,18 +91,41 @@ test('over a slow network nothing is queued: the picture is the newest one', asy
   proxy.limit(Infinity);
 });
 
-/** Silence is waited out for twelve seconds. */
-const skip = process.env.LONG === '1' ? false : 'LONG=1 runs it';
-test('UDP that falls silent under its hands is followed by a WebSocket', { skip }, async () => {
+test('UDP that falls silent is followed by a WebSocket before it is given up', async () => {
   relay.lose('none', 1);
   assert.equal(await viewer.leave(), 0, viewer.said);
   viewer = await start();
   await viewer.untilBy('udp');
-  relay.lose('all', 1);
-  await until('the viewer to notice', () => /the server is silent/.test(viewer.said));
-  await runInTerminal(viewer, server, 'ada', 'touch third', 'third');
+  viewer.type('bin/sandbox-barcode --log keys.log');
+  typing = new Typing(server, 'ada', viewer);
+  await typing.untilHeard();
+  await typing.typeDuring(KEYS, SEED, () => relay.lose('all', 1));
   await viewer.untilBy('websocket');
   await viewer.untilExact(xvfb());
+  assert.doesNotMatch(viewer.said, /the server is silent/);
+});
+
+test('UDP that is answered before there is another way goes on', async () => {
+  relay.lose('none', 1);
+  assert.equal(await viewer.leave(), 0, viewer.said);
+  viewer = await start();
+  await viewer.untilBy('udp');
+  typing.viewer = viewer;
+  const opened = proxy.opened;
+  // Another way is looked for, and not found.
+  proxy.limit(0);
+  await typing.typeDuring(KEYS, SEED, () => {
+    relay.cut();
+    const search = until('a search for another way', () => proxy.opened > opened);
+    search.then(() => {
+      relay.mend();
+      relay.bar();
+    });
+  });
+  relay.mend();
+  proxy.limit(Infinity);
+  await viewer.untilExact(xvfb());
+  await viewer.untilBy('udp');
 });
 
 test('where UDP works again the next connection goes by it', async () => {

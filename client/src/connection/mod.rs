@@ -259,6 +259,11 @@ impl Connection {
         self.is_connected
     }
 
+    /// Since when nothing that was sent has been acknowledged; `None` while all is answered.
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        self.endpoint.unanswered_since(self.handle)
+    }
+
     /// Whether it has told its end.
     pub const fn is_over(&self) -> bool {
         self.is_over

@@ -1,6 +1,7 @@
 //! What the thread does: a connection, its socket and its clock, one attempt after the other.
 
 mod apart;
+mod beside;
 mod join;
 mod news;
 
@@ -17,7 +18,8 @@ use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
 
-use self::join::Joined;
+use self::beside::Search;
+use self::join::{Came, Joined};
 use super::host::{fresh_input, resolve, signalled};
 use super::memory::Network;
 use super::race::{Transport, Way};
@@ -25,7 +27,7 @@ use super::rates::Rates;
 use super::{Command, Ended, News, Shared, Task};
 use crate::carrier::Carrier;
 use crate::clock;
-use crate::connection::{Connection, End, Setup, Told};
+use crate::connection::{Connection, End, Told};
 use crate::figures::Figures;
 use crate::origin::Origin;
 use crate::probe::{Outcome, Probe};
@@ -46,9 +48,6 @@ const REFUSALS_MAX: u32 = 3;
 
 /// A whole picture is asked for at most so often; the server answers no faster.
 const WHOLE_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Mebibytes for the tile cache.
-const CACHE_MIB: u16 = 64;
 
 /// Lives in the thread.
 pub(super) struct Driver {
@@ -77,9 +76,17 @@ pub(super) struct Driver {
 /// How a server was reached, and from where.
 type Place<'a> = (Way, &'a Option<Network>);
 
+/// What follows a connection.
+enum Next {
+    Nothing(End),
+    /// One that was answered where this one was not.
+    Other(Box<Joined>),
+}
+
 /// What ends a wait.
 enum Wake {
     Came(io::Result<()>),
+    Beside(Came),
     Command(Option<Command>),
     Time,
 }
@@ -154,8 +161,18 @@ impl Driver {
             Ok(joined) => joined,
             Err(end) => return end,
         };
+        loop {
+            match self.carry_on(joined).await {
+                Next::Nothing(end) => return end,
+                Next::Other(next) => joined = *next,
+            }
+        }
+    }
+
+    /// A connection, from the server's answer to its end.
+    async fn carry_on(&mut self, mut joined: Joined) -> Next {
         if let Err(error) = self.shared.view().screen.restart() {
-            return End::Broken(error.to_string());
+            return Next::Nothing(End::Broken(error.to_string()));
         }
         let way = joined.carrier.way();
         self.figures.restart(way);
@@ -169,12 +186,14 @@ impl Driver {
                 let size = self.task.size;
                 joined.connection.take_over(now, input, size, self.is_shown);
             }
-            Err(error) => return End::Broken(error.to_string()),
+            Err(error) => return Next::Nothing(End::Broken(error.to_string())),
         }
-        let end = self.drive(&mut joined).await;
+        let mut search = Search::default();
+        let next = self.drive(&mut joined, &mut search).await;
+        search.abandon(clock::now()).await;
         joined.carrier.finish().await;
         self.input = Some(joined.connection.into_input(clock::now()));
-        end
+        next
     }
 
     /// The server's addresses; none are needed where UDP is not wanted.
@@ -194,7 +213,7 @@ impl Driver {
         future::or(found, signal).await
     }
 
-    async fn drive(&mut self, joined: &mut Joined) -> End {
+    async fn drive(&mut self, joined: &mut Joined, search: &mut Search) -> Next {
         let Joined {
             carrier,
             connection,
@@ -207,13 +226,16 @@ impl Driver {
         loop {
             let end = self.turn(connection, (carrier.way(), network));
             let now = clock::now();
-            let most = carrier.segments_max();
-            while let Some(out) = connection.poll_transmit(now, most, &mut buffer) {
-                carrier.send(&buffer, out.segment).await;
-                buffer.clear();
+            let next = search.turn(self, now, (carrier, connection)).await;
+            if next.is_some() {
+                connection.supersede(now);
+            }
+            send((carrier, connection), now, &mut buffer).await;
+            if let Some(next) = next {
+                return Next::Other(Box::new(next));
             }
             if let Some(end) = end {
-                return end;
+                return Next::Nothing(end);
             }
             let rebind = matches!(carrier, Carrier::Udp(_)).then_some(rebind_at);
             if rebind.is_some_and(|it| it <= now) {
@@ -227,8 +249,9 @@ impl Driver {
                 }
             }
             let due = self.next_due(now, connection);
-            let due = due.into_iter().chain(rebind).min();
-            match self.wait(carrier, due).await {
+            let due = [due, rebind, search.poll_timeout()];
+            let due = due.into_iter().flatten().min();
+            match self.wait((carrier, search), due).await {
                 Wake::Came(Ok(())) => {
                     refusals = 0;
                     rebind_at = clock::now() + REBIND_AFTER;
@@ -239,10 +262,12 @@ impl Driver {
                     });
                 }
                 Wake::Came(Err(error)) if carrier.way() == Way::WebSocket => {
-                    return End::Cut(error.to_string());
+                    return Next::Nothing(End::Cut(error.to_string()));
                 }
                 // The kernel tells of an answer that nobody listens.
-                Wake::Came(Err(_)) if refusals == REFUSALS_MAX => return End::Silent,
+                Wake::Came(Err(_)) if refusals == REFUSALS_MAX => {
+                    return Next::Nothing(End::Silent);
+                }
                 Wake::Came(Err(_)) => refusals += 1,
                 Wake::Command(command) => {
                     self.obey(connection, command.unwrap_or(Command::Leave));
@@ -250,30 +275,23 @@ impl Driver {
                         self.obey(connection, command);
                     }
                 }
-                Wake::Time => connection.handle_timeout(clock::now()),
+                Wake::Beside(came) => search.handle(self, came),
+                Wake::Time => {
+                    let now = clock::now();
+                    connection.handle_timeout(now);
+                    search.handle_timeout(now);
+                }
             }
         }
     }
 
-    /// Begins a connection. What is typed goes to the one that is answered.
-    fn begin(&self, now: Instant, server: SocketAddr) -> io::Result<Connection> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret)?;
-        let setup = Setup {
-            known: self.task.known,
-            credentials: self.task.credentials.clone(),
-            size: self.task.size,
-            is_shown: self.is_shown,
-            cache_mib: CACHE_MIB,
-            link_kbps: self.rates.hint(),
-            secret,
-            input: fresh_input()?,
-        };
-        Connection::new(now, server, setup).map_err(io::Error::other)
-    }
-
-    async fn wait(&mut self, carrier: &mut Carrier, due: Option<Instant>) -> Wake {
+    async fn wait(
+        &mut self,
+        (carrier, search): (&mut Carrier, &mut Search),
+        due: Option<Instant>,
+    ) -> Wake {
         let came = async { Wake::Came(carrier.receive(&mut self.slots).await) };
+        let beside = async { Wake::Beside(search.receive().await) };
         let command = async { Wake::Command(self.commands.recv().await.ok()) };
         let signal = async {
             signalled(self.signals.as_ref()).await;
@@ -284,6 +302,7 @@ impl Driver {
             Wake::Time
         };
         let asked = future::or(command, signal);
+        let came = future::or(came, beside);
         future::or(came, future::or(asked, time)).await
     }
 
@@ -460,5 +479,18 @@ impl Driver {
             }
             Command::Leave => connection.leave(now),
         }
+    }
+}
+
+/// Sends what a connection has to send.
+async fn send(
+    (carrier, connection): (&mut Carrier, &mut Connection),
+    now: Instant,
+    buffer: &mut Vec<u8>,
+) {
+    let most = carrier.segments_max();
+    while let Some(out) = connection.poll_transmit(now, most, buffer) {
+        carrier.send(buffer, out.segment).await;
+        buffer.clear();
     }
 }

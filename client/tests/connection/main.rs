@@ -340,6 +340,29 @@ fn a_silent_server_is_told_from_one_that_never_answered() {
 }
 
 #[test]
+fn keys_of_an_outage_arrive_once_each_when_the_way_is_back() {
+    let mut world = World::live();
+    world.run_until(|it| it.client.unanswered_since().is_none());
+    world.is_cut = true;
+    let began = world.now;
+    let mut pressed = Vec::new();
+    while world.now - began < Duration::from_secs(5) {
+        for event in [key(true), key(false)] {
+            world.client.handle_input(world.now, event);
+            pressed.push(event);
+        }
+        let next = world.now + Duration::from_millis(100);
+        world.run_until(|it| it.now >= next);
+    }
+    assert_eq!(world.client.unanswered_since(), Some(began));
+    world.is_cut = false;
+    world.run_until(|it| it.server.input.len() >= pressed.len());
+    world.run_until(|it| it.client.unanswered_since().is_none());
+    assert_eq!(world.server.input, pressed);
+    world.run_until(World::is_same);
+}
+
+#[test]
 fn who_leaves_lets_go_of_the_keys() {
     let mut world = World::live();
     world.client.handle_input(world.now, key(true));

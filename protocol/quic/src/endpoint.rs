@@ -12,6 +12,7 @@ use crate::events::Event;
 use crate::identity::{IdentityError, Trust};
 use crate::link::{Handle, Link, NoRoom};
 use crate::provider;
+use crate::silence::{Acknowledged, Silence};
 use crate::transport::{self, ServerSetup, Side};
 
 /// Connections at once whose peer has not been admitted by the owner.
@@ -122,15 +123,17 @@ impl Endpoint {
         to: SocketAddr,
         trust: Trust,
     ) -> Result<Handle, ConnectError> {
-        let config = transport::client(trust, provider())?;
+        let acknowledged = Acknowledged::default();
+        let config = transport::client(trust, provider(), acknowledged.clone())?;
         // Servers are known by their key; the name is only there because TLS wants one.
         let (handle, connection) = self
             .quic
             .connect(now, config, to, "sandbox")
             .map_err(|source| ConnectError::Refused { to, source })?;
         let handle = Handle::from(handle);
+        let silence = Silence::new(acknowledged);
         self.links
-            .insert(handle, Link::new(connection, Side::Client));
+            .insert(handle, Link::new(connection, Side::Client, Some(silence)));
         self.unsent.insert(handle);
         Ok(handle)
     }
@@ -150,6 +153,7 @@ impl Endpoint {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(link) = self.links.get_mut(&handle.into()) {
                     link.quic.handle_event(event);
+                    link.handle_came();
                     self.settle(handle.into());
                 }
             }
@@ -212,6 +216,7 @@ impl Endpoint {
                 let segments = segments_max.min(MERGED_BYTES_MAX / mtu).max(1);
                 if let Some(transmit) = link.quic.poll_transmit(now, segments, buffer) {
                     buffer.truncate(transmit.size);
+                    link.handle_sent(now);
                     return Some(outgoing(&transmit));
                 }
             }
@@ -365,6 +370,12 @@ impl Endpoint {
         Some(self.links.get(&handle)?.quic.rtt())
     }
 
+    /// Since when nothing that was sent has been acknowledged, at a client; `None` while all is
+    /// answered.
+    pub fn unanswered_since(&self, handle: Handle) -> Option<Instant> {
+        self.links.get(&handle)?.silence.as_ref()?.since()
+    }
+
     fn welcome(&mut self, now: Instant, incoming: Incoming) {
         let address = incoming.remote_address().ip().to_canonical();
         let from_there = self.strangers.values().filter(|it| **it == address).count();
@@ -389,7 +400,7 @@ impl Endpoint {
             Ok((handle, connection)) => {
                 let handle = Handle::from(handle);
                 self.links
-                    .insert(handle, Link::new(connection, Side::Server));
+                    .insert(handle, Link::new(connection, Side::Server, None));
                 self.strangers.insert(handle, address);
                 self.settle(handle);
             }

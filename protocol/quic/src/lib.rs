@@ -9,6 +9,7 @@ mod endpoint;
 mod events;
 mod identity;
 mod link;
+mod silence;
 mod transport;
 mod window;
 

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::events::{Closed, Event};
 use crate::identity::Fingerprint;
+use crate::silence::Silence;
 use crate::transport::Side;
 use crate::window::Window;
 
@@ -47,16 +48,33 @@ pub(crate) struct Link {
     pub(crate) quic: Connection,
     pub(crate) side: Side,
     pub(crate) is_closed: bool,
+    /// Of a server nobody asks how long its viewers are silent.
+    pub(crate) silence: Option<Silence>,
     events: VecDeque<Event>,
 }
 
 impl Link {
-    pub(crate) fn new(quic: Connection, side: Side) -> Self {
+    pub(crate) fn new(quic: Connection, side: Side, silence: Option<Silence>) -> Self {
         Self {
             quic,
             side,
             is_closed: false,
+            silence,
             events: VecDeque::new(),
+        }
+    }
+
+    /// A packet left.
+    pub(crate) fn handle_sent(&mut self, now: Instant) {
+        if let Some(silence) = &mut self.silence {
+            silence.handle_sent(now, &self.quic);
+        }
+    }
+
+    /// A packet came.
+    pub(crate) fn handle_came(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.handle_came();
         }
     }
 

@@ -14,6 +14,7 @@ use quinn_proto::{
 use rustls::crypto::CryptoProvider;
 
 use crate::identity::{Identity, IdentityError, PinVerifier, Trust};
+use crate::silence::Acknowledged;
 use crate::window::WindowFactory;
 
 /// The protocol's name in the handshake (ALPN, RFC 7301).
@@ -103,7 +104,7 @@ pub(crate) fn server(
     let crypto = QuicServerConfig::try_from(tls).map_err(no_initial_suite)?;
     let token_key = Salt::new(HKDF_SHA256, b"sandbox/1 address token").extract(&setup.secret);
     let mut config = ServerConfig::new(Arc::new(crypto), Arc::new(token_key));
-    config.transport_config(Arc::new(transport(Side::Server)));
+    config.transport_config(Arc::new(transport(Side::Server, None)));
     config.max_incoming(INCOMING_MAX);
     config.incoming_buffer_size(INCOMING_BYTES);
     config.incoming_buffer_size_total(INCOMING_BYTES * INCOMING_MAX as u64);
@@ -120,6 +121,7 @@ const INCOMING_BYTES: u64 = 16 << 10;
 pub(crate) fn client(
     trust: Trust,
     provider: Arc<CryptoProvider>,
+    acknowledged: Acknowledged,
 ) -> Result<ClientConfig, IdentityError> {
     let verifier = PinVerifier::new(trust, &provider);
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -134,7 +136,8 @@ pub(crate) fn client(
     tls.resumption = rustls::client::Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(no_initial_suite)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(Side::Client)));
+    let transport = transport(Side::Client, Some(acknowledged));
+    config.transport_config(Arc::new(transport));
     Ok(config)
 }
 
@@ -165,7 +168,7 @@ fn no_initial_suite(error: quinn_proto::crypto::rustls::NoInitialCipherSuite) ->
     IdentityError(rustls::Error::General(error.to_string()))
 }
 
-fn transport(side: Side) -> TransportConfig {
+fn transport(side: Side, acknowledged: Option<Acknowledged>) -> TransportConfig {
     let (bidi, uni, stream_bytes) = match side {
         Side::Server => (VIEWER_BIDI_MAX, VIEWER_UNI_MAX, FROM_VIEWER_BYTES),
         Side::Client => (SERVER_BIDI_MAX, SERVER_UNI_MAX, FROM_SERVER_BYTES),
@@ -190,6 +193,6 @@ fn transport(side: Side) -> TransportConfig {
         .receive_window(VarInt::from_u32(stream_bytes * 2))
         .send_window(SEND_WINDOW_BYTES)
         .allow_spin(false)
-        .congestion_controller_factory(Arc::new(WindowFactory));
+        .congestion_controller_factory(Arc::new(WindowFactory(acknowledged)));
     config
 }

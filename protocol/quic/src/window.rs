@@ -12,6 +12,8 @@ use std::time::Instant;
 use quinn_proto::congestion::{Controller, ControllerFactory};
 use quinn_proto::{Connection, RttEstimator};
 
+use crate::silence::Acknowledged;
+
 /// QUIC spreads a window over four fifths of a round trip; what we let leave at once, 256 KB, is
 /// not to be stretched by that. A megabyte in 40 ms is 260 Mbit/s.
 const INITIAL_BYTES: u64 = 1 << 20;
@@ -28,6 +30,7 @@ pub(crate) struct Window {
     /// The connection is over. QUIC holds even the words of its end back while the window is
     /// full, and hears of no acknowledgement that would open it.
     is_closing: Arc<AtomicBool>,
+    acknowledged: Option<Acknowledged>,
 }
 
 impl Window {
@@ -40,14 +43,16 @@ impl Window {
     }
 }
 
+/// Makes windows; those of one connection tell of its acknowledgements, where somebody asks.
 #[derive(Debug)]
-pub(crate) struct WindowFactory;
+pub(crate) struct WindowFactory(pub(crate) Option<Acknowledged>);
 
 impl ControllerFactory for WindowFactory {
     fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Window {
             bytes: INITIAL_BYTES,
             is_closing: Arc::default(),
+            acknowledged: self.0.clone(),
         })
     }
 }
@@ -64,6 +69,12 @@ impl Controller for Window {
         // What we do not fill need not grow.
         if !app_limited {
             self.bytes = (self.bytes + bytes).min(MAX_BYTES);
+        }
+    }
+
+    fn on_end_acks(&mut self, _: Instant, _in_flight: u64, _app_limited: bool, _: Option<u64>) {
+        if let Some(acknowledged) = &self.acknowledged {
+            acknowledged.set();
         }
     }
 

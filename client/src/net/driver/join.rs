@@ -14,9 +14,9 @@ use smol::Timer;
 use super::Driver;
 use crate::carrier::Carrier;
 use crate::clock;
-use crate::connection::{Connection, End, Told};
-use crate::net::host::signalled;
-use crate::net::race::Race;
+use crate::connection::{Connection, End, Setup, Told};
+use crate::net::host::{fresh_input, signalled};
+use crate::net::race::{Hint, Race};
 use crate::net::{Command, Network, Transport, Way};
 use crate::origin::Origin;
 use crate::socket::{Slots, Socket};
@@ -24,6 +24,9 @@ use crate::tunnel::{self, Tunnel};
 
 /// One of several addresses gets so much time to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// Mebibytes for the tile cache.
+const CACHE_MIB: u16 = 64;
 
 /// A connection that the server has answered.
 pub(super) struct Joined {
@@ -34,8 +37,11 @@ pub(super) struct Joined {
 
 type Opening = Pin<Box<dyn Future<Output = Result<Box<Tunnel>, String>>>>;
 
-struct Join {
+/// The ways that are tried.
+pub(super) struct Join {
     race: Race,
+    /// Another connection goes on as long as there is none.
+    is_beside: bool,
     origins: Vec<Origin>,
     /// Those that have not been tried.
     addresses: VecDeque<SocketAddr>,
@@ -47,13 +53,19 @@ struct Join {
     websocket: Option<(Box<Tunnel>, Connection)>,
     udp_end: Option<End>,
     websocket_end: Option<End>,
+    slots: Slots,
+}
+
+/// Something came by one of the ways.
+pub(super) enum Came {
+    Udp(io::Result<()>),
+    WebSocket(io::Result<()>),
+    Opened(Result<Box<Tunnel>, String>),
 }
 
 /// What ends a wait.
 enum Woken {
-    Udp(io::Result<()>),
-    WebSocket(io::Result<()>),
-    Opened(Result<Box<Tunnel>, String>),
+    Came(Came),
     Command(Command),
     Time,
 }
@@ -64,14 +76,8 @@ impl Driver {
         let mut join = Join::new(self, clock::now(), addresses);
         loop {
             let now = clock::now();
-            join.start(self, now);
-            join.send(now).await;
-            if let Some(joined) = join.take_answered(now).await {
-                return Ok(joined);
-            }
-            join.take_failed(now);
-            if let Some(end) = join.poll_lost() {
-                return Err(end);
+            if let Some(ended) = join.turn(self, now).await {
+                return ended;
             }
             if let Some(end) = self.act_apart() {
                 join.abandon(now).await;
@@ -80,9 +86,7 @@ impl Driver {
             let due = [join.poll_timeout(), self.due_apart(now)];
             let due = due.into_iter().flatten().min();
             match join.wait(self, due).await {
-                Woken::Udp(came) => join.handle_udp(came, &self.slots),
-                Woken::WebSocket(came) => join.handle_websocket(came),
-                Woken::Opened(opened) => join.handle_opened(self, opened),
+                Woken::Came(came) => join.handle(self, came),
                 Woken::Command(command) => {
                     if !self.obey_apart(command) {
                         join.abandon(clock::now()).await;
@@ -92,6 +96,23 @@ impl Driver {
                 Woken::Time => join.handle_timeout(clock::now()),
             }
         }
+    }
+
+    /// Begins a connection. What is typed goes to the one that is answered.
+    fn begin(&self, now: Instant, server: SocketAddr) -> io::Result<Connection> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret)?;
+        let setup = Setup {
+            known: self.task.known,
+            credentials: self.task.credentials.clone(),
+            size: self.task.size,
+            is_shown: self.is_shown,
+            cache_mib: CACHE_MIB,
+            link_kbps: self.rates.hint(),
+            secret,
+            input: fresh_input()?,
+        };
+        Connection::new(now, server, setup).map_err(io::Error::other)
     }
 }
 
@@ -103,6 +124,7 @@ impl Join {
         let hint = task.memory.hint(network.as_ref());
         Self {
             race: Race::new(now, task.transport, hint),
+            is_beside: false,
             origins: Origin::of(&task.address, task.memory.origin.as_ref()),
             addresses: addresses.into(),
             network: network.filter(|_| task.transport == Transport::Auto),
@@ -113,7 +135,33 @@ impl Join {
             websocket: None,
             udp_end: None,
             websocket_end: None,
+            slots: Slots::new(),
         }
+    }
+
+    /// The ways to a server whose connection by UDP is not answered: both at once.
+    pub(super) fn beside(driver: &mut Driver, now: Instant, server: SocketAddr) -> Self {
+        let transport = driver.task.transport;
+        Self {
+            race: Race::new(now, transport, Hint::WithoutUdp),
+            is_beside: true,
+            ..Self::new(driver, now, vec![server])
+        }
+    }
+
+    /// Does what is due. Returns the connection that was answered, or why there is none.
+    pub(super) async fn turn(
+        &mut self,
+        driver: &Driver,
+        now: Instant,
+    ) -> Option<Result<Joined, End>> {
+        self.start(driver, now);
+        self.send(now).await;
+        if let Some(joined) = self.take_answered(now).await {
+            return Some(Ok(joined));
+        }
+        self.take_failed(now);
+        self.poll_lost().map(Err)
     }
 
     /// Begins what is due.
@@ -180,9 +228,13 @@ impl Join {
 
     /// The connection that was answered; the other one is given up.
     async fn take_answered(&mut self, now: Instant) -> Option<Joined> {
-        let udp = self.udp.take_if(|(_, it)| it.is_connected());
-        // Another key may be that of another server: what is guessed or told need not be right.
         let is_right = |it: &Connection| it.is_connected() && !it.is_over();
+        // Another key is to be told, but it ends no connection that may come back.
+        let is_beside = self.is_beside;
+        let udp = self
+            .udp
+            .take_if(|(_, it)| is_right(it) || (it.is_connected() && !is_beside));
+        // Another key may be that of another server: what is guessed or told need not be right.
         let websocket = self.websocket.take_if(|(_, it)| is_right(it));
         let udp = udp.map(|(socket, connection)| (Carrier::Udp(socket), connection));
         let websocket = websocket.map(|(it, connection)| (Carrier::WebSocket(it), connection));
@@ -196,7 +248,7 @@ impl Join {
     }
 
     /// Gives up what is under way. The end of a WebSocket is noticed without a word.
-    async fn abandon(&mut self, now: Instant) {
+    pub(super) async fn abandon(&mut self, now: Instant) {
         if let Some((_, connection)) = &mut self.udp {
             connection.supersede(now);
         }
@@ -236,7 +288,8 @@ impl Join {
         })
     }
 
-    fn poll_timeout(&mut self) -> Option<Instant> {
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         let udp = self.udp.as_mut().and_then(|(_, it)| it.poll_timeout());
         let answer_by = self.answer_by.filter(|_| self.udp.is_some());
         let websocket = self.websocket.as_mut();
@@ -245,20 +298,8 @@ impl Join {
         all.into_iter().flatten().min()
     }
 
-    async fn wait(&mut self, driver: &mut Driver, due: Option<Instant>) -> Woken {
-        let udp = async {
-            match &self.udp {
-                Some((socket, _)) => Woken::Udp(socket.receive(&mut driver.slots).await),
-                None => future::pending().await,
-            }
-        };
-        let websocket = async {
-            match (&mut self.websocket, &mut self.opening) {
-                (Some((tunnel, _)), _) => Woken::WebSocket(tunnel.receive().await),
-                (None, Some(opening)) => Woken::Opened(opening.await),
-                (None, None) => future::pending().await,
-            }
-        };
+    async fn wait(&mut self, driver: &Driver, due: Option<Instant>) -> Woken {
+        let came = async { Woken::Came(self.receive().await) };
         let command = async {
             let command = driver.commands.recv().await;
             Woken::Command(command.unwrap_or(Command::Leave))
@@ -272,14 +313,42 @@ impl Join {
             Woken::Time
         };
         let asked = future::or(command, signal);
-        future::or(future::or(udp, websocket), future::or(asked, time)).await
+        future::or(came, future::or(asked, time)).await
     }
 
-    fn handle_udp(&mut self, came: io::Result<()>, slots: &Slots) {
+    /// Waits for what comes by the ways.
+    pub(super) async fn receive(&mut self) -> Came {
+        let slots = &mut self.slots;
+        let udp = async {
+            match &self.udp {
+                Some((socket, _)) => Came::Udp(socket.receive(slots).await),
+                None => future::pending().await,
+            }
+        };
+        let websocket = async {
+            match (&mut self.websocket, &mut self.opening) {
+                (Some((tunnel, _)), _) => Came::WebSocket(tunnel.receive().await),
+                (None, Some(opening)) => Came::Opened(opening.await),
+                (None, None) => future::pending().await,
+            }
+        };
+        future::or(udp, websocket).await
+    }
+
+    /// Something came.
+    pub(super) fn handle(&mut self, driver: &Driver, came: Came) {
+        match came {
+            Came::Udp(came) => self.handle_udp(came),
+            Came::WebSocket(came) => self.handle_websocket(came),
+            Came::Opened(opened) => self.handle_opened(driver, opened),
+        }
+    }
+
+    fn handle_udp(&mut self, came: io::Result<()>) {
         match (came, &mut self.udp) {
             (Ok(()), Some((socket, connection))) => {
                 let from = socket.server();
-                for bytes in slots.datagrams() {
+                for bytes in self.slots.datagrams() {
                     take(connection, from, bytes);
                 }
             }
@@ -317,7 +386,8 @@ impl Join {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
+    /// Lets time pass.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         if let Some((_, connection)) = &mut self.udp {
             connection.handle_timeout(now);
         }

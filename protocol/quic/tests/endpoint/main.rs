@@ -8,6 +8,7 @@
 )]
 
 mod rest;
+mod silence;
 mod world;
 
 use std::time::Duration;

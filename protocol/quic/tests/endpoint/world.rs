@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) at_server: Vec<(Handle, Event)>,
     pub(crate) at_client: Vec<(Handle, Event)>,
     pub(crate) is_cut: bool,
+    /// What the client sends is lost.
+    pub(crate) is_mute: bool,
     /// Longest packet that passes, in bytes.
     pub(crate) widest: usize,
     pub(crate) fingerprint: Fingerprint,
@@ -61,6 +63,7 @@ impl World {
             at_server: Vec::new(),
             at_client: Vec::new(),
             is_cut: false,
+            is_mute: false,
             widest: usize::MAX,
             fingerprint: Fingerprint::of(&setup.identity.certificate).unwrap(),
         }
@@ -106,7 +109,9 @@ impl World {
         if self.is_cut {
             self.packets.clear();
         }
-        self.packets.retain(|it| it.bytes.len() <= self.widest);
+        let (is_mute, widest) = (self.is_mute, self.widest);
+        let passes = |it: &Packet| it.bytes.len() <= widest && !(is_mute && it.to == address(2));
+        self.packets.retain(passes);
         while let Some(event) = self.server.poll_event() {
             self.at_server.push(event);
         }
