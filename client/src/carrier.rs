@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use crate::connection::Connection;
 use crate::net::Way;
 use crate::socket::{Slots, Socket};
 use crate::tunnel::{self, Tunnel};
@@ -37,9 +39,23 @@ impl Carrier {
         }
     }
 
+    /// Sends what a connection has to send, by way of an empty buffer.
+    pub(crate) async fn send_all(
+        &mut self,
+        now: Instant,
+        connection: &mut Connection,
+        buffer: &mut Vec<u8>,
+    ) {
+        let most = self.segments_max();
+        while let Some(out) = connection.poll_transmit(now, most, buffer) {
+            self.send(buffer, out.segment).await;
+            buffer.clear();
+        }
+    }
+
     /// Sends packets of `segment` bytes each, but the last. What cannot be sent is lost like any
     /// datagram; silence is told by time.
-    pub(crate) async fn send(&mut self, bytes: &[u8], segment: usize) {
+    async fn send(&mut self, bytes: &[u8], segment: usize) {
         match self {
             Self::Udp(socket) => drop(socket.send(bytes, segment).await),
             Self::WebSocket(tunnel) => bytes.chunks(segment).for_each(|it| tunnel.push(it)),

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use sandbox_client::address::Address;
@@ -184,11 +185,16 @@ fn dispatch(arguments: &[OsString]) -> Result<u8, Failure> {
         return Ok(0);
     }
     let arguments = parse(arguments)?;
-    let store = open_store()?;
+    let path = store_path()?;
+    let store = Store::open(&path).map_err(|error| Failure::failed(&error))?;
     if arguments.forgets {
         return forget(&store, &arguments.address);
     }
-    connect(arguments, &store)
+    let (keeps, writer) = rates::writer(path, arguments.address.to_string())?;
+    let code = connect(arguments, &store, keeps);
+    // Its words have been told.
+    let _failed = writer.join();
+    code
 }
 
 fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
@@ -260,7 +266,7 @@ fn parse(arguments: &[OsString]) -> Result<Arguments, Failure> {
     Ok(parsed)
 }
 
-fn open_store() -> Result<Store, Failure> {
+fn store_path() -> Result<PathBuf, Failure> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from);
     let data = directory("XDG_DATA_HOME")
         .filter(|it| it.is_absolute())
@@ -268,8 +274,7 @@ fn open_store() -> Result<Store, Failure> {
     let data = data.ok_or_else(|| {
         Failure::usage("neither XDG_DATA_HOME nor HOME says where known servers are remembered")
     })?;
-    let path = data.join("sandbox/client.db");
-    Store::open(&path).map_err(|error| Failure::failed(&error))
+    Ok(data.join("sandbox/client.db"))
 }
 
 fn forget(store: &Store, address: &Address) -> Result<u8, Failure> {
@@ -288,7 +293,11 @@ fn forget(store: &Store, address: &Address) -> Result<u8, Failure> {
     }
 }
 
-fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
+fn connect(
+    arguments: Arguments,
+    store: &Store,
+    keeps: SyncSender<LinkRates>,
+) -> Result<u8, Failure> {
     let name = arguments.address.to_string();
     let known = match arguments.address.pin {
         Some(pin) => Some(pin),
@@ -308,6 +317,7 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
         key: known,
         memory: memory.map_err(|error| Failure::failed(&error))?,
         link_rates: rates::known(store, &name),
+        keeps,
     };
     let is_known = known.key.is_some();
     let task = task(&arguments, known, credentials)?;
@@ -328,11 +338,11 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
                 typist::follow(io::stdin().lock(), command, refused);
             });
         }
-        return finish(&keeper, &watch(client, &keeper));
+        return finish(&watch(client, &keeper));
     }
     // The question is for the terminal that the program was started from.
     if !is_known && !keeper.settle(&client) {
-        return finish(&keeper, &client.join());
+        return finish(&client.join());
     }
     let options = Options {
         title: keeper.name.clone(),
@@ -349,7 +359,7 @@ fn connect(arguments: Arguments, store: &Store) -> Result<u8, Failure> {
             4
         },
     })?;
-    finish(&keeper, &ended)
+    finish(&ended)
 }
 
 /// What is known of a server.
@@ -357,6 +367,8 @@ struct Known {
     key: Option<Fingerprint>,
     memory: Memory,
     link_rates: LinkRates,
+    /// What is learnt of its networks goes here.
+    keeps: SyncSender<LinkRates>,
 }
 
 fn task(arguments: &Arguments, known: Known, credentials: Credentials) -> Result<Task, Failure> {
@@ -391,11 +403,11 @@ fn task(arguments: &Arguments, known: Known, credentials: Credentials) -> Result
         is_probe: arguments.is_probe,
         records,
         link_rates: known.link_rates,
+        keeps: known.keeps,
     })
 }
 
-fn finish(keeper: &Keeper<'_>, ended: &Ended) -> Result<u8, Failure> {
-    rates::keep(keeper.store, &keeper.name, ended);
+fn finish(ended: &Ended) -> Result<u8, Failure> {
     if let Some(probe) = &ended.probe {
         writeln!(io::stdout(), "{}", probe.line)?;
         if probe.is_ok {

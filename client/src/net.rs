@@ -17,7 +17,7 @@ pub use self::records::Records;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct Task {
     pub records: Records,
     /// What networks have carried from this server.
     pub link_rates: LinkRates,
+    /// Takes what they carry by now, whenever that is worth remembering.
+    pub keeps: SyncSender<LinkRates>,
 }
 
 /// From the user to the thread.
@@ -156,8 +158,6 @@ pub struct Ended {
     pub end: End,
     /// What the probe found.
     pub probe: Option<Outcome>,
-    /// What networks have carried, of those that were used.
-    pub link_rates: LinkRates,
 }
 
 struct Shared {
@@ -266,7 +266,6 @@ impl Client {
         self.thread.join().unwrap_or_else(|_| Ended {
             end: End::Broken("the client's own thread has failed".to_owned()),
             probe: None,
-            link_rates: LinkRates::new(),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use sandbox_client::store::Store;
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, FromViewer};
 use sandbox_protocol::wire::input::Event as Input;
@@ -235,6 +236,20 @@ fn what_a_network_carries_is_remembered_for_the_next_time() {
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
     let hint = FromViewer::LinkRate { kbps: 7_000 };
     assert!(host.server().heard.contains(&hint));
+}
+
+#[test]
+fn what_a_network_carries_is_remembered_by_a_program_that_is_killed() {
+    let folder = Folder::new("killed");
+    let host = Host::new(Server::new(SIZE));
+    let mut child = waiting_for_nine(&folder, &host);
+    host.change(|it| it.say(&FromServer::LinkRate { kbps: 7_000 }));
+    let store = Store::open(&folder.file("sandbox/client.db")).unwrap();
+    let rates = || store.link_rates(&host.address.to_string()).unwrap();
+    host.until("the rate in the file", |_| !rates().is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(rates().values().eq(&[7_000]));
 }
 
 #[test]

@@ -143,11 +143,13 @@ impl Driver {
             }
             wait = (wait * 2).min(RETRY_MAX);
         };
+        if let Some(rates) = self.rates.poll_last() {
+            let _nobody_keeps_them = self.task.keeps.send(rates);
+        }
         let failed = self.probe.as_mut().map(|it| it.fail(&end.to_string()));
         Ended {
             probe: self.outcome.take().or(failed),
             end,
-            link_rates: self.rates.take_measured(),
         }
     }
 
@@ -230,7 +232,7 @@ impl Driver {
             if next.is_some() {
                 connection.supersede(now);
             }
-            send((carrier, connection), now, &mut buffer).await;
+            carrier.send_all(now, connection, &mut buffer).await;
             if let Some(next) = next {
                 return Next::Other(Box::new(next));
             }
@@ -308,7 +310,8 @@ impl Driver {
 
     fn next_due(&self, now: Instant, connection: &mut Connection) -> Option<Instant> {
         let second = self.wants_figures.then(|| self.figures.next_second());
-        let others = [self.due_apart(now), second].into_iter().flatten();
+        let others = [self.due_apart(now), second, self.rates.poll_timeout()];
+        let others = others.into_iter().flatten();
         others.chain(connection.poll_timeout()).min()
     }
 
@@ -327,6 +330,10 @@ impl Driver {
             self.task.records.write_second(&self.figures);
             self.shared.view().figures = second;
             self.shared.wake();
+        }
+        if let Some(rates) = self.rates.poll_due(now) {
+            // Where the one before is still being written, the next will tell.
+            let _too_soon = self.task.keeps.try_send(rates);
         }
         // Script and probe may have left.
         self.take_told(connection, from)
@@ -479,18 +486,5 @@ impl Driver {
             }
             Command::Leave => connection.leave(now),
         }
-    }
-}
-
-/// Sends what a connection has to send.
-async fn send(
-    (carrier, connection): (&mut Carrier, &mut Connection),
-    now: Instant,
-    buffer: &mut Vec<u8>,
-) {
-    let most = carrier.segments_max();
-    while let Some(out) = connection.poll_transmit(now, most, buffer) {
-        carrier.send(buffer, out.segment).await;
-        buffer.clear();
     }
 }
