@@ -55,6 +55,10 @@ const ARENA_BYTES: usize = 64 << 10;
 /// How long the last words may take.
 const FINISH_MAX: Duration = Duration::from_secs(1);
 
+/// Bytes that are read in one turn: who sends without an end, what need not even be packets, does
+/// not keep the thread from all else.
+const TURN_BYTES: usize = 64 << 10;
+
 trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
@@ -66,6 +70,14 @@ pub(crate) struct Tunnel {
     waiting_bytes: usize,
     arena: BytesMut,
     came: Vec<Bytes>,
+    /// Why nothing more comes.
+    end: Option<String>,
+}
+
+/// A stream whose reader gives way to others now and then.
+struct Turns<S> {
+    stream: S,
+    left: usize,
 }
 
 impl Tunnel {
@@ -92,9 +104,9 @@ impl Tunnel {
         // Without it a slow network makes keys wait longer, nothing else.
         let _as_it_is = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         let stream: Box<dyn Duplex> = if origin.is_https {
-            Box::new(secure(origin, stream).await?)
+            Box::new(Turns::new(secure(origin, stream).await?))
         } else {
-            Box::new(stream)
+            Box::new(Turns::new(stream))
         };
         let config = WebSocketConfig::default()
             .max_message_size(Some(TUNNEL_MESSAGE_BYTES_MAX))
@@ -103,13 +115,18 @@ impl Tunnel {
             .write_buffer_size(BATCH_BYTES);
         let address = format!("ws{}/ws?mode=media", &origin.to_string()["http".len()..]);
         let (socket, _) = client_async_with_config(address, stream, Some(config)).await?;
-        Ok(Self {
+        Ok(Self::new(socket))
+    }
+
+    fn new(socket: WebSocketStream<Box<dyn Duplex>>) -> Self {
+        Self {
             socket,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             arena: BytesMut::new(),
             came: Vec::with_capacity(BATCH_PACKETS),
-        })
+            end: None,
+        }
     }
 
     /// Queues a packet; it leaves with the next [`receive`](Self::receive).
@@ -127,12 +144,20 @@ impl Tunnel {
 
     /// Sends what waits, and waits for packets.
     pub(crate) async fn receive(&mut self) -> io::Result<()> {
-        poll_fn(|context| {
-            let _flushed = self.poll_send(context)?;
-            self.poll_receive(context)
-        })
-        .await
-        .map_err(io::Error::other)
+        poll_fn(|context| self.poll_turn(context)).await
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(Err(error)) = self.poll_send(context) {
+            return Poll::Ready(Err(io::Error::other(error)));
+        }
+        self.poll_receive(context);
+        match &self.end {
+            // What came before the end comes first.
+            _ if !self.came.is_empty() => Poll::Ready(Ok(())),
+            Some(words) => Poll::Ready(Err(io::Error::other(words.clone()))),
+            None => Poll::Pending,
+        }
     }
 
     /// Those that came last.
@@ -163,26 +188,74 @@ impl Tunnel {
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_receive(&mut self, context: &mut Context<'_>) {
         self.came.clear();
-        while self.came.len() < BATCH_PACKETS {
-            match Pin::new(&mut self.socket).poll_next(context) {
-                Poll::Ready(Some(Ok(Message::Binary(packet)))) => self.came.push(packet),
-                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => (),
-                Poll::Ready(Some(Err(error))) if self.came.is_empty() => {
-                    return Poll::Ready(Err(error));
+        while self.came.len() < BATCH_PACKETS && self.end.is_none() {
+            self.end = match Pin::new(&mut self.socket).poll_next(context) {
+                Poll::Ready(Some(Ok(Message::Binary(packet)))) => {
+                    self.came.push(packet);
+                    continue;
                 }
-                Poll::Ready(_) if self.came.is_empty() => {
-                    return Poll::Ready(Err(Error::ConnectionClosed));
+                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => continue,
+                Poll::Ready(Some(Ok(Message::Close(Some(frame))))) => {
+                    let code = u16::from(frame.code);
+                    Some(format!("closed with {code} {}", frame.reason))
                 }
-                // What came before the end comes first; the end is told again.
-                Poll::Ready(_) | Poll::Pending => break,
-            }
+                Poll::Ready(Some(Ok(Message::Close(None))) | None) => Some("closed".to_owned()),
+                Poll::Ready(Some(Ok(Message::Text(_) | Message::Frame(_)))) => {
+                    Some("it sends text instead of packets".to_owned())
+                }
+                Poll::Ready(Some(Err(error))) => Some(error.to_string()),
+                Poll::Pending => return,
+            };
         }
-        if self.came.is_empty() {
+    }
+}
+
+impl<S> Turns<S> {
+    const fn new(stream: S) -> Self {
+        Self {
+            stream,
+            left: TURN_BYTES,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.left == 0 {
+            self.left = TURN_BYTES;
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.left = match &read {
+            Poll::Ready(Ok(length)) => self.left.saturating_sub(*length),
+            Poll::Ready(Err(_)) | Poll::Pending => TURN_BYTES,
+        };
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(context)
     }
 }
 
@@ -206,4 +279,70 @@ async fn secure(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use async_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    /// Sends some bytes, and then others again and again; takes everything.
+    struct Endless {
+        first: &'static [u8],
+        again: &'static [u8],
+    }
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let first = std::mem::take(&mut self.first);
+            let bytes = if first.is_empty() { self.again } else { first };
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buffer.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_never_ends_and_is_no_packet_lets_others_have_their_turn() {
+        let pings = Endless {
+            first: b"\x89\x00",
+            again: b"\x89\x00",
+        };
+        // The library says nothing of pieces before the last one.
+        let pieces = Endless {
+            first: b"\x02\x00",
+            again: b"\x00\x00",
+        };
+        for endless in [pings, pieces] {
+            let stream: Box<dyn Duplex> = Box::new(Turns::new(endless));
+            let socket = WebSocketStream::from_raw_socket(stream, Role::Client, None);
+            let mut tunnel = Tunnel::new(smol::block_on(socket));
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            for _ in 0..3 {
+                assert!(tunnel.poll_turn(&mut context).is_pending());
+            }
+        }
+    }
 }

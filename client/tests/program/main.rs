@@ -1,7 +1,10 @@
 //! The program itself, without a window, against a server on a real UDP port.
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
+#[path = "../fake/mod.rs"]
 mod fake;
+mod hostile_http;
+mod http_host;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
