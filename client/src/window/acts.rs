@@ -74,17 +74,13 @@ impl<F: FnMut(&Arrival)> App<F> {
 
     /// An input method has something to say.
     pub(super) fn handle_ime(&mut self, ime: Ime) {
-        match ime {
-            Ime::Commit(text) => self.type_text(&text),
+        if let (Ime::Preedit(..), Some(pane)) = (&ime, self.panes.current()) {
             // What it shows itself it shows beside the pointer.
-            Ime::Preedit(text, _) => {
-                if let Some(pane) = self.panes.current() {
-                    let size = PhysicalSize::new(1, 1);
-                    pane.window.set_ime_cursor_area(self.place, size);
-                }
-                self.preedit = text;
-            }
-            Ime::Enabled | Ime::Disabled => self.preedit.clear(),
+            let size = PhysicalSize::new(1, 1);
+            pane.window.set_ime_cursor_area(self.place, size);
+        }
+        if let Some(text) = self.input_method.handle(ime) {
+            self.type_text(&text);
         }
     }
 

@@ -67,7 +67,7 @@ impl Keyboard {
         )
     }
 
-    fn meaning(
+    pub(super) fn meaning(
         &mut self,
         place: PhysicalKey,
         key: &Key,
@@ -214,7 +214,9 @@ impl Pointer {
     }
 
     fn turn(&mut self, dx: f64, dy: f64) -> Option<Command> {
-        let (dx, dy) = (self.rest.0 + dx, self.rest.1 + dy);
+        // What is no number would stay in the rest for ever.
+        let finite = |it: f64| if it.is_finite() { it } else { 0.0 };
+        let (dx, dy) = (finite(self.rest.0 + dx), finite(self.rest.1 + dy));
         self.rest = (dx.fract(), dy.fract());
         let (dx, dy) = (dx.trunc() as i16, dy.trunc() as i16);
         (dx != 0 || dy != 0).then_some(Command::Input(Input::Wheel {

@@ -2,7 +2,18 @@
 
 mod acts;
 mod capture;
+#[cfg(test)]
+#[path = "../../../tests/sim/chance.rs"]
+#[allow(
+    dead_code,
+    clippy::indexing_slicing,
+    reason = "shared with the simulated worlds"
+)]
+mod chance;
 mod clipboard;
+#[cfg(test)]
+mod hostile;
+mod ime;
 mod input;
 mod layout;
 mod monitors;
@@ -29,6 +40,7 @@ use winit::window::{CustomCursor, WindowId};
 
 use self::capture::Capture;
 use self::clipboard::{Clipboard, Told};
+use self::ime::InputMethod;
 use self::input::{Keyboard, Pointer};
 pub use self::monitors::{BadMonitors, Monitors};
 use self::overlay::State;
@@ -121,7 +133,7 @@ pub fn run(
         is_pointer_shown: true,
         clipboard: clipboard.map_err(|it| failed(&it))?,
         pasting: Pasting::default(),
-        preedit: String::new(),
+        input_method: InputMethod::default(),
         place: PhysicalPosition::default(),
         asked: options.size,
         resize_due: None,
@@ -156,8 +168,7 @@ struct App<F> {
     is_pointer_shown: bool,
     clipboard: Clipboard,
     pasting: Pasting,
-    /// What an input method has not finished.
-    preedit: String,
+    input_method: InputMethod,
     /// Where the pointer is in the window.
     place: PhysicalPosition<f64>,
     /// The desktop's size that was asked for.

@@ -33,7 +33,7 @@ impl<F> App<F> {
             corner.push("You are watching. Ctrl+Alt+Shift+C takes control.".to_owned());
         }
         corner.extend(self.notice.as_ref().map(|(words, _)| words.clone()));
-        corner.extend((!self.preedit.is_empty()).then(|| self.preedit.clone()));
+        corner.extend(self.input_method.unfinished().map(str::to_owned));
         if !corner.is_empty() {
             words.push((Place::UpperLeft, Words::new(&corner.join("\n"), window)));
         }

@@ -104,10 +104,13 @@ impl Touch {
     }
 
     fn begin(&mut self, now: Instant, finger: Finger) {
+        if self.fingers.iter().any(|it| it.id == finger.id) {
+            // It has gone without a word, and so may others.
+            self.cancel();
+        }
         if self.fingers.len() == FINGERS_MAX {
             return;
         }
-        self.fingers.retain(|it| it.id != finger.id);
         self.fingers.push(finger);
         self.gesture = match (self.fingers.len(), self.gesture) {
             (1, _) => {
@@ -313,6 +316,17 @@ mod tests {
             assert_eq!(hand.does(Ended, id, (50.0, 50.0)), []);
         }
         assert_eq!(hand.touch.fingers, []);
+    }
+
+    #[test]
+    fn a_finger_that_comes_twice_has_let_go_in_between() {
+        let mut hand = Hand::new();
+        hand.does(Started, 5, (10.0, 20.0));
+        hand.does(Moved, 5, (50.0, 20.0));
+        let again = [button(LEFT, false, (50.0, 20.0)), Act::Move((90.0, 20.0))];
+        assert_eq!(hand.does(Started, 5, (90.0, 20.0)), again);
+        let click = [true, false].map(|it| button(LEFT, it, (90.0, 20.0)));
+        assert_eq!(hand.does(Ended, 5, (90.0, 20.0)), click);
     }
 
     #[test]
