@@ -72,12 +72,14 @@ impl Stream {
 
 /// Speaks with a native viewer until either side ends it.
 pub(super) async fn run(app: Arc<App>, peer: Peer) {
-    let Some(_place) = app.connections.enter(peer.address) else {
+    // A WebSocket has a place of its own.
+    let place = (!peer.is_in_tunnel).then(|| app.connections.enter(peer.address));
+    if matches!(place, Some(None)) {
         let words = "this address holds as many connections as it may \
                      (MAX_CONNECTIONS_PER_ADDRESS)";
         let code = CloseCode::Overloaded;
         return app.media.dismiss(peer.id, code, words.into()).await;
-    };
+    }
     let changes = app.changes.listen();
     let mut conversation = Conversation {
         app,

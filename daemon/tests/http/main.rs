@@ -14,5 +14,6 @@ mod signalling;
 mod socket;
 mod tcp;
 mod tls;
+mod tunnel;
 mod viewer;
 mod world;

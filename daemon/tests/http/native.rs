@@ -20,6 +20,7 @@ use sandbox_quic::Trust;
 use serde_json::json;
 
 use crate::signalling::{attached, expect_control};
+use crate::tunnel;
 use crate::viewer::{Heard, Ticket, Viewer, by_password};
 use crate::world::{PASSWORD, World};
 
@@ -339,6 +340,20 @@ fn an_address_has_as_many_connections_as_it_may() {
     let words = Viewer::of(&world).expect_end(CloseCode::Overloaded);
     assert!(words.contains("MAX_CONNECTIONS_PER_ADDRESS"), "{words}");
     drop(first);
+}
+
+#[test]
+fn a_viewer_inside_a_websocket_is_one_connection() {
+    let world = World::with(|config| config.connections_per_address = 1);
+    world.add_user("ada", Role::User);
+    let mut first = Viewer::at(tunnel::open(&world), Trust::Asked);
+    first.auth(by_password("ada", PASSWORD));
+    first.expect_welcome("ada");
+    Viewer::of(&world).expect_end(CloseCode::Overloaded);
+    assert_eq!(world.raw(b"").status, 429);
+    first.leave();
+    // The place comes back with the end of the WebSocket.
+    while world.request("GET", "/health", None, None).status != 200 {}
 }
 
 #[test]

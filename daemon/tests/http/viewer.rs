@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use sandbox_daemon::clock;
@@ -47,9 +47,14 @@ impl Viewer {
     }
 
     pub(crate) fn trusting(world: &World, trust: Trust) -> Self {
+        Self::at(world.media, trust)
+    }
+
+    /// Of a server that is met at this address.
+    pub(crate) fn at(server: SocketAddr, trust: Trust) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut endpoint = Endpoint::client(&[9; 32]);
-        let handle = endpoint.connect(clock::now(), world.media, trust).unwrap();
+        let handle = endpoint.connect(clock::now(), server, trust).unwrap();
         let mut viewer = Self {
             endpoint,
             socket,

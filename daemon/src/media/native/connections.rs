@@ -25,6 +25,7 @@ use super::viewer::NativeViewer;
 use super::{Ask, Node, Peer, PeerId};
 use crate::media::LeftReason;
 use crate::media::flood::{FloodMeter, Flooded};
+use crate::media::tunnel::is_tunnel;
 
 /// Wishes of one viewer that may wait; more is somebody playing.
 const ASKS_MAX: usize = 16;
@@ -219,9 +220,11 @@ impl Natives {
         };
         connection.agent = agent;
         let (id, address) = (connection.id, connection.client);
+        let remote = self.endpoint.remote(handle);
         let peer = Peer {
             id,
             address,
+            is_in_tunnel: remote.is_some_and(|it| is_tunnel(it.ip())),
             asks: connection.asks.1.clone(),
         };
         self.announce.try_send(peer).map_err(|_| Refusal {

@@ -50,6 +50,8 @@ pub struct Peer {
     pub id: PeerId,
     /// Where it was when it came.
     pub address: IpAddr,
+    /// It came inside a WebSocket, which has a place among the connections of its address.
+    pub is_in_tunnel: bool,
     /// What it wants; closes with the connection.
     pub asks: Receiver<Ask>,
 }
