@@ -105,7 +105,7 @@ impl Hub {
         let Some(address) = natives.endpoint.remote(handle) else {
             return Ok(());
         };
-        if tunnel::is_tunnel(address.ip()) && natives.is_at(address) {
+        if natives.has_tunnel(address) {
             return Err(Refusal {
                 code: CloseCode::ProtocolViolation,
                 words: "a WebSocket carries one connection".to_owned(),

@@ -35,7 +35,7 @@ impl Hub {
 
     /// The connection is over, and what carried it alone is as well.
     pub(super) fn end_tunnel(&self, handle: Handle, code: CloseCode) {
-        let Some(address) = self.natives.borrow().endpoint.remote(handle) else {
+        let Some(address) = self.natives.borrow().tunnel_of(handle) else {
             return;
         };
         if let Some(tunnel) = self.tunnels.borrow().get(&address) {
@@ -50,7 +50,8 @@ impl Hub {
         }
         let mut natives = self.natives.borrow_mut();
         let _was_held = natives.endpoint.release(address);
-        let inside = natives.endpoint.at(address);
+        // A connection has its place among those of its address by the WebSocket.
+        let inside = natives.of_tunnel(address);
         for handle in &inside {
             let (now, code) = (clock::now(), CloseCode::NoError);
             // Nobody will read it: this only lets QUIC forget.
@@ -76,7 +77,7 @@ impl Hub {
     }
 
     fn has_connection(&self, address: SocketAddr) -> bool {
-        self.natives.borrow().is_at(address)
+        self.natives.borrow().has_tunnel(address)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The connections of native viewers: one QUIC endpoint, and for each connection what is said on
 //! it and what waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -63,6 +63,8 @@ pub(in crate::media) struct Connection {
     outbox: Outbox,
     control: Option<StreamId>,
     asks: (Sender<Ask>, Receiver<Ask>),
+    /// The WebSocket that it came in, and goes with wherever QUIC finds it.
+    tunnel: Option<SocketAddr>,
     /// Where QUIC finds it, and where it came from.
     address: SocketAddr,
     client: IpAddr,
@@ -105,9 +107,25 @@ impl Natives {
         self.connections.keys().copied().collect()
     }
 
-    /// Whether somebody is connected from this address.
-    pub(in crate::media) fn is_at(&self, address: SocketAddr) -> bool {
-        self.connections.values().any(|it| it.address == address)
+    /// Those who are in a WebSocket, and those who have left it.
+    pub(in crate::media) fn of_tunnel(&self, address: SocketAddr) -> BTreeSet<Handle> {
+        let came = self.connections.iter();
+        let came = came.filter(|(_, it)| it.tunnel == Some(address));
+        let there = self.endpoint.at(address).into_iter();
+        there.chain(came.map(|(handle, _)| *handle)).collect()
+    }
+
+    /// The WebSocket that somebody came in, wherever QUIC finds them now.
+    pub(in crate::media) fn tunnel_of(&self, handle: Handle) -> Option<SocketAddr> {
+        let known = self.connections.get(&handle).map(|it| it.tunnel);
+        known.unwrap_or_else(|| self.endpoint.remote(handle))
+    }
+
+    /// Whether somebody has connected in this WebSocket.
+    pub(in crate::media) fn has_tunnel(&self, address: SocketAddr) -> bool {
+        self.connections
+            .values()
+            .any(|it| it.tunnel == Some(address))
     }
 
     /// Connections whose stream waits for room.
@@ -139,6 +157,7 @@ impl Natives {
             outbox: Outbox::default(),
             control: None,
             asks: async_channel::bounded(ASKS_MAX),
+            tunnel: is_tunnel(address.ip()).then_some(address),
             address,
             client,
             datagrams: FloodMeter::new(DATAGRAMS_PER_SECOND_MAX),
@@ -220,11 +239,10 @@ impl Natives {
         };
         connection.agent = agent;
         let (id, address) = (connection.id, connection.client);
-        let remote = self.endpoint.remote(handle);
         let peer = Peer {
             id,
             address,
-            is_in_tunnel: remote.is_some_and(|it| is_tunnel(it.ip())),
+            is_in_tunnel: connection.tunnel.is_some(),
             asks: connection.asks.1.clone(),
         };
         self.announce.try_send(peer).map_err(|_| Refusal {

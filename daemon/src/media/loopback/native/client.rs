@@ -28,6 +28,8 @@ pub(super) struct Shown {
 pub(super) struct Client {
     socket: UdpSocket,
     server: SocketAddr,
+    /// Where packets go: there, unless somebody has to take them on.
+    by: SocketAddr,
     endpoint: Endpoint,
     handle: Handle,
     is_connected: bool,
@@ -64,6 +66,7 @@ impl Client {
             is_connected: false,
             socket: socket_for(server),
             server,
+            by: server,
             endpoint,
             handle,
             control: None,
@@ -89,6 +92,12 @@ impl Client {
         let now = clock::now();
         self.endpoint.handle_network_changed(now);
         self.receiver.handle_path_change(now);
+    }
+
+    /// Has another address, and another way to the server.
+    pub(super) fn move_to(&mut self, by: SocketAddr) {
+        self.by = by;
+        self.move_away();
     }
 
     pub(super) fn say(&mut self, message: &FromViewer) {
@@ -192,9 +201,9 @@ impl Client {
         self.socket.set_read_timeout(Some(wait)).unwrap();
         let mut buffer = [0; 2_000];
         if let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
-            assert_eq!(from, self.server, "answered from where it was asked");
+            assert_eq!(from, self.by, "answered from where it was asked");
             let arrived = Arrived {
-                from,
+                from: self.server,
                 to: None,
                 bytes: &buffer[..len],
             };
@@ -227,7 +236,7 @@ impl Client {
         }
         let mut buffer = Vec::new();
         while let Some(outgoing) = self.endpoint.poll_transmit(now, 1, &mut buffer) {
-            self.socket.send_to(&buffer, outgoing.to).unwrap();
+            self.socket.send_to(&buffer, self.by).unwrap();
             assert_eq!(outgoing.to, self.server);
             buffer.clear();
         }

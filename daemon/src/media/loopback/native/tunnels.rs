@@ -121,6 +121,19 @@ fn who_is_inside_goes_with_the_websocket_at_once() {
     assert!(attached.peer.asks.is_closed());
 }
 
+#[test]
+fn who_leaves_its_websocket_goes_with_it_too() {
+    let media = start();
+    let (mut attached, bridge, carried) = connect(&media);
+    let by_udp = media.media_addresses()[0].parse().unwrap();
+    attached.client.move_to(by_udp);
+    attached.client.say(&FromViewer::TakeControl);
+    within_limit(attached.peer.asks.recv()).unwrap();
+    drop(bridge);
+    carried.join().unwrap();
+    assert_eq!(attached.left(), LeftReason::Closed);
+}
+
 /// What somebody does, and the code that it ends with.
 type Deed = (fn(&mut WebSocket<TcpStream>), CloseCode);
 
