@@ -140,7 +140,7 @@ impl Handshake {
     /// The connection once the response has left, and the places that it goes on to hold.
     async fn finish(self) -> Option<(SocketIo, Held)> {
         match self.upgrade.await {
-            Ok(upgraded) => Some((SocketIo(upgraded), self.held)),
+            Ok(upgraded) => Some((SocketIo::new(upgraded), self.held)),
             Err(error) => {
                 tracing::debug!(%error, "an upgrade failed");
                 None
