@@ -190,7 +190,7 @@ impl Driver {
             }
             Err(error) => return Next::Nothing(End::Broken(error.to_string())),
         }
-        let mut search = Search::default();
+        let mut search = Search::new(self.task.transport);
         let next = self.drive(&mut joined, &mut search).await;
         search.abandon(clock::now()).await;
         joined.carrier.finish().await;
@@ -228,7 +228,8 @@ impl Driver {
         loop {
             let end = self.turn(connection, (carrier.way(), network));
             let now = clock::now();
-            let next = search.turn(self, now, (carrier, connection)).await;
+            let is_silent = search.poll_rebind(now, (carrier, connection));
+            let next = search.turn(self, now, server).await;
             if next.is_some() {
                 connection.supersede(now);
             }
@@ -240,7 +241,7 @@ impl Driver {
                 return Next::Nothing(end);
             }
             let rebind = matches!(carrier, Carrier::Udp(_)).then_some(rebind_at);
-            if rebind.is_some_and(|it| it <= now) {
+            if is_silent || rebind.is_some_and(|it| it <= now) {
                 rebind_at = now + REBIND_AFTER;
                 // Without a network there is none to bind to: the old one may come back.
                 if let Ok(fresh) = Socket::new(server) {

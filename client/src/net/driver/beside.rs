@@ -1,6 +1,7 @@
-//! A search for another way beside a connection by UDP that is not answered: the connection stays,
-//! and goes on where it is answered first.
+//! What is done beside a connection by UDP that is not answered: it stays, and goes on where it is
+//! answered first.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use futures_lite::future;
@@ -12,32 +13,44 @@ use crate::connection::Connection;
 use crate::net::Transport;
 use crate::net::rescue::Rescue;
 
-#[derive(Default)]
 pub(super) struct Search {
     rescue: Rescue,
     join: Option<Box<Join>>,
 }
 
 impl Search {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            rescue: Rescue::new(transport == Transport::Auto),
+            join: None,
+        }
+    }
+
+    /// Whether the connection should speak from another socket.
+    pub(super) fn poll_rebind(
+        &mut self,
+        now: Instant,
+        (carrier, connection): (&Carrier, &Connection),
+    ) -> bool {
+        // A WebSocket tells of its end, and who is not signed in loses nothing by waiting.
+        let since = match carrier {
+            Carrier::Udp(_) if connection.is_live() => connection.unanswered_since(),
+            Carrier::Udp(_) | Carrier::WebSocket(_) => None,
+        };
+        self.rescue
+            .handle_silence(now, since, connection.round_trip());
+        self.rescue.poll_rebind(now)
+    }
+
     /// Does what is due. Returns the connection that takes the place of the silent one.
     pub(super) async fn turn(
         &mut self,
         driver: &mut Driver,
         now: Instant,
-        (carrier, connection): (&Carrier, &Connection),
+        server: SocketAddr,
     ) -> Option<Joined> {
-        // Without it there are no two ways; and who is not signed in loses nothing by waiting.
-        let is_wanted = driver.task.transport == Transport::Auto
-            && matches!(carrier, Carrier::Udp(_))
-            && connection.is_live();
-        if !is_wanted {
-            return None;
-        }
-        let since = connection.unanswered_since();
-        self.rescue
-            .handle_silence(now, since, connection.round_trip());
-        match (self.rescue.is_due(now), &mut self.join) {
-            (true, None) => self.join = Some(Box::new(Join::beside(driver, now, carrier.server()))),
+        match (self.rescue.wants_search(now), &mut self.join) {
+            (true, None) => self.join = Some(Box::new(Join::beside(driver, now, server))),
             (false, Some(join)) => {
                 join.abandon(now).await;
                 self.join = None;

@@ -40,8 +40,6 @@ type Opening = Pin<Box<dyn Future<Output = Result<Box<Tunnel>, String>>>>;
 /// The ways that are tried.
 pub(super) struct Join {
     race: Race,
-    /// Another connection goes on as long as there is none.
-    is_beside: bool,
     origins: Vec<Origin>,
     /// Those that have not been tried.
     addresses: VecDeque<SocketAddr>,
@@ -124,7 +122,6 @@ impl Join {
         let hint = task.memory.hint(network.as_ref());
         Self {
             race: Race::new(now, task.transport, hint),
-            is_beside: false,
             origins: Origin::of(&task.address, task.memory.origin.as_ref()),
             addresses: addresses.into(),
             network: network.filter(|_| task.transport == Transport::Auto),
@@ -139,12 +136,11 @@ impl Join {
         }
     }
 
-    /// The ways to a server whose connection by UDP is not answered: both at once.
+    /// The way beside a connection by UDP that is not answered.
     pub(super) fn beside(driver: &mut Driver, now: Instant, server: SocketAddr) -> Self {
-        let transport = driver.task.transport;
+        let way = Transport::Only(Way::WebSocket);
         Self {
-            race: Race::new(now, transport, Hint::WithoutUdp),
-            is_beside: true,
+            race: Race::new(now, way, Hint::WithoutUdp),
             ..Self::new(driver, now, vec![server])
         }
     }
@@ -228,13 +224,9 @@ impl Join {
 
     /// The connection that was answered; the other one is given up.
     async fn take_answered(&mut self, now: Instant) -> Option<Joined> {
-        let is_right = |it: &Connection| it.is_connected() && !it.is_over();
-        // Another key is to be told, but it ends no connection that may come back.
-        let is_beside = self.is_beside;
-        let udp = self
-            .udp
-            .take_if(|(_, it)| is_right(it) || (it.is_connected() && !is_beside));
+        let udp = self.udp.take_if(|(_, it)| it.is_connected());
         // Another key may be that of another server: what is guessed or told need not be right.
+        let is_right = |it: &Connection| it.is_connected() && !it.is_over();
         let websocket = self.websocket.take_if(|(_, it)| is_right(it));
         let udp = udp.map(|(socket, connection)| (Carrier::Udp(socket), connection));
         let websocket = websocket.map(|(it, connection)| (Carrier::WebSocket(it), connection));
