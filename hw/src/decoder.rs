@@ -4,15 +4,12 @@
 //! error. The library runs in the caller's thread.
 
 use openh264::OpenH264API;
-use openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
+use openh264::decoder::{Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource as _;
 use sandbox_protocol::{Rect, Size};
-use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
+use crate::planes::{PaintError, Planes, Target};
 use crate::sps;
-
-/// Bytes per BGRX pixel.
-const PIXEL_BYTES: usize = 4;
 
 /// An access unit gave no picture.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +34,9 @@ pub enum DecodeError {
     /// It was decoded and holds no picture: our streams give one for each access unit.
     #[error("the access unit holds no picture")]
     Empty,
-    /// A rectangle has an odd edge, which would cut a chroma sample, no pixel, or one outside.
-    #[error("{rect:?} cannot be taken out of a picture of {size}")]
-    Rect {
-        /// Which one.
-        rect: Rect,
-        /// The desktop.
-        size: Size,
-    },
-    /// The planes and the target do not fit together.
-    #[error("cannot convert the picture: {0}")]
-    Convert(String),
+    /// A rectangle cannot be taken out of it.
+    #[error(transparent)]
+    Paint(#[from] PaintError),
 }
 
 /// Kinds of slices (ITU-T H.264, 7.4.1): of any picture, and of one that needs no other.
@@ -61,17 +50,6 @@ pub fn is_keyframe(access_unit: &[u8]) -> bool {
         _ => None,
     });
     units.find(|it| [NAL_SLICE, NAL_IDR].contains(it)) == Some(NAL_IDR)
-}
-
-/// Where decoded pixels go: BGRX rows.
-#[derive(Debug)]
-pub struct Target<'a> {
-    /// Rows of four bytes a pixel.
-    pub pixels: &'a mut [u8],
-    /// Bytes from one row to the next.
-    pub stride: usize,
-    /// Size of the whole desktop.
-    pub size: Size,
 }
 
 /// Decodes one stream.
@@ -131,9 +109,16 @@ impl H264Decoder {
                 expected,
             });
         }
-        rects
-            .iter()
-            .try_for_each(|it| convert(&picture, *it, target))
+        let (luma, blue, red) = picture.strides();
+        let planes = Planes {
+            area: Rect::whole(expected),
+            samples: [picture.y(), picture.u(), picture.v()],
+            strides: [luma, blue, red],
+        };
+        for rect in rects {
+            planes.paint(*rect, target)?;
+        }
+        Ok(())
     }
 }
 
@@ -149,53 +134,4 @@ fn with_gaps_allowed<'a>(access_unit: &'a [u8], changed: &'a mut Vec<u8>) -> &'a
         *byte |= bit.mask;
     }
     changed
-}
-
-/// Converts one rectangle, straight into the target's rows.
-fn convert(
-    picture: &DecodedYUV<'_>,
-    rect: Rect,
-    target: &mut Target<'_>,
-) -> Result<(), DecodeError> {
-    let sides = [rect.x, rect.y, rect.width, rect.height].map(usize::from);
-    let [x, y, width, height] = sides;
-    let is_even = sides.iter().all(|it| it % 2 == 0);
-    let size = target.size;
-    let is_within = x + width <= size.width.into() && y + height <= size.height.into();
-    if !is_even || !is_within || width == 0 || height == 0 {
-        return Err(DecodeError::Rect { rect, size });
-    }
-    let (y_stride, u_stride, v_stride) = picture.strides();
-    let image = YuvPlanarImage {
-        y_plane: from(picture.y(), y * y_stride + x)?,
-        y_stride: narrow(y_stride),
-        u_plane: from(picture.u(), y / 2 * u_stride + x / 2)?,
-        u_stride: narrow(u_stride),
-        v_plane: from(picture.v(), y / 2 * v_stride + x / 2)?,
-        v_stride: narrow(v_stride),
-        width: narrow(width),
-        height: narrow(height),
-    };
-    let first = y * target.stride + x * PIXEL_BYTES;
-    let rows = target.pixels.get_mut(first..);
-    yuv420_to_bgra(
-        &image,
-        rows.ok_or_else(|| short("target"))?,
-        narrow(target.stride),
-        YuvRange::Limited,
-        YuvStandardMatrix::Bt709,
-    )
-    .map_err(|error| DecodeError::Convert(error.to_string()))
-}
-
-fn from(plane: &[u8], first: usize) -> Result<&[u8], DecodeError> {
-    plane.get(first..).ok_or_else(|| short("plane"))
-}
-
-fn short(what: &str) -> DecodeError {
-    DecodeError::Convert(format!("{what} is short"))
-}
-
-fn narrow(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }

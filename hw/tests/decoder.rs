@@ -9,7 +9,7 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{DecodeError, H264Decoder, Invalidation, Kind, Quality, Target};
+use sandbox_hw::{DecodeError, H264Decoder, PaintError, Invalidation, Kind, Quality, Target};
 use sandbox_protocol::{Rect, Size};
 
 use self::desktop::{Chance, Desktop};
@@ -158,7 +158,7 @@ fn rectangles_that_cannot_be_taken_out_are_refused() {
     ] {
         let error = Screen::new().show(&unit, &[bad]).unwrap_err();
         assert!(
-            matches!(error, DecodeError::Rect { .. }),
+            matches!(error, DecodeError::Paint(PaintError::Rect { .. })),
             "{bad:?}: {error}"
         );
     }
