@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sandbox_protocol::wire::control::Codec;
 use sandbox_protocol::wire::update::Header;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ const PRESSES_MAX: usize = 64;
 pub struct Second {
     /// How the packets travel.
     pub way: Option<Way>,
+    /// Codec of the video.
+    pub codec: Option<Codec>,
     /// Updates that were applied.
     pub updates: u64,
     /// Bytes of packets that came.
@@ -59,6 +62,7 @@ pub struct Figures {
     press: Option<Duration>,
     presses: Vec<(u32, Instant)>,
     way: Option<Way>,
+    codec: Option<Codec>,
     last: Second,
 }
 
@@ -85,8 +89,10 @@ impl Figures {
             press: None,
             presses: Vec::new(),
             way: None,
+            codec: None,
             last: Second {
                 way: None,
+                codec: None,
                 updates: 0,
                 bytes_in: 0,
                 bytes_out: 0,
@@ -110,6 +116,11 @@ impl Figures {
         self.way = Some(way);
         self.before = Counters::default();
         self.presses.clear();
+    }
+
+    /// The stream is of this codec from here on.
+    pub const fn handle_codec(&mut self, codec: Codec) {
+        self.codec = Some(codec);
     }
 
     /// A key or button was pressed: the event of this number.
@@ -160,6 +171,7 @@ impl Figures {
         self.since = now;
         self.last = Second {
             way: self.way,
+            codec: self.codec,
             updates: counters.updates - before.updates,
             bytes_in: counters.bytes_in - before.bytes_in,
             bytes_out: counters.bytes_out - before.bytes_out,
@@ -184,6 +196,7 @@ impl Figures {
         json!({
             "t_ms": ms(self.since - self.began),
             "transport": it.way.map(Way::name),
+            "codec": it.codec.map(Codec::name),
             "updates": it.updates,
             "bytes_in": it.bytes_in,
             "bytes_out": it.bytes_out,

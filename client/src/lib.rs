@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod av1;
 mod carrier;
 pub mod clock;
 pub mod connection;
@@ -10,6 +11,7 @@ pub mod figures;
 pub mod keys;
 pub mod net;
 pub mod origin;
+pub mod platform;
 pub mod probe;
 pub mod screen;
 pub mod script;

@@ -1,4 +1,4 @@
-//! The native thin client: a program around the library of the same name.
+//! The native thin client: a program around the library of the same name, in one of two roles.
 
 mod cli;
 
@@ -7,5 +7,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    #[cfg(feature = "av1")]
+    if matches!(arguments.as_slice(), [only] if only == sandbox_client::av1::ROLE) {
+        return ExitCode::from(sandbox_client::av1::role::run());
+    }
     ExitCode::from(cli::run(&arguments))
 }

@@ -1,11 +1,15 @@
 //! The desktop's picture at the viewer: updates go in, pixels and damage come out.
 
+use std::path::PathBuf;
+
 use sandbox_hw::{DecodeError, H264Decoder, Target, is_keyframe};
 use sandbox_protocol::screen::{ApplyError, Picture, SLOT_BYTES, Shadow, VideoSource};
 use sandbox_protocol::stream::reassemble::Update as Whole;
-use sandbox_protocol::wire::control::StreamConfig;
+use sandbox_protocol::wire::control::{Codec, StreamConfig};
 use sandbox_protocol::wire::update::{Header, Update, UpdateError};
 use sandbox_protocol::{Pixel, Rect};
+
+use crate::av1::{Av1Error, Decoder as Av1Decoder};
 
 /// Where the colour is: the decoder fills the byte beside it, which is 0 in a picture.
 const COLOUR: Pixel = 0x00FF_FFFF;
@@ -45,21 +49,35 @@ pub enum ScreenError {
     #[error(transparent)]
     Apply(ApplyError),
     /// Its video cannot be decoded. Until a whole picture comes nothing can be applied.
-    #[error("{0}")]
-    Video(String),
+    #[error(transparent)]
+    Video(#[from] VideoError),
     /// It builds on what could not be applied.
     #[error("a whole picture is needed")]
     Lost,
 }
 
+/// Why video was not decoded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoError {
+    /// H.264.
+    #[error(transparent)]
+    H264(#[from] DecodeError),
+    /// AV1.
+    #[error(transparent)]
+    Av1(#[from] Av1Error),
+}
+
 #[derive(Debug)]
 struct Video {
-    decoder: H264Decoder,
+    codec: Codec,
+    h264: H264Decoder,
+    av1: Av1Decoder,
     /// What it builds on was given up: it is left out.
     is_broken: bool,
     has_shown: bool,
     has_keyframe: bool,
-    error: Option<DecodeError>,
+    error: Option<VideoError>,
 }
 
 impl Screen {
@@ -72,7 +90,9 @@ impl Screen {
         Ok(Self {
             shadow: Shadow::new(0),
             video: Video {
-                decoder: H264Decoder::new()?,
+                codec: Codec::H264,
+                h264: H264Decoder::new()?,
+                av1: Av1Decoder::default(),
                 is_broken: false,
                 has_shown: false,
                 has_keyframe: false,
@@ -81,6 +101,13 @@ impl Screen {
             slots: 0,
             is_lost: true,
         })
+    }
+
+    /// The same, with another program than this one to decode AV1.
+    #[must_use]
+    pub fn with_av1_by(mut self, program: PathBuf) -> Self {
+        self.video.av1 = Av1Decoder::of(program);
+        self
     }
 
     /// The stream's settings: the cache has a size of its own in each. The picture begins anew
@@ -92,6 +119,11 @@ impl Screen {
             self.slots = slots;
             self.shadow = Shadow::new(slots);
         }
+        self.video.codec = config.codec;
+        match config.codec {
+            Codec::H264 => self.video.av1.stop(),
+            Codec::Av1 => self.video.av1.start(),
+        }
     }
 
     /// A connection begins: what it brings needs nothing of the one before.
@@ -100,7 +132,8 @@ impl Screen {
     ///
     /// Returns [`DecodeError`] when the decoder cannot be set up.
     pub fn restart(&mut self) -> Result<(), DecodeError> {
-        self.video.decoder = H264Decoder::new()?;
+        self.video.h264 = H264Decoder::new()?;
+        self.video.av1.stop();
         self.is_lost = true;
         Ok(())
     }
@@ -126,7 +159,7 @@ impl Screen {
                 has_video: self.video.has_shown,
                 has_keyframe: self.video.has_keyframe,
             }),
-            (Err(_), Some(error)) => Err(ScreenError::Video(error.to_string())),
+            (Err(_), Some(error)) => Err(ScreenError::Video(error)),
             (Err(error), None) => Err(ScreenError::Apply(error)),
         }
     }
@@ -158,16 +191,30 @@ impl VideoSource for Video {
             stride: usize::from(size.width) * size_of::<Pixel>(),
             size,
         };
-        if let Err(error) = self.decoder.decode(access_unit, rects, &mut target) {
-            self.error = Some(error);
-            return false;
-        }
+        let decoded = match self.codec {
+            Codec::H264 => {
+                let decoded = self.h264.decode(access_unit, rects, &mut target);
+                decoded
+                    .map(|()| is_keyframe(access_unit))
+                    .map_err(VideoError::H264)
+            }
+            Codec::Av1 => {
+                let decoded = self.av1.decode(access_unit, rects, &mut target);
+                decoded.map_err(VideoError::Av1)
+            }
+        };
+        self.has_keyframe = match decoded {
+            Ok(is_keyframe) => is_keyframe,
+            Err(error) => {
+                self.error = Some(error);
+                return false;
+            }
+        };
         for rect in rects {
             let pixels = picture.rows_mut(*rect).flatten();
             pixels.for_each(|it| *it &= COLOUR);
         }
         self.has_shown = true;
-        self.has_keyframe = is_keyframe(access_unit);
         true
     }
 }

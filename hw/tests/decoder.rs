@@ -9,7 +9,7 @@ mod desktop;
 mod path;
 mod viewer;
 
-use sandbox_hw::{DecodeError, H264Decoder, PaintError, Invalidation, Kind, Quality, Target};
+use sandbox_hw::{DecodeError, H264Decoder, Invalidation, Kind, PaintError, Quality, Target};
 use sandbox_protocol::{Rect, Size};
 
 use self::desktop::{Chance, Desktop};

@@ -3,32 +3,22 @@
 use std::time::Duration;
 
 use sandbox_protocol::limits::{
-    COPY_BYTES_MAX, CURSOR_SIDE_MAX, DESKTOP_SIZE_MAX, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
+    COPY_BYTES_MAX, CURSOR_SIDE_MAX, PASTE_BYTES_MAX, PASTE_PIECE_BYTES_MAX,
 };
 use sandbox_protocol::wire::control::{
-    self, AuthFailure, AuthMethod, Chroma, Codec, ControlError, Display, FEATURES, Features,
-    Frames, FromServer, FromViewer, MINOR_MAX, MINOR_MIN, Profile, StreamConfig, Trust,
-    VideoCapability,
+    self, AuthFailure, AuthMethod, Codec, ControlError, Display, FEATURES, Features, Frames,
+    FromServer, FromViewer, MINOR_MAX, MINOR_MIN, StreamConfig, Trust,
 };
 use sandbox_protocol::{SessionId, Size};
 use sandbox_quic::{Dir, Endpoint, Handle, StreamId};
 
+use super::codecs::Codecs;
 use super::credentials::{Credentials, Proof, Ticket};
 use super::{End, Shape, Told};
 use crate::origin::BadOrigin;
 
 /// The control stream comes before updates.
 const PRIORITY: i32 = 100;
-
-/// What this viewer decodes.
-const VIDEO: VideoCapability = VideoCapability {
-    codec: Codec::H264,
-    profile: Profile::High,
-    chroma: Chroma::Yuv420,
-    size: DESKTOP_SIZE_MAX,
-    // OpenH264 in one thread, 3840×2160, on a core of 2020.
-    decode_us: 25_000,
-};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -75,6 +65,7 @@ pub(super) struct Conversation {
     has_control: bool,
     /// What both ends can do, once the server has said what it can.
     features: Features,
+    codecs: Codecs,
     goodbye: Option<Goodbye>,
 }
 
@@ -92,6 +83,7 @@ impl Conversation {
         is_shown: bool,
         cache_mib: u16,
         link_kbps: Option<u32>,
+        codecs: &'static [Codec],
     ) -> Self {
         Self {
             state: State::Silent,
@@ -107,6 +99,7 @@ impl Conversation {
             copied: String::new(),
             has_control: true,
             features: Features::default(),
+            codecs: Codecs::new(codecs),
             goodbye: None,
         }
     }
@@ -139,7 +132,7 @@ impl Conversation {
             minor_min: MINOR_MIN,
             minor_max: MINOR_MAX,
             features: FEATURES.0,
-            video: vec![VIDEO],
+            video: self.codecs.capabilities(),
             cache_mib: self.cache_mib,
             agent: concat!("sandbox-client ", env!("CARGO_PKG_VERSION")).to_owned(),
         });
@@ -231,20 +224,21 @@ impl Conversation {
         exporter: impl FnOnce() -> Option<[u8; 32]>,
     ) -> Step {
         match (message, self.state) {
-            (FromServer::Hello { features, .. }, State::Greeting) => {
-                self.features = Features(features & FEATURES.0);
-                self.sign_in(exporter)
-            }
+            (
+                FromServer::Hello {
+                    features, codec, ..
+                },
+                State::Greeting,
+            ) => match self.codecs.handle_choice(codec) {
+                Ok(()) => {
+                    self.features = Features(features & FEATURES.0);
+                    self.sign_in(exporter)
+                }
+                Err(words) => Step::Violation(words),
+            },
             (FromServer::Welcome { ticket, .. }, State::SigningIn { .. }) => {
-                self.state = State::Attaching;
-                let attach = FromViewer::Attach {
-                    session: None,
-                    profile: None,
-                    displays: self.displays(),
-                };
-                self.say(&attach);
                 let (id, key) = ticket;
-                Step::Tell(Told::Welcome(Ticket { id, key }))
+                self.welcome(Ticket { id, key })
             }
             (FromServer::AuthFailed { .. }, State::SigningIn { by_ticket: true }) => {
                 self.credentials.ticket = None;
@@ -298,7 +292,21 @@ impl Conversation {
         }
     }
 
+    fn welcome(&mut self, ticket: Ticket) -> Step {
+        self.state = State::Attaching;
+        let attach = FromViewer::Attach {
+            session: None,
+            profile: None,
+            displays: self.displays(),
+        };
+        self.say(&attach);
+        Step::Tell(Told::Welcome(ticket))
+    }
+
     fn attach(&mut self, session: SessionId, config: StreamConfig, notices: Vec<String>) -> Step {
+        if let Err(words) = self.codecs.check(&config) {
+            return Step::Violation(words);
+        }
         self.state = State::Live;
         if let Some(kbps) = self.link_kbps {
             self.say(&FromViewer::LinkRate { kbps });
@@ -319,7 +327,10 @@ impl Conversation {
 
     fn handle_live(&mut self, message: FromServer) -> Step {
         match message {
-            FromServer::Config(config) => Step::Tell(Told::Config(config)),
+            FromServer::Config(config) => match self.codecs.check(&config) {
+                Ok(()) => Step::Tell(Told::Config(config)),
+                Err(words) => Step::Violation(words),
+            },
             FromServer::Copied {
                 text,
                 is_first,

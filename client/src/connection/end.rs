@@ -71,6 +71,8 @@ pub enum End {
     Broken(String),
     /// It broke the protocol.
     Violation(String),
+    /// The codec that it chose cannot be decoded here after all.
+    Undecodable(String),
 }
 
 impl End {
@@ -108,7 +110,7 @@ impl End {
     /// Whether to connect again by oneself: only then can it be better the next time.
     pub fn may_reconnect(&self) -> bool {
         match self {
-            Self::Silent | Self::Restarted | Self::Cut(_) => true,
+            Self::Silent | Self::Restarted | Self::Cut(_) | Self::Undecodable(_) => true,
             Self::Closed { code, .. } => {
                 CloseCode::from_number(*code).is_some_and(CloseCode::may_reconnect)
             }
@@ -147,7 +149,8 @@ impl End {
             | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
-            | Self::Violation(_) => false,
+            | Self::Violation(_)
+            | Self::Undecodable(_) => false,
         }
     }
 
@@ -169,7 +172,8 @@ impl End {
             | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
-            | Self::Violation(_) => Duration::ZERO,
+            | Self::Violation(_)
+            | Self::Undecodable(_) => Duration::ZERO,
         }
     }
 
@@ -193,7 +197,8 @@ impl End {
             | Self::Cut(_)
             | Self::Restarted
             | Self::Broken(_)
-            | Self::Violation(_) => 1,
+            | Self::Violation(_)
+            | Self::Undecodable(_) => 1,
             Self::Nowhere { udp, websocket } => udp.exit_code().max(websocket.exit_code()),
         }
     }
@@ -246,6 +251,7 @@ impl fmt::Display for End {
                 "the server said what this client does not understand: {words}. Update the older \
                  one"
             ),
+            Self::Undecodable(words) => write!(f, "{words}; going on without AV1"),
         }
     }
 }
@@ -300,6 +306,7 @@ mod tests {
             (End::Silent, true),
             (End::Restarted, true),
             (End::Cut("reset".to_owned()), true),
+            (End::Undecodable("it is gone".to_owned()), true),
             (closed(CloseCode::Shutdown), true),
             (closed(CloseCode::Overloaded), true),
             (closed(CloseCode::AuthFailed), false),

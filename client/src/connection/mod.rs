@@ -4,6 +4,7 @@
 //! [`Connection::poll_update`] and [`Connection::poll_transmit`] until they are empty,
 //! [`Connection::poll_timeout`] for the next deadline.
 
+mod codecs;
 mod conversation;
 mod credentials;
 mod end;
@@ -14,6 +15,7 @@ mod media;
 mod streams;
 mod told;
 
+pub use self::codecs::{CODECS, WITHOUT_AV1};
 pub use self::credentials::{Credentials, Proof, Ticket};
 pub use self::end::End;
 pub use self::told::{Shape, Told};
@@ -30,7 +32,7 @@ use sandbox_protocol::stream::input_sender::InputSender;
 use sandbox_protocol::stream::reassemble::Update;
 use sandbox_protocol::stream::receiver::Receiver;
 use sandbox_protocol::wire::codes::CloseCode;
-use sandbox_protocol::wire::control::FromServer;
+use sandbox_protocol::wire::control::{Codec, FromServer};
 use sandbox_quic::{
     Arrived, Bytes, ConnectError, Endpoint, Event, Fingerprint, Handle, Outgoing, Trust,
 };
@@ -54,6 +56,8 @@ pub struct Setup {
     pub cache_mib: u16,
     /// Kilobits a second that this network has carried before, where that is known.
     pub link_kbps: Option<u32>,
+    /// Codecs that are offered.
+    pub codecs: &'static [Codec],
     /// Random bytes: the endpoint's secret.
     pub secret: [u8; 32],
     /// The user's input, which outlives a connection.
@@ -116,6 +120,7 @@ impl Connection {
                 setup.is_shown,
                 setup.cache_mib,
                 setup.link_kbps,
+                setup.codecs,
             ),
             streams: UpdateStreams::default(),
             receiver: Receiver::new(now),
@@ -227,6 +232,12 @@ impl Connection {
         self.violate(now, words);
     }
 
+    /// The chosen codec cannot be decoded here after all: another connection does without it.
+    pub fn give_up_codec(&mut self, now: Instant, words: String) {
+        let code = CloseCode::UnsupportedCodec;
+        self.finish(now, code, End::Undecodable(words));
+    }
+
     /// The network may have changed.
     pub fn handle_network_changed(&mut self, now: Instant) {
         self.endpoint.handle_network_changed(now);
@@ -282,7 +293,7 @@ impl Connection {
         if self.is_over {
             return;
         }
-        let words = if let End::Violation(words) = &end {
+        let words = if let End::Violation(words) | End::Undecodable(words) = &end {
             words.as_str()
         } else {
             ""

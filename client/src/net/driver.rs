@@ -4,6 +4,7 @@ mod apart;
 mod beside;
 mod join;
 mod news;
+mod updates;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use async_signal::{Signal, Signals};
 use futures_lite::future;
 use sandbox_protocol::stream::input_sender::InputSender;
+use sandbox_protocol::wire::control::Codec;
 use sandbox_protocol::wire::input::Event;
 use sandbox_quic::{Arrived, Fingerprint};
 use smol::Timer;
@@ -27,11 +29,10 @@ use super::rates::Rates;
 use super::{Command, Ended, News, Shared, Task};
 use crate::carrier::Carrier;
 use crate::clock;
-use crate::connection::{Connection, End, Told};
+use crate::connection::{CODECS, Connection, End, Told};
 use crate::figures::Figures;
 use crate::origin::Origin;
 use crate::probe::{Outcome, Probe};
-use crate::screen::ScreenError;
 use crate::script;
 use crate::socket::{Slots, Socket};
 
@@ -45,9 +46,6 @@ const REBIND_AFTER: Duration = Duration::from_secs(4);
 
 /// Refusals by the kernel, one after the other, before a server counts as gone.
 const REFUSALS_MAX: u32 = 3;
-
-/// A whole picture is asked for at most so often; the server answers no faster.
-const WHOLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Lives in the thread.
 pub(super) struct Driver {
@@ -68,6 +66,8 @@ pub(super) struct Driver {
     /// Between two connections.
     input: Option<InputSender>,
     is_shown: bool,
+    /// What is offered: less once something of it cannot be decoded.
+    codecs: &'static [Codec],
     slots: Slots,
     /// Those that end the program: it leaves before. None where the kernel refuses.
     signals: Option<Signals>,
@@ -115,6 +115,7 @@ impl Driver {
             whole_asked: None,
             input: None,
             is_shown: true,
+            codecs: CODECS,
             slots: Slots::new(),
             signals: Signals::new([Signal::Int, Signal::Term]).ok(),
         }
@@ -360,7 +361,10 @@ impl Driver {
                 features, notices, ..
             } => self.handle_attached(from, features, notices),
             Told::PublicUrl(origin) => self.origin = Some(origin),
-            Told::Config(config) => self.shared.view().screen.configure(&config),
+            Told::Config(config) => {
+                self.figures.handle_codec(config.codec);
+                self.shared.view().screen.configure(&config);
+            }
             Told::Notice(words) => self.tell(News::Notice(words)),
             Told::Copied(text) => self.tell(News::Copied(text)),
             Told::LinkRate(kbps) => self.rates.handle_measured(kbps),
@@ -374,47 +378,6 @@ impl Driver {
             Told::Over(end) => return Some(end),
         }
         None
-    }
-
-    fn apply_updates(&mut self, connection: &mut Connection) {
-        loop {
-            let came = clock::now();
-            let server_clock = connection.server_clock(came);
-            let Some(update) = connection.poll_update() else {
-                return;
-            };
-            let mut view = self.shared.view();
-            let applied = view.screen.apply(&update);
-            let now = clock::now();
-            match applied {
-                Ok(applied) => {
-                    let picture = view.screen.picture();
-                    self.task
-                        .records
-                        .write_update(now, &update, &applied, server_clock, picture);
-                    drop(view);
-                    let header = &applied.header;
-                    self.figures
-                        .handle_update((came, now), header, server_clock);
-                    if let Some(probe) = &mut self.probe {
-                        probe.handle_update(now, header);
-                    }
-                    self.task.script.begin(now);
-                    self.shared.wake();
-                }
-                Err(ScreenError::Video(_) | ScreenError::Lost) => {
-                    drop(view);
-                    let is_due = |it| now >= it + WHOLE_INTERVAL;
-                    if self.whole_asked.is_none_or(is_due) {
-                        self.whole_asked = Some(now);
-                        connection.ask_whole(now);
-                    }
-                }
-                Err(error @ (ScreenError::Update(_) | ScreenError::Apply(_))) => {
-                    connection.refuse_update(now, error.to_string());
-                }
-            }
-        }
     }
 
     /// Does what script and probe want.

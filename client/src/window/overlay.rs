@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sandbox_protocol::wire::control::Codec;
+
 use super::App;
 use super::text::{Place, Words};
 use crate::figures::Second;
@@ -41,10 +43,10 @@ impl<F> App<F> {
     }
 }
 
-fn quality(qp: u8) -> String {
-    match qp {
+fn quality(second: &Second) -> String {
+    match second.stages.qp {
         0 => "exact".to_owned(),
-        qp => format!("video of QP {qp}"),
+        qp => format!("{} of QP {qp}", second.codec.map_or("video", Codec::name)),
     }
 }
 
@@ -60,7 +62,7 @@ fn figures(second: &Second) -> String {
         second.bytes_in / 1_000,
         second.lost,
         second.packets,
-        quality(stages.qp),
+        quality(second),
         second.way.map_or("nothing", Way::name),
         maybe(second.round_trip),
         ms(stages.lag),
@@ -80,6 +82,7 @@ mod tests {
         let mut second = Second::default();
         assert!(figures(&second).contains("lost 0 of 0, exact\n"));
         second.stages.qp = 30;
-        assert!(figures(&second).contains("video of QP 30\n"));
+        second.codec = Some(Codec::Av1);
+        assert!(figures(&second).contains("av1 of QP 30\n"));
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sandbox_client::connection::{Connection, Credentials, End, Proof, Setup, Told};
+use sandbox_client::connection::{CODECS, Connection, Credentials, End, Proof, Setup, Told};
 use sandbox_client::screen::{Screen, ScreenError};
 use sandbox_protocol::Size;
 use sandbox_protocol::stream::input_sender::InputSender;
@@ -64,6 +64,7 @@ pub(crate) fn setup(known: Option<Fingerprint>) -> Setup {
         is_shown: true,
         cache_mib: 64,
         link_kbps: None,
+        codecs: CODECS,
         secret: [9; 32],
         input: InputSender::new(77),
     }

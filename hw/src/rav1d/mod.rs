@@ -70,11 +70,7 @@ impl Av1Decoder {
     /// # Errors
     ///
     /// Returns [`Av1Error`], or ends the process: see above.
-    pub fn decode(
-        &mut self,
-        temporal_unit: &[u8],
-        size: Size,
-    ) -> Result<Av1Picture<'_>, Av1Error> {
+    pub fn decode(&mut self, temporal_unit: &[u8], size: Size) -> Result<Av1Picture<'_>, Av1Error> {
         let count = self.handle.decode(temporal_unit);
         match count.map_err(Av1Error::Refused)? {
             1 => (),

@@ -107,6 +107,7 @@ impl Driver {
             is_shown: self.is_shown,
             cache_mib: CACHE_MIB,
             link_kbps: self.rates.hint(),
+            codecs: self.codecs,
             secret,
             input: fresh_input()?,
         };

@@ -1,0 +1,24 @@
+//! A stream of AV1 that was encoded before, by its temporal units.
+
+use sandbox_protocol::Size;
+
+pub const SIZE: Size = Size {
+    width: 640,
+    height: 400,
+};
+
+/// Which of them need none before them.
+pub const KEYS: [usize; 2] = [0, 6];
+
+/// The temporal units of `desktop.ivf`: a header of 32 bytes, then 12 before each unit.
+pub fn units() -> Vec<Vec<u8>> {
+    let mut rest = &include_bytes!("desktop.ivf")[32..];
+    let mut units = Vec::new();
+    while let Some((head, after)) = rest.split_first_chunk::<12>() {
+        let [l0, l1, l2, l3, ..] = *head;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        units.push(after[..length].to_vec());
+        rest = &after[length..];
+    }
+    units
+}
