@@ -61,7 +61,9 @@ pub(super) struct Driver {
     /// Where the server says that its HTTP port is.
     origin: Option<Origin>,
     was_live: bool,
+    /// When a whole picture was asked for, and when it will be.
     whole_asked: Option<Instant>,
+    whole_due: Option<Instant>,
     rates: Rates,
     /// Between two connections.
     input: Option<InputSender>,
@@ -113,6 +115,7 @@ impl Driver {
             origin: None,
             was_live: false,
             whole_asked: None,
+            whole_due: None,
             input: None,
             is_shown: true,
             codecs: CODECS,
@@ -177,6 +180,7 @@ impl Driver {
         if let Err(error) = self.shared.view().screen.restart() {
             return Next::Nothing(End::Broken(error.to_string()));
         }
+        self.whole_due = None;
         let way = joined.carrier.way();
         self.figures.restart(way);
         if let Some(probe) = &mut self.probe {
@@ -313,7 +317,7 @@ impl Driver {
     fn next_due(&self, now: Instant, connection: &mut Connection) -> Option<Instant> {
         let second = self.wants_figures.then(|| self.figures.next_second());
         let others = [self.due_apart(now), second, self.rates.poll_timeout()];
-        let others = others.into_iter().flatten();
+        let others = others.into_iter().chain([self.whole_due]).flatten();
         others.chain(connection.poll_timeout()).min()
     }
 
@@ -326,6 +330,7 @@ impl Driver {
         }
         self.act(connection);
         let now = clock::now();
+        self.ask_whole(now, connection);
         if self.wants_figures && self.figures.next_second() <= now {
             let (counters, round_trip) = (connection.counters(), connection.round_trip());
             let second = self.figures.handle_second(now, counters, round_trip);

@@ -1,12 +1,12 @@
 //! Servers that break the protocol.
 
-use sandbox_client::connection::End;
-use sandbox_protocol::wire::control::{Codec, FromServer};
+use sandbox_client::connection::{End, Setup, WITHOUT_AV1};
+use sandbox_protocol::wire::control::{Chroma, Codec, FromServer, Profile, StreamConfig};
 use sandbox_protocol::wire::datagram::{Epoch, FragmentFlags};
 use sandbox_protocol::wire::update_stream::StreamHeader;
 
 use crate::fake::Server;
-use crate::world::{SIZE, World};
+use crate::world::{SIZE, World, setup};
 
 /// A live connection ends by what the server does, and says so in words.
 #[track_caller]
@@ -46,6 +46,34 @@ fn a_server_that_breaks_the_protocol_is_left_with_the_reason() {
         rgba: Vec::new(),
     };
     check_violation(|it| it.say(&shape), "a pointer of 640x400");
+}
+
+#[test]
+fn a_codec_that_was_not_offered_or_not_chosen_is_a_violation() {
+    let mut server = Server::new(SIZE);
+    (server.codec, server.insists) = (Codec::Av1, true);
+    let known = Some(server.fingerprint);
+    let setup = Setup {
+        codecs: WITHOUT_AV1,
+        ..setup(known)
+    };
+    let mut world = World::with(server, setup);
+    world.run_until(|it| it.end().is_some());
+    let words = world.end().unwrap().to_string();
+    assert!(
+        words.contains("chose av1, which was not offered"),
+        "{words}"
+    );
+    assert!(world.server.methods.is_empty(), "it was told a password");
+    let other = FromServer::Config(StreamConfig {
+        epoch: 2,
+        size: SIZE,
+        codec: Codec::Av1,
+        profile: Profile::Main,
+        chroma: Chroma::Yuv420,
+        cache_mib: 16,
+    });
+    check_violation(|it| it.say(&other), "a stream of av1, which was not chosen");
 }
 
 #[test]

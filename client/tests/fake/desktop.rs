@@ -30,7 +30,7 @@ impl Server {
         self.damage(rect);
     }
 
-    fn damage(&mut self, rect: Rect) {
+    pub fn damage(&mut self, rect: Rect) {
         if let Some(peer) = &mut self.peer {
             peer.damage.push(rect);
         }

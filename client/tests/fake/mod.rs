@@ -12,6 +12,7 @@ mod desktop;
 pub mod host;
 mod hostile;
 mod sign_in;
+pub mod video;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -24,7 +25,7 @@ use sandbox_protocol::stream::recovery::Encoder;
 use sandbox_protocol::stream::sender::{Sender, SenderConfig, Transmit};
 use sandbox_protocol::wire::control::{
     self, AuthFailure, Chroma, Codec, FEATURES, Frames, FromServer, FromViewer, Profile, Secret,
-    StreamConfig, Trust,
+    StreamConfig, Trust, VideoCapability,
 };
 use sandbox_protocol::wire::datagram::{Epoch, FromViewer as Datagram};
 use sandbox_protocol::wire::input::Event as Input;
@@ -34,6 +35,8 @@ use sandbox_quic::{
     Arrived, Bytes, Dir, Endpoint, Event, Fingerprint, Handle, Identity, Outgoing, ServerSetup,
     StreamId,
 };
+
+use self::video::Video;
 
 pub const USER: &str = "alice";
 pub const PASSWORD: &str = "correct horse";
@@ -64,6 +67,11 @@ pub struct Server {
     pub follows: bool,
     pub features: u64,
     pub notices: Vec<String>,
+    /// AV1, for viewers that decode it.
+    pub video: Option<Video>,
+    /// What was chosen for the newest viewer, or is, whatever it offers.
+    pub codec: Codec,
+    pub insists: bool,
 }
 
 struct Peer {
@@ -114,6 +122,9 @@ impl Server {
             confirms: true,
             features: FEATURES.0,
             notices: vec!["a notice".to_owned()],
+            video: None,
+            codec: Codec::H264,
+            insists: false,
         };
         server.paint(1);
         server
@@ -247,13 +258,20 @@ impl Server {
 
     fn answer(&mut self, message: &FromViewer) {
         match message {
-            FromViewer::Hello { .. } => self.say(&FromServer::Hello {
-                minor: 0,
-                features: self.features,
-                node: [1; 16],
-                codec: Codec::H264,
-                cache_mib: CACHE_MIB,
-            }),
+            FromViewer::Hello { video, .. } => {
+                let is_wanted = |it: &VideoCapability| it.codec == Codec::Av1;
+                let has_av1 = self.video.is_some() && video.iter().any(is_wanted);
+                if !self.insists {
+                    self.codec = if has_av1 { Codec::Av1 } else { Codec::H264 };
+                }
+                self.say(&FromServer::Hello {
+                    minor: 0,
+                    features: self.features,
+                    node: [1; 16],
+                    codec: self.codec,
+                    cache_mib: CACHE_MIB,
+                });
+            }
             FromViewer::Auth(method) => {
                 let (name, is_right) = self.judge(method);
                 self.methods.push(name);
@@ -307,8 +325,8 @@ impl Server {
         StreamConfig {
             epoch: 1,
             size: self.size,
-            codec: Codec::H264,
-            profile: Profile::High,
+            codec: self.codec,
+            profile: Profile::Main,
             chroma: Chroma::Yuv420,
             cache_mib: CACHE_MIB,
         }
@@ -422,7 +440,9 @@ impl Server {
         };
         let is_whole = peer.is_first || peer.sender.readiness() == Readiness::NeedsWhole;
         let is_busy = peer.sender.readiness() == Readiness::Busy;
-        if is_busy || (peer.damage.is_empty() && !is_whole) {
+        let video = self.video.as_mut().filter(|_| self.codec == Codec::Av1);
+        let has_video = video.as_ref().is_some_and(|it| it.due > 0);
+        if is_busy || (peer.damage.is_empty() && !is_whole && !has_video) {
             return;
         }
         if is_whole {
@@ -442,6 +462,9 @@ impl Server {
             video: &[],
         };
         peer.composer.compose(&frame, usize::MAX, &mut self.draft);
+        if let Some(video) = video {
+            video.add_to(&mut self.draft, is_whole);
+        }
         peer.damage.clear();
         if self.draft.is_empty() && !is_whole {
             return;

@@ -2,16 +2,16 @@
 
 use sandbox_protocol::Size;
 
-pub const SIZE: Size = Size {
+pub(crate) const SIZE: Size = Size {
     width: 640,
     height: 400,
 };
 
 /// Which of them need none before them.
-pub const KEYS: [usize; 2] = [0, 6];
+pub(crate) const KEYS: [usize; 2] = [0, 6];
 
 /// The temporal units of `desktop.ivf`: a header of 32 bytes, then 12 before each unit.
-pub fn units() -> Vec<Vec<u8>> {
+pub(crate) fn units() -> Vec<Vec<u8>> {
     let mut rest = &include_bytes!("desktop.ivf")[32..];
     let mut units = Vec::new();
     while let Some((head, after)) = rest.split_first_chunk::<12>() {

@@ -32,6 +32,9 @@ impl Driver {
                         .write_update(now, &update, &applied, server_clock, picture);
                     drop(view);
                     let header = &applied.header;
+                    if header.whole.is_some() {
+                        self.whole_due = None;
+                    }
                     self.figures
                         .handle_update((came, now), header, server_clock);
                     if let Some(probe) = &mut self.probe {
@@ -56,19 +59,26 @@ impl Driver {
             }
             ScreenError::Video(VideoError::Av1(error @ Av1Error::Failed(_))) => {
                 self.tell(News::Notice(error.to_string()));
-                self.ask_whole(now, connection);
+                self.want_whole(now);
             }
             ScreenError::Video(VideoError::Av1(Av1Error::Paint(_)) | VideoError::H264(_))
-            | ScreenError::Lost => self.ask_whole(now, connection),
+            | ScreenError::Lost => self.want_whole(now),
             error @ (ScreenError::Update(_) | ScreenError::Apply(_)) => {
                 connection.refuse_update(now, error.to_string());
             }
         }
     }
 
-    fn ask_whole(&mut self, now: Instant, connection: &mut Connection) {
-        let is_due = |it| now >= it + WHOLE_INTERVAL;
-        if self.whole_asked.is_none_or(is_due) {
+    /// A whole picture is needed: now, or as soon as it may be asked for again.
+    fn want_whole(&mut self, now: Instant) {
+        let soonest = self.whole_asked.map_or(now, |it| it + WHOLE_INTERVAL);
+        self.whole_due.get_or_insert(soonest.max(now));
+    }
+
+    /// Asks for a whole picture when that is due.
+    pub(super) fn ask_whole(&mut self, now: Instant, connection: &mut Connection) {
+        if self.whole_due.is_some_and(|it| it <= now) {
+            self.whole_due = None;
             self.whole_asked = Some(now);
             connection.ask_whole(now);
         }
