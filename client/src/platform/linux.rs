@@ -15,7 +15,8 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-/// Bytes of address space. A decoder of 3840×2160 needs 100 MB, the program itself 100 MB more.
+/// Bytes of address space. Nine pictures of 3840×2160, what AV1 refers to at most, take 130 MB; the
+/// program itself, an answer and what the library works with less than 100 MB.
 const MEMORY_MAX: u64 = 512 << 20;
 
 /// A layer that the kernel refuses.

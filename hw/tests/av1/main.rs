@@ -8,10 +8,11 @@
 mod stream;
 
 use sandbox_hw::{Av1Decoder, Target};
+use sandbox_protocol::limits::DESKTOP_SIZE_MAX;
 use sandbox_protocol::screen::Picture;
 use sandbox_protocol::{Rect, Size};
 
-use self::stream::{KEYS, SIZE, units};
+use self::stream::{KEYS, SIZE, largest, units};
 
 /// Of the pixels, after each temporal unit.
 const HASHES: [u128; 12] = [
@@ -55,6 +56,14 @@ fn each_temporal_unit_gives_its_picture_at_once() {
         hashes.push(picture.hash());
     }
     assert_eq!(hashes, HASHES, "{hashes:#x?}");
+}
+
+#[test]
+fn the_largest_desktop_is_decoded() {
+    let mut decoder = Av1Decoder::new().unwrap();
+    for unit in largest() {
+        decoder.decode(&unit, DESKTOP_SIZE_MAX).unwrap();
+    }
 }
 
 #[test]

@@ -10,9 +10,19 @@ pub(crate) const SIZE: Size = Size {
 /// Which of them need none before them.
 pub(crate) const KEYS: [usize; 2] = [0, 6];
 
-/// The temporal units of `desktop.ivf`: a header of 32 bytes, then 12 before each unit.
+/// The temporal units of `desktop.ivf`.
 pub(crate) fn units() -> Vec<Vec<u8>> {
-    let mut rest = &include_bytes!("desktop.ivf")[32..];
+    split(include_bytes!("desktop.ivf"))
+}
+
+/// Three of a flat picture of 3840×2160.
+pub(crate) fn largest() -> Vec<Vec<u8>> {
+    split(include_bytes!("largest.ivf"))
+}
+
+/// A header of 32 bytes, then 12 before each unit.
+fn split(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = &file[32..];
     let mut units = Vec::new();
     while let Some((head, after)) = rest.split_first_chunk::<12>() {
         let [l0, l1, l2, l3, ..] = *head;
