@@ -350,14 +350,14 @@ impl Rate {
     }
 
     /// The link's rate where it is full and the target lies above: bursts, and all that comes, say
-    /// the same. No queue tells, since updates are held back before one stands. Where more comes
-    /// than bursts say, the link is not what stretched them.
+    /// the same. No queue tells, since updates are held back before one stands. Inside TCP a lost
+    /// segment stretches the burst that it is of: there no more may come than bursts say.
     fn full_rate(&self, now: Micro) -> Option<f64> {
         let measured = self.bursts.measured(now)?;
         let delivered = self.delivered(now, DELIVERED_WINDOW)?;
-        let is_same = FULL_SHARE * measured..measured / FULL_SHARE;
-        let is_full = is_same.contains(&delivered) && self.target > measured;
-        is_full.then_some(measured.min(delivered))
+        let is_stretched = self.is_in_order() && delivered > measured / FULL_SHARE;
+        let is_full = delivered > FULL_SHARE * measured && self.target > measured;
+        (is_full && !is_stretched).then_some(measured.min(delivered))
     }
 
     /// Whether the last step down can be seen in reports.
