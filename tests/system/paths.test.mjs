@@ -16,6 +16,8 @@ import { Typing } from './typing.mjs';
 import { seeded, until } from './wait.mjs';
 
 const IS_LONG = process.env.LONG === '1';
+/** It would go another way where this one is silent. */
+const BY_UDP = ['--transport', 'udp'];
 const SEED = Number(process.env.SEED ?? 7);
 const KEYS = IS_LONG ? 200 : 60;
 /** A new size is a whole picture. */
@@ -96,7 +98,7 @@ async function leading(path) {
 test('keys and whole pictures over every kind of path', async (t) => {
   const server = await serverWith(['ada'], SHOW_BARCODE);
   relay.connect(Number(server.variables.MEDIA_PORT));
-  const viewer = await new NativeViewer({ port }).show();
+  const viewer = await new NativeViewer({ port }, BY_UDP).show();
   const typing = new Typing(server, 'ada', viewer);
   await typing.untilHeard();
   const xvfb = xvfbOf(server, 'ada');
@@ -123,7 +125,7 @@ test('large changes over every kind of path', async (t) => {
   const server = await serverWith(['bob'], '', { noise: { text: noise() } });
   relay.connect(Number(server.variables.MEDIA_PORT));
   const size = `${NOISE.width}x${NOISE.height}`;
-  const viewer = await new NativeViewer({ port, name: 'bob', size }).show();
+  const viewer = await new NativeViewer({ port, name: 'bob', size }, BY_UDP).show();
   await runInTerminal(viewer, server, 'bob', 'clear; touch ready', 'ready');
   const xvfb = xvfbOf(server, 'bob');
   const { home } = server.homeOf('bob');
