@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { PASSWORD, serverWith } from './desktop.mjs';
+import { onlySession, PASSWORD, serverWith } from './desktop.mjs';
 import { closeViewers, NativeViewer, runInTerminal, xvfbOf } from './native.mjs';
 import { Proxy } from './proxy.mjs';
 import { Relay } from './relay.mjs';
@@ -103,6 +103,9 @@ test('UDP that falls silent is followed by a WebSocket before it is given up', a
   await viewer.untilBy('websocket');
   await viewer.untilExact(xvfb());
   assert.doesNotMatch(viewer.said, /the server is silent/);
+  const token = await server.login('ada', PASSWORD);
+  const { id } = await onlySession(server, token);
+  assert.equal((await server.stats(token, id)).viewers, 1, 'nobody is left behind');
 });
 
 test('UDP that is answered before there is another way goes on', async () => {

@@ -34,6 +34,7 @@ use crate::changes::Changes;
 use crate::config::DaemonConfig;
 use crate::identity::NativeAddress;
 use crate::media::Media;
+use crate::native::TicketHolders;
 use crate::sessions::Sessions;
 use crate::state::Store;
 use crate::tasks::Tasks;
@@ -63,6 +64,7 @@ pub(crate) struct App {
     /// What is weaker on this node than designed, for the page.
     pub(crate) notices: Vec<String>,
     pub(crate) connections: Connections,
+    pub(crate) ticket_holders: TicketHolders,
     limits: Mutex<Limits>,
 }
 
@@ -101,6 +103,7 @@ impl App {
                 login_by_account: RateLimit::per_minute(config.rate_limit_login),
             }),
             connections: Connections::new(config.connections_per_address),
+            ticket_holders: TicketHolders::default(),
             config,
             store: parts.store,
             tokens: parts.tokens,

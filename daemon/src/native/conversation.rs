@@ -203,8 +203,20 @@ impl Conversation {
             return Err(Farewell::saying(CloseCode::ProtocolViolation, words));
         }
         let address = self.peer.address;
+        let ticket = match &method {
+            AuthMethod::Ticket { id, .. } => Some(TicketId(*id)),
+            AuthMethod::Password { .. }
+            | AuthMethod::Token { .. }
+            | AuthMethod::DeviceKey { .. }
+            | AuthMethod::Enrol { .. } => None,
+        };
         let (why, pause) = match sign_in(&self.app, address, method, exporter).await {
-            Ok(caller) => return self.welcome(caller).await,
+            Ok(caller) => {
+                if let Some(ticket) = ticket {
+                    self.succeed(ticket).await;
+                }
+                return self.welcome(caller).await;
+            }
             Err(Refusal::TooMany(wait)) => (AuthFailure::TooMany, wait.0),
             Err(Refusal::Busy(_)) => (AuthFailure::TooMany, BUSY_PAUSE),
             Err(Refusal::Wrong) => (AuthFailure::Refused, Duration::ZERO),
@@ -213,6 +225,18 @@ impl Conversation {
         };
         self.app.media.refuse(self.peer.id, why, pause).await;
         Ok(())
+    }
+
+    /// The connection that a ticket was given to may not know that it is over: a viewer whose way
+    /// led nowhere comes back by another.
+    async fn succeed(&self, ticket: TicketId) {
+        if let Some(before) = self.app.ticket_holders.take(ticket) {
+            let words = "its viewer has come back".into();
+            self.app
+                .media
+                .dismiss(before, CloseCode::Superseded, words)
+                .await;
+        }
     }
 
     async fn welcome(&mut self, caller: Caller) -> Result<(), Farewell> {
@@ -230,6 +254,7 @@ impl Conversation {
         };
         tracing::info!(peer = %self.peer.id, user = caller.user.index.0, "a native viewer came");
         self.ticket = Some(ticket);
+        self.app.ticket_holders.give(ticket, self.peer.id);
         self.caller = Some(caller);
         self.app.media.welcome(self.peer.id, welcome).await;
         let url = self.app.config.public_url.to_string();
@@ -332,6 +357,7 @@ impl Conversation {
             it.attachment.end().await;
         }
         if let Some(ticket) = self.ticket.take() {
+            let _it_is_over = self.app.ticket_holders.take(ticket);
             let now = clock::unix_seconds();
             let ended = self
                 .app

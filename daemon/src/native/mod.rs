@@ -4,11 +4,13 @@
 mod attaching;
 mod conversation;
 mod farewell;
+mod holders;
 mod sign_in;
 mod words;
 
 use std::sync::Arc;
 
+pub(crate) use self::holders::TicketHolders;
 use crate::http::App;
 
 /// Speaks with every native viewer that comes, each in a task of its own.

@@ -389,6 +389,32 @@ fn a_ticket_brings_a_viewer_back() {
 }
 
 #[test]
+fn who_comes_back_ends_the_connection_before() {
+    let world = world();
+    let (mut first, ticket) = Viewer::signed_in(&world, "ada");
+    first.attach(None);
+    let (session, _) = first.expect_attached();
+    first.say(&FromViewer::Start);
+    first.expect_control(true);
+    let mut again = Viewer::of(&world);
+    again.auth(by_ticket(&again, &ticket));
+    again.expect_welcome("ada");
+    first.expect_end(CloseCode::Superseded);
+    again.attach(Some(session));
+    assert_eq!(again.expect_attached().0, session);
+    again.say(&FromViewer::Start);
+    again.expect_control(true);
+    let mut third = Viewer::of(&world);
+    third.auth(by_ticket(&third, &ticket));
+    third.expect_welcome("ada");
+    third.leave();
+    // The used ticket ends nobody else.
+    again.say(&FromViewer::Detach);
+    let reason = "left".to_owned();
+    assert_eq!(again.hear(), Heard::Said(FromServer::Detached { reason }));
+}
+
+#[test]
 fn a_ticket_outlives_its_daemon_and_ends_a_minute_later() {
     const SECRET: [u8; 32] = [7; 32];
     let id = TicketId([3; 16]);
