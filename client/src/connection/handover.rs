@@ -25,6 +25,11 @@ impl Connection {
         self.handle_shown(now, is_shown);
     }
 
+    /// Whether a text that the user pasted is lost with this connection.
+    pub fn loses_text(&self) -> bool {
+        self.hold.has_text()
+    }
+
     /// What of the input the next connection has to say.
     pub fn into_input(mut self, now: Instant) -> InputSender {
         if self.conversation.is_live() {

@@ -85,6 +85,12 @@ impl Hold {
         self.waiting.pop_front()
     }
 
+    /// Whether a text may not be in the desktop yet.
+    pub(super) fn has_text(&self) -> bool {
+        let is_text = |it: &Held| matches!(it, Held::Paste(_));
+        self.is_on() || self.waiting.iter().any(is_text)
+    }
+
     /// The connection is over: what was pressed is for the next one, what was pasted is lost.
     pub(super) fn into_input(self) -> impl Iterator<Item = Input> {
         self.waiting.into_iter().filter_map(|it| match it {

@@ -199,6 +199,11 @@ impl Driver {
         let next = self.drive(&mut joined, &mut search).await;
         search.abandon(clock::now()).await;
         joined.carrier.finish().await;
+        let has_left = matches!(next, Next::Nothing(End::Left));
+        if joined.connection.loses_text() && !has_left {
+            let words = "a text may not have been pasted: its connection is over";
+            self.tell(News::Notice(words.to_owned()));
+        }
         self.input = Some(joined.connection.into_input(clock::now()));
         next
     }

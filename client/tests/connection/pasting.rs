@@ -56,6 +56,7 @@ fn no_key_overtakes_its_text_whatever_is_lost_and_reordered() {
         assert_eq!(pasted(&world), texts);
         let keys = [key(true), key(false)].repeat(3);
         assert_eq!(world.server.input, keys);
+        world.run_until(|it| !it.client.loses_text());
     }
 }
 
@@ -139,6 +140,7 @@ fn keys_that_wait_outlive_the_connection() {
         Some(Told::Over(sandbox_client::connection::End::Left))
     );
     let World { client, now, .. } = world;
+    assert!(client.loses_text(), "it is on its way");
     let mut input = client.into_input(now);
     input.handle_resumed(now);
     let mut packet = Vec::new();
