@@ -83,7 +83,8 @@ fn copy(planes: &Planes<'_>, area: Rect, to: &mut Vec<u8>) {
     let planes = planes.samples.iter().zip(planes.strides).zip([1, 2, 2]);
     for ((samples, stride), share) in planes {
         let [x, y, width, height] = sides.map(|it| it / share);
-        let rows = samples.chunks(stride).skip(y).take(height);
-        to.extend(rows.flat_map(|it| it.get(x..x + width)).flatten());
+        for row in samples.chunks(stride).skip(y).take(height) {
+            to.extend_from_slice(row.get(x..x + width).unwrap_or_default());
+        }
     }
 }

@@ -1,9 +1,5 @@
 //! The AV1 decoder against a stream of another encoder.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
+#![expect(clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 mod stream;
 
