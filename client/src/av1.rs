@@ -19,7 +19,7 @@ use sandbox_protocol::Rect;
 
 use self::exchange::Fault;
 use self::failures::Failures;
-use self::process::Process;
+use self::process::{Ending, Process};
 use crate::{clock, platform};
 
 /// The argument that makes the program play the other part.
@@ -43,8 +43,8 @@ pub enum Av1Error {
     /// The process has failed. The next temporal unit, a key frame, is for another one.
     #[error("the AV1 decoder failed and is started anew: {0}")]
     Failed(String),
-    /// It has failed too often to be started again.
-    #[error("the AV1 decoder keeps failing: {0}")]
+    /// It has failed too often to be started again, or always will.
+    #[error("the AV1 decoder failed for good: {0}")]
     GaveUp(String),
     /// The server wants something painted that no picture has.
     #[error(transparent)]
@@ -135,7 +135,12 @@ impl Decoder {
 
     fn fail(&mut self, fault: &Fault) -> Av1Error {
         let words = match (self.process.take(), fault) {
-            (Some(process), Fault::Gone) => format!("{fault}: {}", process.end()),
+            (Some(process), Fault::Gone) => match process.end() {
+                Ending::Unconfined => {
+                    return Av1Error::GaveUp("this system cannot confine it".to_owned());
+                }
+                Ending::Other(words) => format!("{fault}: {words}"),
+            },
             (_, fault) => fault.to_string(),
         };
         if self.failures.handle_failure(clock::now()) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +12,15 @@ use sandbox_protocol::{Rect, Size};
 use super::exchange::{Fault, Picture};
 use super::link::Link;
 use super::{ROLE, UNCONFINED};
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// This system does not confine it, and will not the next time.
+    Unconfined,
+    /// In words.
+    Other(String),
+}
 
 /// Ends with its owner.
 #[derive(Debug)]
@@ -27,6 +37,8 @@ impl Process {
                 .arg(ROLE)
                 .env_clear()
                 .current_dir("/")
+                // Ctrl+C in a terminal is for its owner, who ends it.
+                .process_group(0)
                 .stdin(OwnedFd::from(theirs))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -51,15 +63,13 @@ impl Process {
     }
 
     /// How it ended, once it is gone.
-    pub(super) fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> Ending {
         // It may have closed its socket and stayed. One that ends already is not hurt.
         let _ended = self.child.kill();
         match self.child.wait() {
-            Ok(status) if status.code() == Some(UNCONFINED.into()) => {
-                "it cannot be confined on this system".to_owned()
-            }
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
+            Ok(status) if status.code() == Some(UNCONFINED.into()) => Ending::Unconfined,
+            Ok(status) => Ending::Other(status.to_string()),
+            Err(error) => Ending::Other(error.to_string()),
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Numbers are little endian. An ask is `number 4 · width 2 · height 2 · area (x, y, width,
 //! height, 2 each) · length 4 · temporal unit`; the answer `number 4 · kind 1 · length 4 ·
 //! samples`. Either end may have been taken over by what it read.
+#![cfg_attr(
+    not(feature = "av1"),
+    allow(dead_code, reason = "the end that decodes is not built")
+)]
 
 use sandbox_protocol::limits::{ACCESS_UNIT_BYTES_MAX, DESKTOP_SIZE_MAX};
 use sandbox_protocol::{Rect, Size};

@@ -26,6 +26,8 @@ fn the_process_can_gain_nothing_and_calls_only_what_is_listed() {
     assert_eq!(status(process, "NoNewPrivs"), "1");
     assert_eq!(status(process, "Seccomp"), "2");
     assert_eq!(status(process, "Threads"), "1");
+    // Ctrl+C in a terminal does not reach it.
+    assert!(status(process, "NSpgid").ends_with(&process.to_string()));
     let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
     for limit in [
         "Max core file size",
