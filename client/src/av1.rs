@@ -106,9 +106,11 @@ impl Decoder {
             let (rect, area) = (*rect, whole);
             return Err(PaintError::Rect { rect, area }.into());
         }
-        let Some(area) = around(rects) else {
-            return Ok(false);
-        };
+        let area = around(rects);
+        if area.is_empty() {
+            let (rect, area) = (area, whole);
+            return Err(PaintError::Rect { rect, area }.into());
+        }
         match self.ask(temporal_unit, area, rects, target) {
             Ok(is_keyframe) => Ok(is_keyframe?),
             Err(fault) => Err(self.fail(&fault)),
@@ -152,10 +154,10 @@ impl Decoder {
 }
 
 /// The smallest rectangle that holds all of them.
-fn around(rects: &[Rect]) -> Option<Rect> {
-    let left = rects.iter().map(|it| it.x).min()?;
-    let top = rects.iter().map(|it| it.y).min()?;
-    let right = rects.iter().map(|it| it.right()).max()?;
-    let bottom = rects.iter().map(|it| it.bottom()).max()?;
-    Some(Rect::between(left, top, right, bottom)).filter(|it| !it.is_empty())
+fn around(rects: &[Rect]) -> Rect {
+    let left = rects.iter().map(|it| it.x).min().unwrap_or(0);
+    let top = rects.iter().map(|it| it.y).min().unwrap_or(0);
+    let right = rects.iter().map(|it| it.right()).max().unwrap_or(0);
+    let bottom = rects.iter().map(|it| it.bottom()).max().unwrap_or(0);
+    Rect::between(left, top, right, bottom)
 }
