@@ -56,11 +56,15 @@ struct Known {
 
 /// Why something is no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NoText {
-    /// It has too many colours or columns, with all that are known.
-    Full,
+pub(super) enum NoText {
+    /// It has too many colours, with all that are known.
+    Colours,
+    /// It has too many columns, with all that are known.
+    Columns,
     /// It has too many columns for its size.
     Varied,
+    /// It becomes longer than its pixels.
+    Long,
 }
 
 /// Coded text.
@@ -106,9 +110,13 @@ impl TextCoder {
         self.known = Known::default();
     }
 
-    /// Codes a rectangle of the picture; `None` where its pixels do not repeat as text does. Where
-    /// lines begin above it or end below it, they are coded whole, as long as that is within
-    /// `bounds`: letters that are cut would not be those that are known.
+    /// Codes a rectangle of the picture. Where lines begin above it or end below it, they are coded
+    /// whole, as long as that is within `bounds`: letters that are cut would not be those that are
+    /// known.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NoText`] where its pixels do not repeat as text does.
     ///
     /// # Panics
     ///
@@ -118,7 +126,7 @@ impl TextCoder {
         picture: &Picture,
         rect: Rect,
         bounds: Rect,
-    ) -> Option<Text<'_>> {
+    ) -> Result<Text<'_>, NoText> {
         assert!(
             (1..=TEXT_PIXELS_MAX).contains(&rect.area()),
             "text in {rect:?}"
@@ -126,18 +134,17 @@ impl TextCoder {
         self.colours.truncate(self.known.colours);
         self.columns.truncate(self.known.columns);
         let rect = match self.read(picture, rect, bounds) {
-            Ok(rect) => rect,
-            Err(NoText::Full) if self.goes_on() => {
+            Err(NoText::Colours | NoText::Columns) if self.goes_on() => {
                 self.clear();
-                self.read(picture, rect, bounds).ok()?
+                self.read(picture, rect, bounds)?
             }
-            Err(NoText::Full | NoText::Varied) => return None,
+            read => read?,
         };
         self.write_body();
         if self.body.len() > text_body_bytes_max(rect.area()) {
-            return None;
+            return Err(NoText::Long);
         }
-        self.deflate(rect)
+        self.deflate(rect).ok_or(NoText::Long)
     }
 
     /// The viewer gets what was coded last.
@@ -166,10 +173,8 @@ impl TextCoder {
         let mut rest = self.indices.as_slice();
         for rows in self.lines.found() {
             let (line, below) = rest.split_at(usize::from(*rows) * width);
-            let is_full = self.columns.add_line(line, width).is_none();
-            if is_full {
-                return Err(NoText::Full);
-            }
+            let added = self.columns.add_line(line, width);
+            added.ok_or(NoText::Columns)?;
             // Text that repeats needs few columns: this is something else.
             if self.columns.pixels().len() - before > rect.area() / 8 + ALPHABET_PIXELS {
                 return Err(NoText::Varied);
@@ -183,7 +188,7 @@ impl TextCoder {
     fn index(&mut self, picture: &Picture, rect: Rect) -> Result<(), NoText> {
         for row in picture.rows(rect) {
             let indexed = self.colours.index(row, &mut self.indices);
-            indexed.ok_or(NoText::Full)?;
+            indexed.ok_or(NoText::Colours)?;
         }
         Ok(())
     }

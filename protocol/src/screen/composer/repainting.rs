@@ -1,7 +1,7 @@
 //! Sends what video has shown, once that rests, exactly and the nearest first.
 
 use super::regions::REGION_PIXELS_MIN;
-use super::texts::{TEXT_TILES_BYTES_MIN, estimate};
+use super::texts::{AsText, TEXT_TILES_BYTES_MIN, estimate};
 use super::{Composer, Room};
 use crate::Rect;
 use crate::limits::TEXT_PIXELS_MAX;
@@ -61,7 +61,7 @@ impl Composer {
         let read = |sample, pixels: &mut _| self.shadow.read(sample, pixels);
         let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
         let is_long = as_tiles >= TEXT_TILES_BYTES_MIN;
-        if !is_long || !self.write_text(rect, video, as_tiles, room) {
+        if !is_long || self.write_text(rect, video, as_tiles, room) != AsText::Painted {
             // The next portions are of the same pixels.
             self.no_text = rect;
         }

@@ -1,8 +1,10 @@
 //! Sends what is other text now as such.
 
+use super::regions::REGION_PIXELS_MIN;
 use super::{Composer, Frame, Room};
 use crate::limits::TILE_SIDE;
 use crate::screen::coding::{Coded, Coder};
+use crate::screen::text::NoText;
 use crate::{Pixel, Rect};
 
 /// Tiles that are coded in order to know how long others would be.
@@ -12,8 +14,24 @@ const SAMPLES: u16 = 4;
 /// would still be searched.
 pub(super) const TEXT_TILES_BYTES_MIN: usize = 4 << 10;
 
+/// The same for a piece of such, of which there are many.
+const PIECE_TILES_BYTES_MIN: usize = 1 << 10;
+
 /// Bytes of a tile beside its pixels.
 const TILE_BYTES: usize = 12;
+
+/// Where lines of several windows lie beside each other, they are looked for in pieces of such
+/// sides: most of them are of one window.
+const PIECE: (u16, u16) = (2 * TILE_SIDE, 4 * TILE_SIDE);
+
+/// What became of changes that may be text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsText {
+    Painted,
+    /// They are none together, but parts of them may be.
+    Mixed,
+    No,
+}
 
 impl Composer {
     /// Paints what is other text now, where that is shorter than its tiles.
@@ -21,59 +39,91 @@ impl Composer {
         let mut regions = std::mem::take(&mut self.regions);
         regions.find(&self.changes);
         while let Some(region) = regions.next() {
-            let mut is_done = true;
-            for rect in region.pieces() {
-                is_done &= self.paint_as_text(frame, rect, room);
+            let mut mixed = region.pieces();
+            let is_mixed = mixed.any(|it| {
+                self.paint_as_text(frame, it, TEXT_TILES_BYTES_MIN, room) == AsText::Mixed
+            });
+            if !is_mixed {
+                continue;
             }
-            if !is_done {
-                for rect in regions.cut(&self.changes, region) {
-                    self.paint_as_text(frame, *rect, room);
+            let blocks = regions.cut(&self.changes, region);
+            if blocks.is_empty() {
+                region
+                    .pieces()
+                    .for_each(|it| self.paint_pieces(frame, it, room));
+            }
+            for block in blocks {
+                let painted = self.paint_as_text(frame, *block, TEXT_TILES_BYTES_MIN, room);
+                if painted == AsText::Mixed {
+                    self.paint_pieces(frame, *block, room);
                 }
             }
         }
         self.regions = regions;
     }
 
-    /// `false` where these changes are no text, but a part of them may be.
-    fn paint_as_text(&mut self, frame: &Frame<'_>, rect: Rect, room: &mut Room<'_>) -> bool {
+    /// Paints those pieces of a block that are text. They are of whole tiles: a tile that is not
+    /// painted whole is sent once more.
+    fn paint_pieces(&mut self, frame: &Frame<'_>, block: Rect, room: &mut Room<'_>) {
+        let (width, height) = PIECE;
+        let starts = |from: u16, to: u16, side: u16| (from / side * side..to).step_by(side.into());
+        for y in starts(block.y, block.bottom(), height) {
+            for x in starts(block.x, block.right(), width) {
+                let (right, bottom) = (x.saturating_add(width), y.saturating_add(height));
+                let piece = Rect::between(x, y, right, bottom).intersection(block);
+                if let Some(piece) = piece.filter(|it| it.area() >= REGION_PIXELS_MIN) {
+                    self.paint_as_text(frame, piece, PIECE_TILES_BYTES_MIN, room);
+                }
+            }
+        }
+    }
+
+    fn paint_as_text(
+        &mut self,
+        frame: &Frame<'_>,
+        rect: Rect,
+        bytes_min: usize,
+        room: &mut Room<'_>,
+    ) -> AsText {
         if frame.is_video(rect) {
-            return false;
+            return AsText::Mixed;
         }
         let read = |sample, pixels: &mut _| frame.picture.read(sample, pixels);
         let as_tiles = estimate(&mut self.coder, &mut self.pixels, read, rect);
-        if as_tiles < TEXT_TILES_BYTES_MIN {
-            return true;
+        if as_tiles < bytes_min {
+            return AsText::No;
         }
         frame.picture.write(rect, &mut self.shadow);
-        let is_text = self.write_text(rect, frame.video, as_tiles, room);
-        if is_text {
+        let painted = self.write_text(rect, frame.video, as_tiles, room);
+        if painted == AsText::Painted {
             self.changes.remove_within(rect);
         }
-        is_text
+        painted
     }
 
-    /// Writes a rectangle of the shadow, or a little more, as text; `false` where it is none, or no
-    /// shorter than its tiles, or where there is no room for it.
+    /// Writes a rectangle of the shadow, or a little more, as text, where there is room for it.
     pub(super) fn write_text(
         &mut self,
         rect: Rect,
         video: &[Rect],
         as_tiles: usize,
         room: &mut Room<'_>,
-    ) -> bool {
+    ) -> AsText {
         let desktop = Rect::whole(self.shadow.size());
         let bounds = if video.is_empty() { desktop } else { rect };
-        let Some(text) = self.text.encode(&self.shadow, rect, bounds) else {
-            return false;
+        let text = match self.text.encode(&self.shadow, rect, bounds) {
+            Ok(text) => text,
+            Err(NoText::Columns | NoText::Varied) => return AsText::Mixed,
+            Err(NoText::Colours | NoText::Long) => return AsText::No,
         };
-        let is_written = text.bytes.len() < as_tiles && room.fits(text.bytes);
-        if is_written {
-            room.draft
-                .text(text.rect, text.goes_on, text.body_len, text.bytes);
-            self.stale.clear(text.rect);
-            self.text.keep();
+        if text.bytes.len() >= as_tiles || !room.fits(text.bytes) {
+            return AsText::No;
         }
-        is_written
+        room.draft
+            .text(text.rect, text.goes_on, text.body_len, text.bytes);
+        self.stale.clear(text.rect);
+        self.text.keep();
+        AsText::Painted
     }
 }
 

@@ -93,10 +93,11 @@ fn more_colours_than_a_byte_can_number_come_back_and_too_many_are_no_text() {
             row.copy_from_slice(colours);
         }
         match coder.encode(&page.picture, whole, whole) {
-            Some(text) if is_text => {
+            Ok(text) if is_text => {
                 assert!(decoded(text).unwrap() == page.picture, "{colours}");
             }
-            Some(_) | None => assert!(!is_text, "{colours} colours"),
+            Ok(_) => panic!("{colours} colours"),
+            Err(why) => assert!(!is_text && why == NoText::Colours, "{colours}: {why:?}"),
         }
     }
 }
@@ -110,11 +111,17 @@ fn what_does_not_repeat_is_no_text() {
     for row in page.picture.rows_mut(whole) {
         row.fill_with(|| random.below(200));
     }
-    assert_eq!(coder.encode(&page.picture, whole, whole), None);
+    assert_eq!(
+        coder.encode(&page.picture, whole, whole),
+        Err(NoText::Varied)
+    );
     for row in page.picture.rows_mut(whole) {
         row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
     }
-    assert_eq!(coder.encode(&page.picture, whole, whole), None);
+    assert_eq!(
+        coder.encode(&page.picture, whole, whole),
+        Err(NoText::Colours)
+    );
 }
 
 /// Two lines, of 2 and 1 rows of 3 pixels, in two colours.
@@ -283,7 +290,7 @@ fn letters_that_the_viewer_knows_are_not_sent_again() {
         ..self::page(true)
     };
     for _ in 0..2 {
-        assert!(ends.coder.encode(&other.picture, upper, upper).is_some());
+        assert!(ends.coder.encode(&other.picture, upper, upper).is_ok());
     }
     let (third, goes_on) = ends.show(&page, lower);
     assert!(goes_on && third <= second, "{second}, then {third}");
