@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 
 import { serverWith } from '../tests/system/desktop.mjs';
-import { NOISE } from '../tests/system/motion.mjs';
+import { NOISE, TEXT } from '../tests/system/motion.mjs';
 import { NativeViewer, runInTerminal, xvfbOf } from '../tests/system/native.mjs';
 import { Relay } from '../tests/system/relay.mjs';
 import { seeded, until } from '../tests/system/wait.mjs';
@@ -42,7 +42,8 @@ export async function measureWire(seed) {
     relay.connect(Number(server.variables.MEDIA_PORT));
     const wire = await Wire.open(server, relay);
     const typed = await wire.type(seed);
-    const moved = await wire.move();
+    const flooded = await wire.move('flood', TEXT);
+    const moved = await wire.move('noise', NOISE);
     await wire.openWindows();
     const sharp = await wire.page(SHARP);
     const smooth = await wire.page(SMOOTH);
@@ -59,7 +60,8 @@ export async function measureWire(seed) {
       figure('last change to exact, letter', 'ms', exact(typed)),
       figure('last change to exact, page', 'ms', exact(sharp)),
       figure('last change to exact, page of smooth letters', 'ms', exact(smooth)),
-      figure('last change to exact, after motion', 'ms', exact(moved)),
+      figure('last change to exact, text that floods a terminal', 'ms', exact(flooded)),
+      figure('last change to exact, colours that move', 'ms', exact(moved)),
       ...rest,
     ];
   } finally {
@@ -138,14 +140,14 @@ class Wire {
   }
 
   /** A terminal full of what changes with each frame, for a second. */
-  async move() {
+  async move(name, frame) {
     const { home } = this.server.homeOf(NAME);
-    const noise = `for i in $(seq 40); do ${NOISE}; sleep 0.02; done`;
+    const frames = `for i in $(seq 40); do ${frame}; sleep 0.02; done`;
     const samples = [];
     for (let burst = 0; burst < BURSTS; burst += 1) {
-      const mark = path.join(home, `moved-${burst}`);
+      const mark = path.join(home, `${name}-${burst}`);
       const act = async () => {
-        this.viewer.type(`${noise}; touch ${path.basename(mark)}`);
+        this.viewer.type(`${frames}; touch ${path.basename(mark)}`);
         await until('motion to end', () => fs.existsSync(mark));
       };
       samples.push(await this.measure(act));

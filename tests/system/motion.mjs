@@ -1,4 +1,4 @@
-// What moves on a desktop of these tests: a terminal that no two frames of are alike, nor text.
+// What moves on a desktop of these tests: terminals of which no two frames are alike.
 
 /** Prints a screen of letters, each of which has colours of its own, for a shell. */
 export const NOISE = [
@@ -6,3 +6,6 @@ export const NOISE = [
   'od -An -v -w156 -tu1',
   "sed 's/ *\\([0-9]\\+\\) *\\([0-9]\\+\\)/\\x1b[38;5;\\1;48;5;\\2m#/g'",
 ].join(' | ');
+
+/** Prints a screen of letters that nobody has foreseen, for a shell. */
+export const TEXT = 'head -c 3000 /dev/urandom | base64 -w 78';
