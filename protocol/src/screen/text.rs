@@ -11,7 +11,7 @@ use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, TDEFLStatus, compr
 use super::coding::palette;
 use super::picture::Picture;
 use crate::Rect;
-use crate::limits::{TEXT_PIXELS_MAX, text_body_bytes_max};
+use crate::limits::{TEXT_COLOURS_MAX, TEXT_COLUMNS_MAX, TEXT_PIXELS_MAX, text_body_bytes_max};
 use colours::Colours;
 use columns::Columns;
 use lines::{Lines, Missing};
@@ -134,7 +134,7 @@ impl TextCoder {
         self.colours.truncate(self.known.colours);
         self.columns.truncate(self.known.columns);
         let rect = match self.read(picture, rect, bounds) {
-            Err(NoText::Colours | NoText::Columns) if self.goes_on() => {
+            Err(NoText::Colours | NoText::Columns) if self.is_crowded() => {
                 self.clear();
                 self.read(picture, rect, bounds)?
             }
@@ -158,6 +158,13 @@ impl TextCoder {
     /// The viewer knows something from the texts before.
     fn goes_on(&self) -> bool {
         self.known != Known::default()
+    }
+
+    /// What is known from the texts before leaves little room. Else what finds none is no text, and
+    /// for a photograph the letters of all windows would be forgotten.
+    const fn is_crowded(&self) -> bool {
+        let Known { colours, columns } = self.known;
+        colours > TEXT_COLOURS_MAX / 2 || columns > TEXT_COLUMNS_MAX / 2
     }
 
     /// Finds the columns of a rectangle, and adds those that are new. Returns the rectangle with

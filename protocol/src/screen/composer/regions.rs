@@ -57,12 +57,9 @@ impl Regions {
     }
 
     /// Cuts a region around what it surrounds and has not changed, such as another window, whose
-    /// lines lie at other distances. Nothing where it is one block.
+    /// lines lie at other distances.
     pub(super) fn cut(&mut self, changes: &Changes, region: Region) -> &[Rect] {
         self.rects.clear();
-        if region.all.fills(9, 10) {
-            return &self.rects;
-        }
         self.blocks.clear();
         let columns = changes.grid().columns();
         let mut run: Option<Block> = None;
@@ -112,6 +109,11 @@ impl Regions {
 }
 
 impl Region {
+    /// It surrounds nothing that has not changed.
+    pub(super) fn is_block(self) -> bool {
+        self.all.fills(9, 10)
+    }
+
     /// Rectangles around all of it that can be coded.
     pub(super) fn pieces(self) -> impl Iterator<Item = Rect> {
         pieces(self.all.around)

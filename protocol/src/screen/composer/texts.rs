@@ -39,27 +39,30 @@ impl Composer {
         let mut regions = std::mem::take(&mut self.regions);
         regions.find(&self.changes);
         while let Some(region) = regions.next() {
-            let mut mixed = region.pieces();
-            let is_mixed = mixed.any(|it| {
-                self.paint_as_text(frame, it, TEXT_TILES_BYTES_MIN, room) == AsText::Mixed
-            });
-            if !is_mixed {
-                continue;
-            }
-            let blocks = regions.cut(&self.changes, region);
-            if blocks.is_empty() {
+            if region.is_block() {
                 region
                     .pieces()
-                    .for_each(|it| self.paint_pieces(frame, it, room));
+                    .for_each(|it| self.paint_block(frame, it, room));
+                continue;
             }
-            for block in blocks {
-                let painted = self.paint_as_text(frame, *block, TEXT_TILES_BYTES_MIN, room);
-                if painted == AsText::Mixed {
-                    self.paint_pieces(frame, *block, room);
+            let is_mixed = region.pieces().any(|it| {
+                self.paint_as_text(frame, it, TEXT_TILES_BYTES_MIN, room) == AsText::Mixed
+            });
+            if is_mixed {
+                for block in regions.cut(&self.changes, region) {
+                    self.paint_block(frame, *block, room);
                 }
             }
         }
         self.regions = regions;
+    }
+
+    /// Paints a block as one text; where it is none, its pieces.
+    fn paint_block(&mut self, frame: &Frame<'_>, block: Rect, room: &mut Room<'_>) {
+        let painted = self.paint_as_text(frame, block, TEXT_TILES_BYTES_MIN, room);
+        if painted == AsText::Mixed {
+            self.paint_pieces(frame, block, room);
+        }
     }
 
     /// Paints those pieces of a block that are text. They are of whole tiles: a tile that is not

@@ -111,7 +111,7 @@ impl TextDecoder {
         let (lines, rest) = short(rest)?;
         let (used_len, rest) = short(rest)?;
         let colours_len = colours.len() + new_colours;
-        if !(1..=TEXT_COLOURS_MAX).contains(&colours_len) {
+        if !(1..=TEXT_COLOURS_MAX).contains(&colours_len) || used_len > TEXT_COLUMNS_MAX {
             return None;
         }
         let (palette, rest) = rest.split_at_checked(new_colours * COLOUR_BYTES)?;

@@ -228,6 +228,67 @@ fn the_meaning_of_a_body_that_goes_on_never_changes() {
     }
 }
 
+/// Lines of 14 rows with so many different columns in two colours, the last one again and again.
+fn columns_body(count: u16) -> (Vec<u8>, Rect) {
+    let (rows, lines, width) = (14, 14, 640);
+    let [low, high] = count.to_le_bytes();
+    let mut body = vec![2, 0, lines, 0, low, high, 0, 0, 0, 9, 9, 9];
+    body.extend([rows].repeat(lines.into()));
+    let numbers = || (0..width * u16::from(lines)).map(|it| it.min(count - 1).to_le_bytes());
+    body.extend(numbers().map(|[low, _]| low));
+    body.extend(numbers().map(|[_, high]| high));
+    for column in 0..count {
+        body.extend((0..rows).map(|row| u8::from(column >> row & 1 == 1)));
+    }
+    let height = u16::from(rows) * u16::from(lines);
+    (body, Rect::between(0, 0, width, height))
+}
+
+#[test]
+fn more_columns_than_may_be_known_are_refused() {
+    let (body, rect) = columns_body(8_193);
+    assert!(read(&body, rect).is_err());
+    let (body, rect) = columns_body(8_192);
+    let bytes = deflated(&body);
+    let mut decoder = TextDecoder::default();
+    let mut picture = Picture::new(SIZE);
+    let text = text_of(rect, false, body.len(), &bytes);
+    decoder.decode(text, &mut picture).unwrap();
+    // A step to the one behind them, and its two pixels.
+    let one_more = [0, 0, 1, 0, 1, 0, 2, 0x00, 0x20, 0, 1, 1];
+    let bytes = deflated(&one_more);
+    let text = text_of(Rect::between(0, 0, 1, 2), true, one_more.len(), &bytes);
+    assert!(decoder.decode(text, &mut picture).is_err());
+    // To the last one of them.
+    let known = [0, 0, 1, 0, 1, 0, 14, 0xFF, 0x1F, 0];
+    let bytes = deflated(&known);
+    let mut decoder = TextDecoder::default();
+    let (body, rect) = columns_body(8_192);
+    let all = deflated(&body);
+    let text = text_of(rect, false, body.len(), &all);
+    decoder.decode(text, &mut picture).unwrap();
+    let text = text_of(Rect::between(0, 0, 1, 14), true, known.len(), &bytes);
+    assert!(decoder.decode(text, &mut picture).is_ok());
+}
+
+#[test]
+fn a_photograph_makes_no_letters_forgotten() {
+    let page = page(true);
+    let mut ends = Ends::default();
+    let upper = Rect::between(0, 0, 640, 391);
+    let (_, goes_on) = ends.show(&page, upper);
+    assert!(!goes_on);
+    let mut photo = Page::new(SIZE.width, SIZE.height);
+    let mut random = Random::new(5);
+    for row in photo.picture.rows_mut(upper) {
+        row.fill_with(|| random.next_u32() & 0x00FF_FFFF);
+    }
+    let coded = ends.coder.encode(&photo.picture, upper, upper);
+    assert_eq!(coded, Err(NoText::Colours));
+    let (_, goes_on) = ends.show(&page, Rect::between(0, 403, 640, 800));
+    assert!(goes_on);
+}
+
 #[test]
 fn a_text_that_does_not_go_on_begins_anew() {
     let mut decoder = TextDecoder::default();
