@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod bridge;
 mod native;
 mod page;
 mod refresh;

@@ -1,6 +1,8 @@
 //! Native viewers inside a WebSocket, and whoever plays with one.
 
-use std::cell::Cell;
+#[path = "../../../../tests/http/bridge.rs"]
+mod bridge;
+
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
@@ -8,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::Role;
 use async_tungstenite::tungstenite::{Message, WebSocket};
-use futures_lite::{StreamExt as _, future};
+use futures_lite::future;
 use sandbox_protocol::limits::{TUNNEL_MESSAGE_BYTES_MAX, TUNNEL_MESSAGES_PER_SECOND_MAX};
 use sandbox_protocol::wire::codes::CloseCode;
 use sandbox_protocol::wire::control::{FromServer, FromViewer};
@@ -45,38 +47,16 @@ fn bridge(near: TcpStream) -> (SocketAddr, async_channel::Sender<()>) {
     let (cut, is_cut) = async_channel::bounded(1);
     thread::spawn(move || {
         let (udp, near) = (Async::new(udp).unwrap(), Async::new(near).unwrap());
-        let carried = pass_on(&udp, near);
+        let carried = async {
+            let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+            bridge::pass_on(&udp, socket).await;
+        };
         let cut = async {
             let _dropped = is_cut.recv().await;
         };
         smol::block_on(future::or(cut, carried));
     });
     (address, cut)
-}
-
-async fn pass_on(udp: &Async<UdpSocket>, near: Async<TcpStream>) {
-    let socket = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-    let (mut writer, mut reader) = socket.split();
-    let viewer = Cell::new(None);
-    let inwards = async {
-        let mut buffer = [0; TUNNEL_MESSAGE_BYTES_MAX];
-        let mut is_open = true;
-        while is_open {
-            let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
-            viewer.set(Some(from));
-            let packet = Message::binary(buffer[..length].to_vec());
-            is_open = writer.send(packet).await.is_ok();
-        }
-    };
-    let outwards = async {
-        while let Some(Ok(message)) = reader.next().await {
-            let Some(to) = viewer.get().filter(|_| message.is_binary()) else {
-                continue;
-            };
-            udp.send_to(&message.into_data(), to).await.unwrap();
-        }
-    };
-    future::or(inwards, outwards).await;
 }
 
 /// A viewer in a WebSocket, in control of a session.
